@@ -1,0 +1,66 @@
+"""batchstatus: the truth about long imports, for workers that report and callers that ask.
+
+    import batchstatus
+
+    store = batchstatus.connect("redis://127.0.0.1:6379/0")
+    job = store.create("org_acme", "transaction_batch")
+    with store.run("org_acme", job.job_id) as run:
+        run.succeeded()
+
+This package needs redis-py only. The service (`batchstatus.web`) and the command line want the extra
+`batchstatus[server]`.
+"""
+
+from batchstatus.apikeys import ApiKey
+from batchstatus.connecting import connect
+from batchstatus.errors import (
+    ApiKeyNotFound,
+    BatchStatusError,
+    InvalidTransition,
+    InvalidValue,
+    JobAborted,
+    JobCancelled,
+    JobCorrupt,
+    JobExists,
+    JobNotFound,
+    LeaseHeld,
+    LeaseLost,
+    NotReplicated,
+    ReportsLost,
+    StoreRefused,
+    StoreUnavailable,
+)
+from batchstatus.model import TERMINAL, Action, Job, JobFailure, Kind, Outcome, Status
+from batchstatus.store import JobStore
+from batchstatus.worker import Run
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "TERMINAL",
+    "Action",
+    "ApiKey",
+    "ApiKeyNotFound",
+    "BatchStatusError",
+    "InvalidTransition",
+    "InvalidValue",
+    "Job",
+    "JobAborted",
+    "JobCancelled",
+    "JobCorrupt",
+    "JobExists",
+    "JobFailure",
+    "JobNotFound",
+    "JobStore",
+    "Kind",
+    "LeaseHeld",
+    "LeaseLost",
+    "NotReplicated",
+    "Outcome",
+    "ReportsLost",
+    "Run",
+    "Status",
+    "StoreRefused",
+    "StoreUnavailable",
+    "connect",
+]

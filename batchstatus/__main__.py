@@ -1,0 +1,23 @@
+"""The command `batchstatus`, also without the extra that it needs: then it says which one."""
+
+import importlib
+import sys
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    try:
+        cli = importlib.import_module("batchstatus.cli")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] in ("batchstatus", "schemas"):
+            raise
+        print(  # noqa: T201
+            f"batchstatus: {error.name} is missing; the command line needs: pip install 'batchstatus[server]'",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    sys.exit(cli.main())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""What an HTTP answer to the polling client means: a job, an error that is final, or trouble that may pass."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from http.client import HTTPException, HTTPResponse, IncompleteRead
+from types import NoneType
+from typing import Any, TypeVar
+
+from batchstatus.errors import CODE, InvalidTransition, JobNotFound, Refused, ServiceUnavailable
+from batchstatus.model import Job, JobFailure, Kind, Status
+
+LONGEST_S = 30.0
+"""The longest Retry-After, in seconds, to honour."""
+
+_NOT_OURS = (LookupError, TypeError, ValueError, ArithmeticError, RecursionError)  # what reading a body may raise
+_CHUNK = 65536  # bytes
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_T = TypeVar("_T")
+
+
+class Transient(ServiceUnavailable):
+    """Trouble that may pass; `retry_after_s` is how long to leave the service alone at least."""
+
+    def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+def failure(response: HTTPResponse) -> Exception:
+    """What an answer means that is neither 200 nor an expected 304."""
+    status, location, code = response.status, response.headers.get("Location"), ""
+    said = f"{response.url}: {status}"
+    with suppress(OSError, HTTPException, *_NOT_OURS):
+        error = json.loads(response.read(_CHUNK))["error"]
+        if CODE.fullmatch(error["code"]):
+            code, said = error["code"], f"{said} {error['code']}: {error['message']!r:.300}"
+    if status in {401, 403}:
+        return Refused(said)
+    if status == 409 and code == "JOB_ALREADY_TERMINAL":
+        return InvalidTransition(said)
+    if status == 404 and code == "JOB_NOT_FOUND":
+        return JobNotFound(said)
+    if 300 <= status < 400 and location:
+        return ServiceUnavailable(f"{said}, not followed to {location!r:.300}")
+    if code and 400 <= status < 500 and status not in {408, 425, 429}:
+        return ServiceUnavailable(said)
+    return Transient(said if code else f"{said}, not from batchstatus", retry_after_s(response, 0.0))
+
+
+def retry_after_s(response: HTTPResponse, otherwise_s: float) -> float:
+    """The seconds in Retry-After; `otherwise_s` where there are none, or a date, or nonsense."""
+    text = response.headers.get("Retry-After", "").strip()
+    return min(float(text), LONGEST_S) if text.isascii() and text.isdigit() else otherwise_s
+
+
+def expect(response: HTTPResponse, content_type: str) -> None:
+    """Raise Transient for an answer of another content type."""
+    if (found := response.headers.get_content_type()) != content_type:
+        raise Transient(f"{response.url}: {found} instead of {content_type}")
+
+
+def pieces(response: HTTPResponse) -> Iterator[bytes]:
+    """The body, to its very end: http.client itself takes a cut for the end."""
+    try:
+        while piece := response.read(_CHUNK):
+            yield piece
+        if response.length:
+            raise IncompleteRead(b"", response.length)
+    except (OSError, HTTPException) as error:
+        raise Transient(f"{response.url}: cut short ({error!r})") from error
+
+
+def read(response: HTTPResponse, make: Callable[[Any], _T]) -> _T:
+    """What `make` makes of the JSON of an answer."""
+    expect(response, "application/json")
+    body = b"".join(pieces(response))
+    try:
+        return make(json.loads(body))
+    except _NOT_OURS as error:
+        raise Transient(f"{response.url}: an answer that makes no sense ({error!r:.300})") from error
+
+
+def job(body: Any) -> Job:
+    """The job in a body; raises one of `_NOT_OURS` if there is none as the contract has it."""
+    wire = typed(body["job"], dict)
+    if (reason := wire.get("jobFailure")) is not None:
+        reason = JobFailure(typed(reason["code"], str), typed(reason["message"], str), reason.get("details"))
+    return Job(
+        job_id=typed(wire["jobId"], str),
+        kind=Kind(wire["kind"]),
+        status=Status(wire["status"]),
+        total_items=typed(wire["totalItems"], int, NoneType),
+        succeeded=typed(wire["succeeded"], int),
+        failed=typed(wire["failed"], int),
+        skipped=typed(wire["skipped"], int),
+        heartbeat_at=_time(wire["heartbeatAt"]),
+        lease_expires_at=_time(wire["leaseExpiresAt"]),
+        worker_error=typed(wire["workerError"], str, NoneType),
+        created_at=_time(typed(wire["createdAt"], str)),
+        completed_at=_time(wire["completedAt"]),
+        metadata=typed(wire["metadata"], dict),
+        job_failure=reason,
+    )
+
+
+def typed(value: Any, *types: type) -> Any:
+    """The value; TypeError if it is of none of the types."""
+    if type(value) not in types:
+        raise TypeError(value)
+    return value
+
+
+def _time(text: Any) -> Any:
+    return None if text is None else _EPOCH + (datetime.fromisoformat(text) - _EPOCH)  # TypeError: no zone

@@ -1,0 +1,142 @@
+"""API keys: minted once, kept as a hash, verified in one lookup, revoked by id.
+
+A key is `bsk_` and 256 random bits. Who reads the store learns no key: only its SHA-256 is kept, which for
+a random key of that length is as good as a slow password hash (NIST SP 800-63B §5.1.2.2 asks for 112 bits).
+"""
+
+import hashlib
+import json
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from batchstatus import values
+from batchstatus.connection import Connection
+from batchstatus.errors import ApiKeyNotFound, InvalidValue
+from batchstatus.keys import ID, Keys, checked_id
+
+PERMISSION = re.compile(r"[A-Za-z0-9_.-]{1,64}:[A-Za-z0-9_.-]{1,64}")
+LONGEST_LIFETIME_MS = 100 * 365 * 86_400_000
+KEY = re.compile(r"bsk_[A-Za-z0-9_-]{43}")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key's record: all but the key itself. `id` is `<org>.<12 hex digits>`; times are UTC."""
+
+    id: str
+    org: str
+    permissions: frozenset[str]
+    name: str | None
+    created_at: datetime
+    expires_at: datetime | None
+
+
+class ApiKeys:
+    """The API keys of all organizations; a JobStore has one as `store.api_keys`."""
+
+    def __init__(self, connection: Connection, keys: Keys) -> None:
+        self._connection = connection
+        self._keys = keys
+
+    def create(
+        self,
+        org: str,
+        permissions: Iterable[str],
+        *,
+        name: str | None = None,
+        expires_in_s: float | None = None,
+    ) -> tuple[str, ApiKey]:
+        """Mint a key and give it, for the only time, together with its record.
+
+        `permissions` are `resource:action`, at least one; `expires_in_s` is in seconds, None for never.
+
+            key, record = store.api_keys.create("org_acme", ["transactions:create"], expires_in_s=90 * 86400)
+        """
+        checked_id("org", org)
+        granted = frozenset([permissions] if isinstance(permissions, str) else permissions)
+        if wrong := [each for each in granted if not isinstance(each, str) or not PERMISSION.fullmatch(each)]:
+            raise InvalidValue(f"permission {wrong[0]!r} is not resource:action")
+        if not granted:
+            raise InvalidValue("a key needs at least one permission")
+        lifetime_ms = None if expires_in_s is None else values.seconds_as_ms("expires_in_s", expires_in_s)
+        if lifetime_ms is not None and not 0 < lifetime_ms <= LONGEST_LIFETIME_MS:
+            raise InvalidValue(f"expires_in_s {expires_in_s!r} is not between 1 ms and 100 years")
+        key = f"bsk_{secrets.token_urlsafe(32)}"
+        return key, self._write(_sha256(key), org, granted, name, lifetime_ms)
+
+    def verify(self, key: str) -> ApiKey | None:
+        """The record of a key that is known, not expired and not revoked; else None. One command."""
+        return self._read(_sha256(key)) if KEY.fullmatch(key) else None
+
+    def list(self, org: str) -> "list[ApiKey]":
+        """The organization's keys that still work, oldest first."""
+        listed = self._connection.command("HGETALL", self._keys.api_keys(org)).values()
+        records = [self._read(sha256.decode()) for sha256 in listed]
+        return sorted((each for each in records if each), key=lambda each: (each.created_at, each.id))
+
+    def revoke(self, key_id: str) -> None:
+        """Make a key worthless, within 5 s on every replica. ApiKeyNotFound if there is none with this id."""
+        org = key_id.partition(".")[0]
+        index = self._keys.api_keys(org) if ID.fullmatch(org) else None
+        sha256 = self._connection.command("HGET", index, key_id) if index else None
+        if sha256 is None:
+            raise ApiKeyNotFound(f"there is no API key {key_id!r}")
+        removed = self._connection.command("DEL", self._keys.api_key(sha256.decode()))
+        # The list entry goes last: if we die in between, the key is dead and revoking again tidies up.
+        self._connection.command("HDEL", index, key_id)
+        if not removed:
+            raise ApiKeyNotFound(f"API key {key_id!r} has expired")
+
+    def _write(
+        self, sha256: str, org: str, granted: frozenset[str], name: str | None, lifetime_ms: int | None
+    ) -> ApiKey:
+        now_ms = int(self._connection.clock_ms())
+        expires_ms = None if lifetime_ms is None else now_ms + lifetime_ms
+        record = ApiKey(
+            id=f"{org}.{sha256[:12]}",
+            org=org,
+            permissions=granted,
+            name=None if name is None else values.text(name),
+            created_at=_time(now_ms),
+            expires_at=None if expires_ms is None else _time(expires_ms),
+        )
+        fields = {
+            "id": record.id,
+            "org": org,
+            "permissions": json.dumps(sorted(granted)),
+            "createdAt": now_ms,
+            **({} if record.name is None else {"name": record.name}),
+            **({} if expires_ms is None else {"expiresAt": expires_ms}),
+        }
+        # The list entry comes first: a key that works is always listed, and so can be revoked.
+        self._connection.command("HSET", self._keys.api_keys(org), record.id, sha256)
+        key = self._keys.api_key(sha256)
+        write = ("HSET", key, *(word for item in fields.items() for word in item))
+        expire = () if expires_ms is None else (("PEXPIREAT", key, expires_ms),)
+        self._connection.transaction(write, *expire)
+        return record
+
+    def _read(self, sha256: str) -> ApiKey | None:
+        stored = self._connection.command("HGETALL", self._keys.api_key(sha256))
+        if not stored:
+            return None
+        fields = {name.decode(): value.decode() for name, value in stored.items()}
+        return ApiKey(
+            id=fields["id"],
+            org=fields["org"],
+            permissions=frozenset(json.loads(fields["permissions"])),
+            name=fields.get("name"),
+            created_at=_time(int(fields["createdAt"])),
+            expires_at=_time(int(fields["expiresAt"])) if "expiresAt" in fields else None,
+        )
+
+
+def _sha256(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def _time(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

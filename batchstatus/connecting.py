@@ -1,0 +1,39 @@
+"""`batchstatus.connect`: a store by its URL."""
+
+from batchstatus.settings import StoreSettings
+from batchstatus.store import JobStore
+
+
+def connect(
+    url: str,
+    *,
+    lease_s: float = StoreSettings.lease_s,
+    grace_s: float = StoreSettings.grace_s,
+    retention_s: float = StoreSettings.retention_s,
+    prefix: str = StoreSettings.prefix,
+    timeout_s: float = StoreSettings.timeout_s,
+    max_connections: int = StoreSettings.max_connections,
+    max_rows: int = StoreSettings.max_rows,
+    min_replicas: int = StoreSettings.min_replicas,
+) -> JobStore:
+    """A store at `redis://`, `rediss://`, `valkey://`, `valkeys://`, `unix://`, behind Sentinel or a Cluster.
+
+    `redis+sentinel://h1:26379,h2:26379/mymaster/0` and `redis+cluster://h1:6379,h2:6379` name several servers.
+    What the options mean is said in StoreSettings.
+
+    Nothing is sent before the first call. A store may be shared by threads, and survives `fork`.
+    Raises InvalidValue, naming what is wrong.
+
+        store = batchstatus.connect("redis://127.0.0.1:6379/0", lease_s=30.0)
+    """
+    settings = StoreSettings(
+        lease_s=lease_s,
+        grace_s=grace_s,
+        retention_s=retention_s,
+        prefix=prefix,
+        timeout_s=timeout_s,
+        max_connections=max_connections,
+        max_rows=max_rows,
+        min_replicas=min_replicas,
+    )
+    return JobStore.open(url, settings)

@@ -1,0 +1,197 @@
+"""Carries commands to Redis, and turns what can go wrong there into errors of ours."""
+
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+from redis.cluster import RedisCluster
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
+    MovedError,
+    NoScriptError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import (
+    TimeoutError as RedisTimeoutError,
+)
+
+from batchstatus.clients import Client
+from batchstatus.errors import JobCorrupt, NotReplicated, StoreRefused, StoreUnavailable
+
+# Of the time that a command may take, so much may be spent on waiting for replicas.
+_WAIT_SHARE = 0.8
+
+
+class Connection:
+    """The commands that the store sends, over any redis-py client (fakeredis included).
+
+    `client` may also be what opens one: with the first command, and again where another server may be the
+    primary now.
+    With `min_replicas` > 0 a script's writes count only once so many replicas have confirmed them, within
+    `timeout_s`; otherwise NotReplicated. Raises StoreUnavailable when the store does not answer or refuses,
+    JobCorrupt when a key holds something else than it should.
+    """
+
+    def __init__(
+        self, client: Client | Callable[[], Client], *, min_replicas: int = 0, timeout_s: float = 1.0
+    ) -> None:
+        self._open_client: Callable[[], Client] = client if callable(client) else lambda: client
+        self._min_replicas = min_replicas
+        self._wait_ms = max(1, int(timeout_s * 1000 * _WAIT_SHARE))
+        self._opened: Any = None  # redis-py types raw commands too loosely for mypy
+        self._opening = threading.Lock()
+
+    def command(self, *words: Any) -> Any:
+        """One command, one round trip; the answer as RESP2 gives it (bytes, int, list, None)."""
+        with _STORE_ERRORS:
+            return self._client.execute_command(*words)
+
+    def clock_ms(self, key: str | None = None) -> float:
+        """The store's clock, in milliseconds since the epoch; in a Cluster that of the server that has `key`."""
+        with _STORE_ERRORS:
+            client = self._client
+            target = {}
+            if self.is_cluster:
+                target["target_nodes"] = client.get_node_from_key(key) if key else client.get_random_primary_node()
+            seconds, microseconds = client.execute_command("TIME", **target)
+        return int(seconds) * 1000 + int(microseconds) / 1000
+
+    def server_of(self, key: str) -> str:
+        """The name of the server that has `key`; empty where there is but one."""
+        if not self.is_cluster:
+            return ""
+        with _STORE_ERRORS:
+            return str(self._client.get_node_from_key(key).name)
+
+    def transaction(self, *commands: Sequence[Any]) -> list[Any]:
+        """Several commands in one MULTI/EXEC, one round trip: all answers are of one moment.
+
+        Their keys are in one slot.
+        """
+        with _STORE_ERRORS:
+            return self._pipeline(commands[0][1], commands, transaction=True)
+
+    def pipeline(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        """Several commands in one round trip (in a Cluster, one for each server), each of its own moment."""
+        with _STORE_ERRORS:
+            pipeline = self._client.pipeline(transaction=False)
+            for words in commands:
+                pipeline.execute_command(*words)
+            answers: list[Any] = pipeline.execute()
+            return answers
+
+    def evaluate(
+        self, sha1: str, source: str, keys: Sequence[str], arguments: Sequence[Any], *, durable: bool = True
+    ) -> Any:
+        """Run a script by its hash; a server that does not know it (restarted, flushed) gets the source.
+
+        A `durable` one obeys `min_replicas`.
+        """
+        with _STORE_ERRORS:
+            send = self._send_durably if durable and self._min_replicas else self._client.execute_command
+            try:
+                return send("EVALSHA", sha1, len(keys), *keys, *arguments)
+            except NoScriptError:
+                return send("EVAL", source, len(keys), *keys, *arguments)
+
+    def confirm(self, key: str, ttl_ms: int) -> None:
+        """Make sure, by a write that changes nothing, that this server still has its replicas.
+
+        A primary that was deposed without knowing it has none left. Nothing is sent without `min_replicas`.
+        """
+        if self._min_replicas:
+            with _STORE_ERRORS:
+                self._send_durably("PEXPIRE", key, ttl_ms, key=key)
+
+    def close(self) -> None:
+        """Close every connection; the next command opens new ones."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether the store is a Cluster; connects if it has not yet."""
+        return isinstance(self._client, RedisCluster)
+
+    @property
+    def _client(self) -> Any:
+        client = self._opened
+        if client is None:
+            with self._opening:
+                client = self._opened = self._opened or self._open_client()
+        return client
+
+    def _send_durably(self, *words: Any, key: str | None = None) -> Any:
+        """A write and its WAIT on one connection, one round trip."""
+        wait = ("WAIT", self._min_replicas, self._wait_ms)
+        answer, replicas = self._pipeline(key or words[3], (words, wait), transaction=False)
+        if replicas < self._min_replicas:
+            self._forget_primary()
+            raise NotReplicated(f"{replicas} of {self._min_replicas} replicas have confirmed the write")
+        return answer
+
+    def _pipeline(self, key: str, commands: Sequence[Sequence[Any]], *, transaction: bool) -> list[Any]:
+        """Several commands on one connection to the server that has `key`; raises the first error of them."""
+        try:
+            # The node's own client: a Cluster's pipelines know no EVALSHA, and give HGETALL as a list.
+            pipeline = self._node(key).pipeline(transaction=transaction)
+            for words in commands:
+                pipeline.execute_command(*words)
+            answers: list[Any] = pipeline.execute(raise_on_error=False)
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+        except (RedisConnectionError, RedisTimeoutError, MovedError):
+            self._forget_nodes()
+            raise
+        return answers
+
+    def _node(self, key: str) -> Any:
+        """The client of the server that has `key`."""
+        if not self.is_cluster:
+            return self._client
+        return self._client.get_redis_connection(self._client.get_node_from_key(key))
+
+    def _forget_nodes(self) -> None:
+        """Learn anew which server has which slot; what is asked next goes there."""
+        if self.is_cluster:
+            self._client.nodes_manager.initialize()
+
+    def _forget_primary(self) -> None:
+        """A server without replicas may have been deposed and not know it: what is asked next connects anew."""
+        if self.is_cluster:
+            self._forget_nodes()
+        else:
+            self._opened = None
+
+
+# A script that meets a counter that is no number stops before it writes, with an error that names its line.
+# (redis-py strips the ERR that the server sends, and puts "Command # 1 (…) of pipeline caused error: " first.)
+_CORRUPT = ("WRONGTYPE", "user_script:", "ERR user_script:")
+
+
+class _StoreErrors:
+    """Translates redis-py's errors. A class, because a generator would cost a poll a microsecond more."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, ResponseError) and str(error).rpartition("caused error: ")[2].startswith(_CORRUPT):
+            raise JobCorrupt(str(error)) from error
+        if isinstance(error, ResponseError):
+            raise StoreRefused(f"the store refused: {error}") from error
+        # redis-py raises more than its own: OSError from a socket, RedisClusterException beside RedisError.
+        if isinstance(error, RedisError | RedisClusterException | OSError):
+            raise StoreUnavailable(f"the store is unavailable: {error}") from error
+
+
+_STORE_ERRORS = _StoreErrors()

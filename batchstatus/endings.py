@@ -1,0 +1,33 @@
+"""How a run ends, by what its block was left with."""
+
+import json
+from typing import Any
+
+from batchstatus import values
+from batchstatus.errors import InvalidValue, JobAborted, JobCancelled
+from batchstatus.model import Status
+
+
+def ending(error: BaseException | None) -> tuple[Status, str | None, str | None]:
+    """How a run that was left with `error` ends: its status, `workerError` and `jobFailure` (JSON)."""
+    if error is None:
+        return Status.COMPLETED, None, None
+    if isinstance(error, JobCancelled):
+        return Status.CANCELLED, None, None
+    if not isinstance(error, Exception):
+        return Status.INTERRUPTED, None, None
+    if isinstance(error, JobAborted):
+        return Status.FAILED, None, _job_failure(error.code, error.message, error.details)
+    message = values.text(f"{type(error).__name__}: {error}")
+    return Status.FAILED, message, _job_failure("WORKER_ERROR", message, None)
+
+
+def _job_failure(code: str, message: str, details: Any) -> str:
+    failure = {"code": code, "message": values.text(message)}
+    if details is not None:
+        try:
+            failure["details"] = json.loads(values.as_json("details", details, values.MAX_JSON_BYTES))
+        except InvalidValue as error:
+            # The job must end, and with the reason that was given; only the details are left out.
+            failure["message"] = values.text(f"{failure['message']} ({error})")
+    return json.dumps(failure, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,49 @@
+-- claim: take a queued job, or one whose worker is known to be dead within its takeover window
+--
+-- KEYS
+--   1  job           hash
+--   2  failures      list
+--   3  skips         list
+-- ARGV
+--   1  token         text, one for each run: the same claim again gives the same fence
+--   2  lease_ms      ms
+--   3  grace_ms      ms between the first and the second look past a lease
+--   4  retention_ms  ms
+-- RETURNS
+--   {'OK', hash}         claimed; the job, field by field, with the new fence
+--   {'HELD', left_ms}    another lease is alive, or its worker not known to be dead; below 0: past the lease
+--   {'ENDED', status}    the job is terminal
+--   {'NOT_FOUND'}
+-- WRITES
+--   job: status token fence seq leaseExpiresAt heartbeatAt rev -suspectAt -batchPaused
+
+local token, lease_ms, grace_ms, retention_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local job = redis.call('HMGET', KEYS[1],
+  'status', 'token', 'leaseExpiresAt', 'suspectAt', 'takeoverMs', 'heartbeatAt')
+local status, held_by = job[1], job[2]
+if not status then return {'NOT_FOUND'} end
+
+local time = redis.call('TIME')
+local clock = time[1] * 1000 + math.floor(time[2] / 1000)
+if status == 'running' and held_by == token then
+  -- A WAIT after a repeat needs a write of it.
+  for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, retention_ms) end
+  return {'OK', redis.call('HGETALL', KEYS[1])}
+end
+if status == 'running' then
+  local lease_end, suspect_at = tonumber(job[3]), tonumber(job[4])
+  local vacant = suspect_at and clock >= lease_end and clock - suspect_at >= grace_ms
+    and clock < lease_end + tonumber(job[5])
+  if not vacant then return {'HELD', lease_end - clock} end
+elseif status ~= 'queued' then
+  return {'ENDED', status}
+end
+
+local now = math.max(clock, tonumber(job[6] or 0))
+redis.call('HINCRBY', KEYS[1], 'fence', 1)
+redis.call('HINCRBY', KEYS[1], 'rev', 1)
+redis.call('HDEL', KEYS[1], 'suspectAt', 'batchPaused')
+redis.call('HSET', KEYS[1], 'status', 'running', 'token', token, 'seq', 0,
+  'heartbeatAt', string.format('%.0f', now), 'leaseExpiresAt', string.format('%.0f', now + lease_ms))
+for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, retention_ms) end
+return {'OK', redis.call('HGETALL', KEYS[1])}

@@ -1,0 +1,42 @@
+-- create: make a queued job, or find the one made before with the same content
+--
+-- KEYS
+--   1  job           hash
+--   2  failures      list
+--   3  skips         list
+-- ARGV
+--   1  org_id        text
+--   2  job_id        text
+--   3  kind          text
+--   4  total_items   rows, or '' while not counted
+--   5  metadata      JSON object
+--   6  takeover_ms   ms after a lease's end in which another worker may take over; 0: none may
+--   7  digest        text, the same for the same content
+--   8  retention_ms  ms
+-- RETURNS
+--   {'CREATED', hash}  the job, field by field
+--   {'EXISTS', hash}   it was created before with this content; only its retention begins anew
+--   {'TAKEN'}          the id belongs to a job with other content; nothing was written
+-- WRITES
+--   job: orgId jobId kind status succeeded failed skipped createdAt metadata takeoverMs digest fence seq rev
+--        totalItems
+
+local org_id, job_id, kind, total_items = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local metadata, takeover_ms, digest, retention_ms = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+
+if redis.call('EXISTS', KEYS[1]) == 1 then
+  if redis.call('HGET', KEYS[1], 'digest') ~= digest then return {'TAKEN'} end
+  -- Something must be written: a WAIT after a repeat that writes nothing would say nothing about the first.
+  for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, retention_ms) end
+  return {'EXISTS', redis.call('HGETALL', KEYS[1])}
+end
+
+local time = redis.call('TIME')
+local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+
+redis.call('HSET', KEYS[1], 'orgId', org_id, 'jobId', job_id, 'kind', kind, 'status', 'queued',
+  'succeeded', 0, 'failed', 0, 'skipped', 0, 'createdAt', now, 'metadata', metadata,
+  'takeoverMs', takeover_ms, 'digest', digest, 'fence', 0, 'seq', 0, 'rev', 1)
+if total_items ~= '' then redis.call('HSET', KEYS[1], 'totalItems', total_items) end
+redis.call('PEXPIRE', KEYS[1], retention_ms)
+return {'CREATED', redis.call('HGETALL', KEYS[1])}

@@ -1,0 +1,54 @@
+-- finish: end a running job, or give its lease back so that another worker may take over at once
+--
+-- KEYS
+--   1  job           hash
+--   2  failures      list
+--   3  skips         list
+-- ARGV
+--   1  fence         integer, from claim
+--   2  status        completed, failed, cancelled, or interrupted to give the lease back
+--   3  worker_error  text, or '' for none
+--   4  job_failure   JSON object {code, message, details?}, or '' for none
+--   5  retention_ms  ms
+-- RETURNS
+--   {'OK', status}      ended with this status (completed becomes cancelled if a cancel was asked for)
+--   {'RELEASED'}        the lease is given back, the job is free to claim within its takeover window
+--   {'FENCED', status}  the fence is not the newest, or the job was settled; nothing written
+--   {'NOT_FOUND'}
+-- WRITES
+--   job: status completedAt workerError jobFailure heartbeatAt leaseExpiresAt suspectAt fence rev
+--        -token -seq -checkpoint -takeoverMs -suspectAt -leaseExpiresAt
+--        -batchCancelRequested -batchPauseRequested -batchPaused
+
+local fence, status, worker_error, job_failure, retention_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local job = redis.call('HMGET', KEYS[1], 'status', 'fence', 'takeoverMs', 'heartbeatAt', 'batchCancelRequested')
+if not job[1] then return {'NOT_FOUND'} end
+if job[2] ~= fence or job[1] == 'queued' then return {'FENCED', job[1]} end
+if job[1] ~= 'running' then
+  -- Only finish ends a job under its newest fence, but for settle, which interrupts.
+  if job[1] == 'interrupted' and status ~= 'interrupted' then return {'FENCED', job[1]} end
+  -- A WAIT after a repeat needs a write of it.
+  for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, retention_ms) end
+  return {'OK', job[1]}
+end
+
+local time = redis.call('TIME')
+local now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(job[4]))
+now = string.format('%.0f', now)
+-- PEXPIRE first: a script whose first write needs no memory goes through when memory is full.
+for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, retention_ms) end
+redis.call('HINCRBY', KEYS[1], 'rev', 1)
+if status == 'interrupted' and tonumber(job[3]) > 0 then
+  -- The fence moves on, so that a late report cannot bring the lease back. Suspect since 0: no more looks needed.
+  redis.call('HINCRBY', KEYS[1], 'fence', 1)
+  redis.call('HSET', KEYS[1], 'heartbeatAt', now, 'leaseExpiresAt', now, 'suspectAt', 0)
+  redis.call('HDEL', KEYS[1], 'token')
+  return {'RELEASED'}
+end
+if status == 'completed' and job[5] then status = 'cancelled' end
+redis.call('HDEL', KEYS[1], 'token', 'seq', 'checkpoint', 'takeoverMs', 'suspectAt', 'leaseExpiresAt',
+  'batchCancelRequested', 'batchPauseRequested', 'batchPaused')
+redis.call('HSET', KEYS[1], 'status', status, 'heartbeatAt', now, 'completedAt', now)
+if worker_error ~= '' then redis.call('HSET', KEYS[1], 'workerError', worker_error) end
+if job_failure ~= '' then redis.call('HSET', KEYS[1], 'jobFailure', job_failure) end
+return {'OK', status}

@@ -1,0 +1,60 @@
+-- report: count rows, store the failed and the skipped ones, and renew the lease: all of it or nothing
+--
+-- KEYS
+--   1  job           hash
+--   2  failures      list
+--   3  skips         list
+-- ARGV
+--   1  fence         integer, from claim
+--   2  seq           integer: the last one plus one for a new report, the last one for a heartbeat
+--   3  lease_ms      ms
+--   4  retention_ms  ms
+--   5  max_rows      rows: the most failed, and as many skipped, rows stored
+--   6  succeeded     rows
+--   7  total_items   rows, or '' to leave it
+--   8  checkpoint    JSON, or '' to leave it
+--   9  paused        integer: 1 while the worker waits because a pause was asked for, else 0
+--  10  n_failures    rows: so many failed rows follow, JSON each, then the skipped ones
+-- RETURNS
+--   {'OK', rev, wanted}         counted; wanted: cancel or pause, or run where neither is asked for
+--   {'DUPLICATE', rev, wanted}  the last report again, or a heartbeat: nothing counted, lease renewed
+--   {'FENCED', status}          the fence is not the newest, or the job is not running; nothing written
+--   {'GAP', seq}                seq does not follow the last one, which is given; nothing written
+--   {'TOO_MANY', total}         more rows than the job has; nothing written
+--   {'NOT_FOUND'}
+-- WRITES
+--   job: heartbeatAt leaseExpiresAt seq succeeded failed skipped totalItems checkpoint batchPaused rev -suspectAt
+
+local fence, seq, lease_ms, retention_ms, max_rows = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
+local succeeded, total_items, checkpoint, paused, n_failures = ARGV[6], ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10])
+local job = redis.call('HMGET', KEYS[1], 'status', 'fence', 'seq', 'heartbeatAt', 'totalItems',
+  'succeeded', 'failed', 'skipped', 'batchCancelRequested', 'batchPauseRequested', 'batchPaused')
+if not job[1] then return {'NOT_FOUND'} end
+if job[1] ~= 'running' or job[2] ~= fence then return {'FENCED', job[1]} end
+local last, n_skips = tonumber(job[3]), #ARGV - 10 - n_failures
+local new, wanted = seq ~= last, job[9] and 'cancel' or job[10] and 'pause' or 'run'
+if new and seq ~= last + 1 then return {'GAP', last} end
+local total = tonumber(total_items ~= '' and total_items or job[5] or 2 ^ 53 - 1)
+if new and job[6] + job[7] + job[8] + succeeded + n_failures + n_skips > total then return {'TOO_MANY', total} end
+local room = {[2] = max_rows - redis.call('LLEN', KEYS[2]), [3] = max_rows - redis.call('LLEN', KEYS[3])}
+if new then
+  redis.call('HINCRBY', KEYS[1], 'succeeded', succeeded)
+  redis.call('HINCRBY', KEYS[1], 'failed', n_failures)
+  redis.call('HINCRBY', KEYS[1], 'skipped', n_skips)
+  for list, rows in pairs({[2] = {11, n_failures}, [3] = {11 + n_failures, n_skips}}) do
+    local to = rows[1] + math.min(rows[2], room[list]) - 1
+    for from = rows[1], to, 1000 do redis.call('RPUSH', KEYS[list], unpack(ARGV, from, math.min(from + 999, to))) end
+  end
+  if total_items ~= '' then redis.call('HSET', KEYS[1], 'totalItems', total_items) end
+  if checkpoint ~= '' then redis.call('HSET', KEYS[1], 'checkpoint', checkpoint) end
+end
+for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, retention_ms) end
+local pausing = paused == '1' and wanted == 'pause' and not job[11]
+if pausing then redis.call('HSET', KEYS[1], 'batchPaused', 1) end
+local rev = redis.call('HINCRBY', KEYS[1], 'rev', (new or pausing) and 1 or 0)
+local time = redis.call('TIME')
+local now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), job[4])
+redis.call('HDEL', KEYS[1], 'suspectAt')
+redis.call('HSET', KEYS[1], 'seq', seq, 'heartbeatAt', string.format('%.0f', now),
+  'leaseExpiresAt', string.format('%.0f', now + lease_ms))
+return {new and 'OK' or 'DUPLICATE', rev, wanted}

@@ -1,0 +1,94 @@
+"""Settles jobs whose worker vanished, whether or not anyone polls them.
+
+Every service process has a reaper, and none is the leader: they read the same index, and `settle` decides.
+"""
+
+import logging
+import threading
+
+from batchstatus.errors import InvalidValue, JobCorrupt, JobNotFound, StoreUnavailable
+from batchstatus.keys import LEASE_BUCKETS, LeaseEntry
+from batchstatus.scripts import Verdict
+from batchstatus.store import JobStore
+
+# A job is to be settled 5 s after its lease at the latest. The two looks are 3 s apart, and each may come an
+# interval late: that leaves room.
+INTERVAL_S = 0.5
+SLICE = 200
+
+_log = logging.getLogger(__name__)
+
+
+class Reaper:
+    """Looks at every job whose lease may have run out; `start` does so for ever, in a thread.
+
+    `settled` counts the jobs that it found dead and ended.
+    """
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.settled = 0
+
+    def look(self) -> int:
+        """Look once at what is due, and give how many jobs were settled.
+
+        Raises StoreUnavailable, but only after looking at all else: in a Cluster, other servers may answer.
+        """
+        before, away = self.settled, None
+        for bucket in range(LEASE_BUCKETS):
+            try:
+                entries = self._store.leases.due(bucket, SLICE)
+            except StoreUnavailable as error:
+                away, entries = error, []
+            for entry in entries:
+                try:
+                    self._look_at(entry)
+                except StoreUnavailable as error:
+                    away = error
+        if away is not None:
+            raise away
+        return self.settled - before
+
+    def start(self) -> None:
+        """Look every half a second from now on, in a daemon thread (a greenlet in a gevent worker)."""
+        self._thread = threading.Thread(target=self._run, name="batchstatus reaper", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, after the look that is under way."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        away = False
+        while not self._stop.wait(INTERVAL_S):
+            try:
+                self.look()
+            except Exception as error:  # whatever it is, the next look may work
+                if not away:
+                    _log.warning("the reaper cannot look: %s", error)
+                away = True
+            else:
+                away = False
+
+    def _look_at(self, entry: LeaseEntry) -> None:
+        try:
+            verdict, due_ms = self._store.look(*entry.job)
+        except (JobNotFound, InvalidValue):
+            verdict, due_ms = Verdict.ENDED, None
+        except JobCorrupt as error:
+            _log.error("job %s of %s cannot be looked at: %s", entry.job[1], entry.job[0], error)
+            verdict, due_ms = Verdict.QUEUED, None
+        if verdict is Verdict.SETTLED:
+            self.settled += 1
+            _log.info("job %s of %s is interrupted: its worker has vanished", entry.job[1], entry.job[0])
+        if due_ms is not None:
+            self._store.leases.move(entry, due_ms)
+        elif verdict is Verdict.QUEUED:
+            # Written ahead of a claim that has not come, or never will; or damaged: look again a lease later.
+            self._store.leases.put_off(entry, self._store.settings.lease_ms)
+        else:
+            self._store.leases.drop(entry)

@@ -1,0 +1,95 @@
+"""Failed and skipped rows: their shape for each kind, and how they are stored and read.
+
+A row is a dict. What names it depends on the kind: `externalId` for transactions, `rowKey` for user
+events, `taxId` and `type` for entities. Beside that it has a `code` and, if it failed, a `message`.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from batchstatus import values
+from batchstatus.errors import CODE, InvalidValue
+from batchstatus.model import Kind, Row
+
+MAX_ROW_BYTES = 4 * 1024
+
+IDENTITY: Mapping[Kind, tuple[str, ...]] = {
+    Kind.ENTITY_AUTOMATIC: ("taxId", "type"),
+    Kind.TRANSACTION_BATCH: ("externalId",),
+    Kind.USER_EVENT_BATCH: ("rowKey",),
+}
+"""The members that name a row, per kind."""
+
+FAILED, SKIPPED = "failed", "skipped_existing"
+"""The `outcome` of an entity, unless the row says another."""
+
+UNSPECIFIED_CODE = "PROCESSING_ERROR"
+"""The code of a row that was stored without one."""
+
+
+def failure(kind: Kind, row: Row) -> str:
+    """A failed row as JSON for the store. `code` is required; InvalidValue names what is wrong."""
+    shaped = _identity(kind, row, {"code", "message"} | _outcome_member(kind))
+    if kind is Kind.ENTITY_AUTOMATIC:
+        shaped["outcome"] = values.text(row.get("outcome", FAILED))
+    shaped["code"] = _code(row.get("code"))
+    shaped["message"] = values.text(row.get("message", ""))
+    return _encode(shaped)
+
+
+def skip(kind: Kind, row: Row) -> str:
+    """A skipped row as JSON for the store, without a message; `code` defaults to `SKIPPED_DUPLICATE_TAX_ID`."""
+    shaped = _identity(kind, row, {"code", "message"} | _outcome_member(kind))
+    if kind is Kind.ENTITY_AUTOMATIC:
+        shaped["outcome"] = values.text(row.get("outcome", SKIPPED))
+    shaped["code"] = _code(row.get("code", "SKIPPED_DUPLICATE_TAX_ID"))
+    return _encode(shaped)
+
+
+def decode(kind: Kind, stored: bytes, outcome: str = FAILED) -> Row:
+    """A stored row in its wire shape. Free text, as older workers wrote it, becomes the row's message."""
+    try:
+        row = json.loads(stored)
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict):
+        row = {"message": stored.decode("utf-8", "replace")}
+    for name in IDENTITY[kind]:
+        row.setdefault(name, None)
+    if kind is Kind.ENTITY_AUTOMATIC:
+        row.setdefault("outcome", outcome)
+    if not row.get("code"):
+        row["code"] = UNSPECIFIED_CODE
+    return row
+
+
+def _outcome_member(kind: Kind) -> set[str]:
+    return {"outcome"} if kind is Kind.ENTITY_AUTOMATIC else set()
+
+
+def _identity(kind: Kind, row: Row, others: set[str]) -> dict[str, Any]:
+    if not isinstance(row, Mapping):
+        raise InvalidValue(f"a row is a dict, not {type(row).__name__}")
+    names = IDENTITY[kind]
+    if unknown := sorted(map(str, row.keys() - others - set(names))):
+        raise InvalidValue(f"a {kind} row has no member {', '.join(unknown)}; it has {', '.join(names)}")
+    if missing := [name for name in names if name not in row]:
+        raise InvalidValue(f"a {kind} row needs {', '.join(missing)} (None where the file has none)")
+    return {name: None if row[name] is None else values.text(row[name]) for name in names}
+
+
+def _code(code: Any) -> str:
+    if not isinstance(code, str) or not CODE.fullmatch(code):
+        raise InvalidValue(f"code {code!r} does not match ^{CODE.pattern}$")
+    return code
+
+
+def _encode(row: dict[str, Any]) -> str:
+    """The row as JSON; while it is over 4 KiB, its longest text is cut in half."""
+    while True:
+        encoded = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+        if len(encoded) * 4 <= MAX_ROW_BYTES or len(encoded.encode()) <= MAX_ROW_BYTES:
+            return encoded
+        longest = max((name for name, value in row.items() if value), key=lambda name: len(row[name]))
+        row[longest] = row[longest][: len(row[longest]) // 2]

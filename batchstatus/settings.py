@@ -1,0 +1,138 @@
+"""What can be set, checked once and frozen. This is the only reader of the environment."""
+
+import logging
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from batchstatus.errors import InvalidValue
+from batchstatus.keys import Keys
+
+DAY_S = 86_400.0
+
+_BIND = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSettings:
+    """How the store is used. Workers and services that share jobs should agree on all but the limits.
+
+    - `lease_s`: a worker that is not heard for so long may be dead (seconds, fractions allowed).
+    - `grace_s`: how long after the first look past the lease a second one settles the job (seconds).
+    - `retention_s`: a job stays readable for so long after its last change (seconds).
+    - `prefix`: what every key starts with.
+    - `timeout_s`: how long the store may take to connect, and to answer (seconds).
+    - `max_connections`: the most connections a process opens.
+    - `min_replicas`: a write counts once so many replicas have confirmed it; 0 trusts the primary alone.
+    - `max_rows`: the most failed, and as many skipped, rows stored per job; more are only counted.
+    """
+
+    lease_s: float = 30.0
+    grace_s: float = 3.0
+    retention_s: float = 30 * DAY_S
+    prefix: str = "batchstatus"
+    timeout_s: float = 1.0
+    max_connections: int = 64
+    max_rows: int = 1_000_000
+    min_replicas: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("lease_s", "grace_s", "retention_s", "timeout_s"):
+            seconds = getattr(self, name)
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds):
+                raise InvalidValue(f"{name} {seconds!r} is not a number of seconds")
+            if seconds < 0 or (seconds == 0 and name != "grace_s"):
+                raise InvalidValue(f"{name} {seconds!r} is too short")
+        if self.retention_s <= self.lease_s + self.grace_s:
+            raise InvalidValue(f"retention_s {self.retention_s!r} is not longer than lease and grace together")
+        for name, least in {"max_connections": 1, "max_rows": 1, "min_replicas": 0}.items():
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < least:
+                raise InvalidValue(f"{name} {getattr(self, name)!r} is not an integer from {least} up")
+        Keys(self.prefix)
+
+    @property
+    def lease_ms(self) -> int:
+        """`lease_s` in whole milliseconds."""
+        return max(1, round(self.lease_s * 1000))
+
+    @property
+    def grace_ms(self) -> int:
+        """`grace_s` in whole milliseconds."""
+        return round(self.grace_s * 1000)
+
+    @property
+    def retention_ms(self) -> int:
+        """`retention_s` in whole milliseconds."""
+        return max(1, round(self.retention_s * 1000))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the service needs to know: `redis_url`, where to `bind`, how many `workers`, and the store's."""
+
+    redis_url: str
+    bind: str = "127.0.0.1:8000"
+    workers: int = 2
+    log_level: str = "info"
+    store: StoreSettings = StoreSettings()
+
+    def __post_init__(self) -> None:
+        match = _BIND.fullmatch(self.bind)
+        if not match or int(match[2]) > 65_535:
+            raise InvalidValue(f"bind {self.bind!r} is not HOST:PORT")
+        if self.workers < 1:
+            raise InvalidValue(f"workers {self.workers!r} is not a positive integer")
+        if self.log_level.upper() not in logging.getLevelNamesMapping():
+            raise InvalidValue(f"log_level {self.log_level!r} is none of debug, info, warning, error")
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host (without brackets) and port of `bind`."""
+        host, _, port = self.bind.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
+        """Read `BATCHSTATUS_*` from `environ`; InvalidValue names the variable that is missing or wrong."""
+        url = environ.get("BATCHSTATUS_REDIS_URL", "").strip()
+        if not url:
+            raise InvalidValue("BATCHSTATUS_REDIS_URL is not set; for instance redis://127.0.0.1:6379/0")
+        store, service = _read(environ, _STORE_VARIABLES), _read(environ, _SERVICE_VARIABLES)
+        try:
+            return cls(redis_url=url, store=StoreSettings(**store), **service)
+        except InvalidValue as error:
+            # The message begins with the field's name.
+            names = {field: variable for variable, (field, _) in (_STORE_VARIABLES | _SERVICE_VARIABLES).items()}
+            variable = names.get(str(error).partition(" ")[0], "BATCHSTATUS_*")
+            raise InvalidValue(f"{variable}={environ.get(variable)!r}: {error}") from None
+
+
+_Variables = dict[str, tuple[str, Callable[[str], Any]]]
+
+_STORE_VARIABLES: _Variables = {
+    "BATCHSTATUS_LEASE_S": ("lease_s", float),
+    "BATCHSTATUS_GRACE_S": ("grace_s", float),
+    "BATCHSTATUS_RETENTION_DAYS": ("retention_s", lambda text: float(text) * DAY_S),
+    "BATCHSTATUS_STORE_TIMEOUT_MS": ("timeout_s", lambda text: int(text) / 1000),
+    "BATCHSTATUS_MIN_REPLICAS": ("min_replicas", int),
+    "BATCHSTATUS_PREFIX": ("prefix", str),
+}
+_SERVICE_VARIABLES: _Variables = {
+    "BATCHSTATUS_BIND": ("bind", str),
+    "BATCHSTATUS_WORKERS": ("workers", int),
+    "BATCHSTATUS_LOG_LEVEL": ("log_level", str),
+}
+
+
+def _read(environ: Mapping[str, str], variables: _Variables) -> dict[str, Any]:
+    found = {}
+    for variable, (field, convert) in variables.items():
+        if variable in environ:
+            try:
+                found[field] = convert(environ[variable])
+            except ValueError as error:
+                raise InvalidValue(f"{variable}={environ[variable]!r}: {error}") from None
+    return found

@@ -1,0 +1,231 @@
+"""The store: the only door to jobs in Redis, for workers and for the service."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from batchstatus import hashes, rows, scripts, values
+from batchstatus.apikeys import ApiKeys
+from batchstatus.clients import Client, check_url, open_client
+from batchstatus.clock import StoreClock
+from batchstatus.connection import Connection
+from batchstatus.errors import InvalidValue, JobNotFound, StoreUnavailable
+from batchstatus.ids import new_job_id
+from batchstatus.keys import JobKeys, Keys
+from batchstatus.leases import LeaseIndex
+from batchstatus.model import CONTROL_FLAGS, Action, Job, Kind, Outcome, Row
+from batchstatus.scripts import Verdict
+from batchstatus.settings import StoreSettings
+from batchstatus.worker import Run
+
+
+class JobStore:
+    """Jobs in Redis. Every method may raise StoreUnavailable, and InvalidValue for ids that cannot be."""
+
+    def __init__(self, client: Client | Callable[[], Client], settings: StoreSettings | None = None) -> None:
+        self.settings = settings or StoreSettings()
+        self._connection = Connection(
+            client,
+            min_replicas=self.settings.min_replicas,
+            timeout_s=self.settings.timeout_s,
+        )
+        self._keys = Keys(self.settings.prefix)
+        self._clock = StoreClock(self._connection)
+        self.api_keys = ApiKeys(self._connection, self._keys)
+        self.on_settled: Callable[[], None] = lambda: None
+        """Called after this store has found a job's worker dead and ended the job."""
+        self.leases = LeaseIndex(self._connection, self._keys)
+
+    @classmethod
+    def open(cls, url: str, settings: StoreSettings) -> "JobStore":
+        """A store at this URL; nothing is sent before the first call."""
+        check_url(url, settings)
+        return cls(partial(open_client, url, settings), settings)
+
+    def create(
+        self,
+        org: str,
+        kind: Kind | str,
+        *,
+        total_items: int | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        job_id: str | None = None,
+        takeover_s: float = 0,
+    ) -> Job:
+        """Make a job, `queued`, and give it.
+
+        With a `job_id` of the caller's own this is idempotent: the same id with the same content gives the
+        job that was made first, with other content JobExists. `takeover_s` > 0 lets another worker go on
+        with the job for so many seconds after its worker's lease ran out.
+
+            job = store.create("org_acme", "transaction_batch", metadata={"fileName": "november.csv"})
+        """
+        checked_kind = values.kind(kind)
+        total = None if total_items is None else values.count("total_items", total_items)
+        takeover_ms = values.seconds_as_ms("takeover_s", takeover_s)
+        if takeover_ms > self.settings.retention_ms:
+            raise InvalidValue(f"takeover_s {takeover_s!r} is longer than the retention")
+        encoded = values.metadata(metadata)
+        new_id = new_job_id() if job_id is None else job_id
+        return scripts.create(
+            self._connection,
+            self._keys.job(org, new_id),
+            org_id=org,
+            job_id=new_id,
+            kind=checked_kind,
+            total_items=total,
+            metadata=encoded,
+            takeover_ms=takeover_ms,
+            digest=values.digest(checked_kind, total, json.loads(encoded), takeover_ms),
+            retention_ms=self.settings.retention_ms,
+        )
+
+    def run(
+        self,
+        org: str,
+        job_id: str,
+        wait_s: float = 0,
+        stall_s: float | None = None,
+        *,
+        give_up_s: float = 60,
+        flush_s: float = 0.2,
+        flush_rows: int = 1_000,
+        max_waiting_rows: int = 100_000,
+    ) -> Run:
+        """A run of the job, to be entered with `with`; see Run for what it does and what the times mean."""
+        return Run(
+            self._connection,
+            self._keys.job(org, job_id),
+            self._keys.lease_entry(org, job_id),
+            self.settings,
+            wait_s=wait_s,
+            stall_s=stall_s,
+            give_up_s=give_up_s,
+            flush_s=flush_s,
+            flush_rows=flush_rows,
+            max_waiting_rows=max_waiting_rows,
+        )
+
+    def get(self, org: str, job_id: str) -> Job:
+        """The job as it stands, settled if its worker is dead. JobNotFound if there is none."""
+        stored, *_ = self._read(org, self._keys.job(org, job_id))
+        return hashes.decode(stored)
+
+    def get_many(self, org: str, job_ids: Sequence[str]) -> dict[str, Job]:
+        """The jobs among these that there are, by id; one round trip (in a Cluster, one for each server)."""
+        keys = {job_id: self._keys.job(org, job_id) for job_id in job_ids}
+        answers = self._connection.pipeline([("HGETALL", each.job) for each in keys.values()])
+        found = {}
+        for (job_id, each), stored in zip(keys.items(), answers, strict=True):
+            if self._belongs(stored, org):
+                found[job_id] = hashes.decode(
+                    self._read(org, each)[0] if self._is_past_lease(stored, each) else stored
+                )
+        return found
+
+    def states(self, jobs: Sequence[tuple[str, str]]) -> list[str | None]:
+        """The `state` of each (org, job id), None where there is no job; one round trip."""
+        fields = ("status", *CONTROL_FLAGS)
+        answers = self._connection.pipeline([("HMGET", self._keys.job(*each).job, *fields) for each in jobs])
+        return [hashes.state(status, flags) for status, *flags in answers]
+
+    def outcome(self, org: str, job_id: str, limit: int = 500) -> Outcome:
+        """The job with its first `limit` failed and skipped rows, all of one moment."""
+        keys, last = self._keys.job(org, job_id), values.count("limit", limit, least=1) - 1
+        lists = (("LRANGE", keys.failures, 0, last), ("LRANGE", keys.skips, 0, last))
+        stored, failures, skips = self._read(org, keys, *lists)
+        job = hashes.decode(stored)
+        return Outcome(
+            job=job,
+            failures=tuple(rows.decode(job.kind, each) for each in failures),
+            skips=tuple(rows.decode(job.kind, each, rows.SKIPPED) for each in skips),
+        )
+
+    def failures(self, org: str, job_id: str, start: int = 0, limit: int = 500) -> list[Row]:
+        """The stored failed rows from number `start` (the first is 0), at most `limit` of them."""
+        keys = self._keys.job(org, job_id)
+        first = values.count("start", start)
+        last = first + values.count("limit", limit, least=1) - 1
+        stored, page = self._read(org, keys, ("LRANGE", keys.failures, first, last))
+        kind = hashes.decode(stored).kind
+        return [rows.decode(kind, each) for each in page]
+
+    def failure_pages(self, org: str, job_id: str, page: int = 1_000) -> tuple[Job, Iterator[list[Row]]]:
+        """The job, and all failed rows that are stored now, `page` at a time: memory stays flat.
+
+        JobNotFound and the like are raised here, before the first page; StoreUnavailable by a page that
+        cannot be had, also because the job expired meanwhile: what came before is then not the whole.
+        """
+        keys = self._keys.job(org, job_id)
+        stored, rows_stored = self._read(org, keys, ("LLEN", keys.failures))
+        pages = self._pages(org, job_id, int(rows_stored), values.count("page", page, least=1))
+        return hashes.decode(stored), pages
+
+    def settle(self, org: str, job_id: str) -> Job:
+        """Look whether a running job's worker is dead, and give the job as it stands after the look.
+
+        It takes two looks, `grace_s` apart, past the lease; any sign of life in between starts over.
+        """
+        self.look(org, job_id)
+        return self.get(org, job_id)
+
+    def look(self, org: str, job_id: str) -> tuple[Verdict, int | None]:
+        """As `settle`, but give what the look found, and when the next is due (ms since the epoch)."""
+        return self._settle(self._keys.job(org, job_id))
+
+    def control(self, org: str, job_id: str, action: Action | str) -> Job:
+        """Ask for `pause`, `resume` or `cancel`, and give the job as it stands after.
+
+        A queued job is cancelled at once; a running one shows in its metadata what was asked for, until its
+        worker obeys. Repeating an action changes nothing. InvalidTransition if the job has ended.
+        """
+        keys, checked = self._keys.job(org, job_id), values.action(action)
+        self._read(org, keys)  # a job whose worker is dead is settled first, and so refuses
+        retention_ms = self.settings.retention_ms
+        return scripts.control(self._connection, keys, action=checked, retention_ms=retention_ms)
+
+    def ping(self) -> None:
+        """Raise StoreUnavailable unless the store answers."""
+        self._connection.command("PING")
+
+    def close(self) -> None:
+        """Close all connections. The store may be used again; it then opens new ones."""
+        self._connection.close()
+
+    def _pages(self, org: str, job_id: str, stored: int, page: int) -> Iterator[list[Row]]:
+        for start in range(0, stored, page):
+            limit = min(page, stored - start)
+            try:
+                found = self.failures(org, job_id, start, limit)
+            except JobNotFound:
+                found = []
+            if len(found) < limit:
+                raise StoreUnavailable(f"failed rows {start} to {start + limit} of job {job_id} are gone")
+            yield found
+
+    def _read(self, org: str, keys: JobKeys, *others: tuple[Any, ...]) -> list[Any]:
+        """The job's hash, and the answers to `others` of the same moment; settled first where it is due."""
+        hash_ = ("HGETALL", keys.job)
+        answers = self._connection.transaction(hash_, *others) if others else [self._connection.command(*hash_)]
+        stored = answers[0]
+        if not self._belongs(stored, org):
+            raise JobNotFound("there is no such job")
+        if self._is_past_lease(stored, keys) and self._settle(keys)[0] in (Verdict.SETTLED, Verdict.ENDED):
+            return self._read(org, keys, *others)
+        return answers
+
+    def _belongs(self, stored: hashes.Hash, org: str) -> bool:
+        """Whether there is a job at all. The key holds the organization; a key written by hand may not."""
+        return bool(stored) and stored.get(b"orgId") == org.encode()
+
+    def _is_past_lease(self, stored: hashes.Hash, keys: JobKeys) -> bool:
+        lease_ms = hashes.lease_ms(stored)
+        return lease_ms is not None and self._clock.passed(lease_ms, keys.job)
+
+    def _settle(self, keys: JobKeys) -> tuple[Verdict, int | None]:
+        grace_ms, retention_ms = self.settings.grace_ms, self.settings.retention_ms
+        found = scripts.settle(self._connection, keys, grace_ms=grace_ms, retention_ms=retention_ms)
+        if found[0] is Verdict.SETTLED:
+            self.on_settled()
+        return found

@@ -1,0 +1,95 @@
+"""What callers may give, checked: each function gives the value ready for the store, or raises InvalidValue."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from batchstatus.errors import InvalidValue
+from batchstatus.model import CONTROL_FLAGS, MAX_COUNT, Action, Kind
+
+MAX_JSON_BYTES = 16 * 1024
+MAX_JSON_DEPTH = 32
+MAX_CHECKPOINT_BYTES = 4 * 1024
+MAX_TEXT = 1_000
+
+
+def kind(value: str) -> Kind:
+    """A kind, given as `Kind` or as its name."""
+    try:
+        return Kind(value)
+    except ValueError:
+        raise InvalidValue(f"kind {value!r} is none of {', '.join(Kind)}") from None
+
+
+def action(value: str) -> Action:
+    """An action, given as `Action` or as its name."""
+    try:
+        return Action(value)
+    except ValueError:
+        raise InvalidValue(f"action {value!r} is none of {', '.join(Action)}") from None
+
+
+def count(name: str, value: int, least: int = 0) -> int:
+    """A number of rows from `least` to 2^53-1; `name` is what the caller calls it."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_COUNT:
+        raise InvalidValue(f"{name} {value!r} is not an integer from {least} to 2^53-1")
+    return value
+
+
+def seconds_as_ms(name: str, value: float) -> int:
+    """A duration in seconds, fractions allowed, as whole milliseconds."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_COUNT / 1000:
+        raise InvalidValue(f"{name} {value!r} is not a number of seconds, 0 or more")
+    return round(value * 1000)
+
+
+def text(value: object) -> str:
+    """Any text, cut at 1,000 characters, and safe to send: lone surrogates become `?`."""
+    return str(value)[:MAX_TEXT].encode("utf-8", "replace").decode()
+
+
+def metadata(value: Mapping[str, Any] | None) -> str:
+    """A job's metadata as JSON: an object of at most 16 KiB and 32 levels, without the reserved keys."""
+    given = {} if value is None else value
+    if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+        raise InvalidValue("metadata is not a mapping with text keys")
+    if reserved := sorted(given.keys() & set(CONTROL_FLAGS)):
+        raise InvalidValue(f"metadata sets {', '.join(reserved)}, which only control may set")
+    return as_json("metadata", dict(given), MAX_JSON_BYTES)
+
+
+def checkpoint(value: Any) -> str:
+    """Where a takeover goes on, as JSON of at most 4 KiB: a row number, an offset, a cursor."""
+    return as_json("checkpoint", value, MAX_CHECKPOINT_BYTES)
+
+
+def as_json(name: str, value: Any, max_bytes: int) -> str:
+    """`value` as JSON (RFC 8259: no NaN), at most `max_bytes` of UTF-8 and 32 levels deep."""
+    try:
+        encoded = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        size = len(encoded.encode())
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidValue(f"{name} cannot be JSON: {error}") from None
+    if size > max_bytes:
+        raise InvalidValue(f"{name} is {size:,} bytes as JSON; the limit is {max_bytes:,}")
+    if _deeper_than(MAX_JSON_DEPTH, value):
+        raise InvalidValue(f"{name} is nested deeper than {MAX_JSON_DEPTH} levels")
+    return encoded
+
+
+def digest(*content: Any) -> str:
+    """A fingerprint of what a job was created with, whatever the order of the keys in it."""
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+def _deeper_than(levels: int, value: Any) -> bool:
+    """Whether objects and arrays are nested deeper; layer by layer, so that no depth is too deep to tell."""
+    layer = [value]
+    for _ in range(levels + 1):
+        containers = [each for each in layer if isinstance(each, Mapping | list | tuple)]
+        layer = [inner for each in containers for inner in (each.values() if isinstance(each, Mapping) else each)]
+        if not containers:
+            return False
+    return True
