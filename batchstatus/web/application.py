@@ -1,0 +1,115 @@
+"""Builds the Flask application."""
+
+import re
+import secrets
+import time
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import unquote_to_bytes, urlsplit
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+import gevent
+from flask import Flask, Response, g, request
+
+from batchstatus.errors import StoreUnavailable
+from batchstatus.store import JobStore
+from batchstatus.web import control, errors, failures, jobs, logs, openapi, ops
+from batchstatus.web.access import Access
+from batchstatus.web.breaker import Breaker
+from batchstatus.web.context import Parts, ask_the_store, asks_the_store, install, parts
+from batchstatus.web.metrics import Metrics
+from batchstatus.web.requests import MAX_BODY_BYTES
+from batchstatus.web.waiting import Hold, Waits
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+
+
+class Service(Flask):
+    """The application, with a bound on how long a request may wait for the store."""
+
+    def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request; called by the server."""
+        _keep_encoded_slashes(environ)
+        return super().wsgi_app(environ, start_response)
+
+    def dispatch_request(self) -> Any:
+        """Answer the request, with 503 once the store has kept it waiting for `timeout_s` in all.
+
+        Each command has its own time limit, but a request may send several, and wait for a connection. In a
+        gevent worker this limit covers them all; elsewhere the limits of the commands hold.
+        """
+        answer = self._dispatch_in_time()
+        if isinstance(answer, Hold):
+            g.held = parts().waits.hold(answer)
+            # Asked anew from the start: the key may have been revoked meanwhile.
+            answer = self._dispatch_in_time()
+        return answer
+
+    def release_held(self) -> None:
+        """Answer every held request at once, and hold none from now on; the process is about to end."""
+        with self.app_context():
+            parts().waits.close()
+
+    def _dispatch_in_time(self) -> Any:
+        found = parts()
+        try:
+            too_long = StoreUnavailable("the store took too long")
+            with gevent.Timeout(found.store.settings.timeout_s, too_long) as g.store_limit:
+                answer = super().dispatch_request()
+        except StoreUnavailable as error:
+            found.breaker.failed(error)
+            found.metrics.store_errors.inc()
+            raise
+        if asks_the_store():
+            found.breaker.succeeded()
+        return answer
+
+
+def create_app(store: JobStore) -> Service:
+    """The service over `store`. Nothing is sent to the store before the first request."""
+    app = Service("batchstatus", static_folder=None)
+    counts = Metrics()
+    store.on_settled = counts.settled.inc
+    breaker, waits = Breaker(store, counts.breaker_open.set), Waits(store, counts.held.set)
+    install(app, Parts(store, Access(store.api_keys, ask_the_store), breaker, waits, counts))
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False
+    app.before_request(_start)
+    app.after_request(_finish)
+    for module in (jobs, control, failures, ops, openapi):
+        app.register_blueprint(module.blueprint)
+    errors.register(app)
+    return app
+
+
+def _keep_encoded_slashes(environ: WSGIEnvironment) -> None:
+    """Leave `%2F` as it is: part of a segment (RFC 3986 §2.2), so of a malformed job id and of no other path.
+
+    A WSGI server decodes it, and then `jobs/x%2Fcontrol` would pass for `jobs/x/control`.
+    """
+    target: str = environ.get("RAW_URI", "")
+    if "%2f" in target.lower():
+        path = target.partition("?")[0] if target.startswith("/") else urlsplit(target).path
+        kept = path.replace("%2F", "%252F").replace("%2f", "%252f")
+        environ["PATH_INFO"] = unquote_to_bytes(kept).decode("latin-1")
+
+
+def _start() -> None:
+    given = request.headers.get("X-Request-Id", "")
+    g.started = time.perf_counter()
+    g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    if "HTTP_HOST" not in request.environ and request.environ["SERVER_PROTOCOL"] == "HTTP/1.1":
+        raise errors.bad_request("A request in HTTP/1.1 needs a Host (RFC 9112 §3.2).")
+    # Werkzeug strips leading slashes before it routes, so that //livez would pass for /livez.
+    if "//" in request.environ["PATH_INFO"]:
+        raise errors.ApiError(404, "NOT_FOUND", "There is nothing at this path.")
+
+
+def _finish(response: Response) -> Response:
+    response.headers["X-Request-Id"] = g.request_id
+    metrics = parts().metrics
+    metrics.requests.labels(logs.route(), response.status_code).inc()
+    metrics.seconds.labels(logs.route()).observe(time.perf_counter() - g.started)
+    logs.log_request(response)
+    return response

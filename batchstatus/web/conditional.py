@@ -1,0 +1,64 @@
+"""Conditional reads (RFC 9110 §13): entity tags, 304, and how soon to ask again.
+
+A tag stands for one revision of a job. It bears the job's state in plain sight, so that a waiting read can
+tell what has to differ: `W/"job-19ab04f2c3e-57-running"`. It is weak, because a heartbeat changes the body and
+not the revision.
+"""
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from flask import Response, request
+from werkzeug.datastructures import ETags
+from werkzeug.http import parse_etags
+
+from batchstatus.model import Job, Status
+
+MAX_HEADER = 1_000
+SOONEST_S, LATEST_S = 2, 5
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def entity_tag(job: Job, part: str = "job") -> str:
+    """The job's tag, without its `W/` and quotes. An id that is used again once its job expired gives others."""
+    created_ms = (job.created_at - _EPOCH) // timedelta(milliseconds=1)
+    return f"{part}-{created_ms:x}-{job.rev}-{job.state}"
+
+
+def known_state() -> str | None:
+    """The job's state as the caller knows it: that in the one tag of If-None-Match. None if there is no such."""
+    known = _given_tags().as_set(include_weak=True)
+    return next(iter(known)).rpartition("-")[2] if len(known) == 1 else None
+
+
+def conditional(job: Job, body: Callable[[], Response], part: str = "job") -> Response:
+    """The response that `body` makes, with its tag and pace; or 304, and then it is not made."""
+    tag = entity_tag(job, part)
+    if _given_tags().contains_weak(tag):
+        response = Response(status=304)
+        del response.headers["Content-Type"]
+    else:
+        response = body()
+    response.set_etag(tag, weak=True)
+    response.headers["Cache-Control"] = "private, no-cache"
+    if not job.terminal:
+        response.headers["Retry-After"] = str(retry_after_s(job))
+    return response
+
+
+def retry_after_s(job: Job) -> int:
+    """How soon to ask again, 2 to 5 s: late for a job that waits, soon for one that is about to end."""
+    waits = job.status is Status.QUEUED or "batchPaused" in job.metadata
+    if waits or not job.total_items or not job.done or job.heartbeat_at is None:
+        return LATEST_S if waits else (SOONEST_S + LATEST_S) // 2
+    worked_s = (job.heartbeat_at - job.created_at).total_seconds()
+    left_s = worked_s * (job.total_items - job.done) / job.done
+    return max(SOONEST_S, min(LATEST_S, math.ceil(left_s)))
+
+
+def _given_tags() -> ETags:
+    """If-None-Match; one that is malformed or absurdly long matches nothing."""
+    given = request.headers.get("If-None-Match", "")
+    return parse_etags(given) if len(given) <= MAX_HEADER else ETags()

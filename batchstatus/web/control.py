@@ -1,0 +1,38 @@
+"""`POST /batch-import/jobs/{jobId}/control`: pause, resume, cancel."""
+
+from flask import Blueprint, Response
+
+from batchstatus.errors import InvalidTransition
+from batchstatus.model import Kind
+from batchstatus.web.context import current_store
+from batchstatus.web.errors import ApiError
+from batchstatus.web.jobs import job_response
+from batchstatus.web.permissions import reader, require
+from batchstatus.web.requests import json_body
+from schemas import ControlSchema
+
+blueprint = Blueprint("control", __name__)
+
+PERMISSIONS = {
+    Kind.TRANSACTION_BATCH: "transactions:create",
+    Kind.USER_EVENT_BATCH: "events:create",
+    Kind.ENTITY_AUTOMATIC: "entities:bulk_import",
+}
+"""Controlling a job needs the permission of its kind."""
+
+_CONTROL = ControlSchema()
+
+
+@blueprint.post("/batch-import/jobs/<job_id>/control")
+def control(job_id: str) -> Response:
+    """Ask for an action, and answer with the job as it stands after it."""
+    caller, store = reader(job_id), current_store()
+    job = store.get(caller.org, job_id)
+    asked = json_body(_CONTROL)
+    if asked["kind"] != job.kind:
+        raise ApiError(409, "KIND_MISMATCH", f"The job is of the kind {job.kind}.")
+    require(caller, PERMISSIONS[job.kind])
+    try:
+        return job_response(store.control(caller.org, job_id, asked["action"]))
+    except InvalidTransition as error:
+        raise ApiError(409, "JOB_ALREADY_TERMINAL", "The job has ended already.") from error

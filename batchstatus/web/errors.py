@@ -1,0 +1,99 @@
+"""Every error as JSON in one shape, and not a word about the inside."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from batchstatus.errors import JobCorrupt, JobNotFound, StoreUnavailable
+from batchstatus.web.responses import json_response
+from schemas import ErrorSchema
+
+RETRY_AFTER_S = 1
+
+_ERROR = ErrorSchema()
+_log = logging.getLogger(__name__)
+
+_CODES = {
+    404: ("NOT_FOUND", "There is nothing at this path."),
+    405: ("METHOD_NOT_ALLOWED", "This path does not know this method."),
+    413: ("PAYLOAD_TOO_LARGE", "The request body is larger than 64 KiB."),
+    500: ("INTERNAL_ERROR", "Something went wrong on our side."),
+}
+
+
+class ApiError(Exception):
+    """An answer from 400 up, raised from wherever it is known."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        details: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.details = details
+        self.headers = headers
+
+
+def error_body(code: str, message: str, details: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The body of an error."""
+    error = {"code": code, "message": message, "details": details}
+    body: dict[str, Any] = _ERROR.dump({"success": False, "error": error})
+    return body
+
+
+def invalid_request(details: Mapping[str, str]) -> ApiError:
+    """A 400 whose `details` name each bad field and say what is wrong with it."""
+    return ApiError(400, "INVALID_REQUEST", "The request has bad fields.", details)
+
+
+def bad_request(message: str, status: int = 400) -> ApiError:
+    """A request that is not HTTP as we speak it."""
+    return ApiError(status, "BAD_REQUEST", message)
+
+
+def register(app: Flask) -> None:
+    """Let every exception that leaves a view end as one of these answers."""
+    app.register_error_handler(ApiError, _api_error)
+    app.register_error_handler(JobNotFound, _job_not_found)
+    app.register_error_handler(StoreUnavailable, _store_unavailable)
+    app.register_error_handler(HTTPException, _http_exception)
+    app.register_error_handler(JobCorrupt, _internal_error)
+    app.register_error_handler(Exception, _internal_error)
+
+
+def _api_error(error: ApiError) -> Response:
+    body = error_body(error.code, error.message, error.details)
+    return json_response(body, error.status, dict(error.headers or {}))
+
+
+def _job_not_found(_: JobNotFound) -> Response:
+    return json_response(error_body("JOB_NOT_FOUND", "There is no such job."), 404)
+
+
+def _store_unavailable(error: StoreUnavailable) -> Response:
+    _log.warning("request %s: %s", g.request_id, error)
+    body = error_body("STORE_UNAVAILABLE", "The store is not available at the moment. Try again.")
+    return json_response(body, 503, {"Retry-After": str(RETRY_AFTER_S)})
+
+
+def _http_exception(error: HTTPException) -> Response:
+    status = error.code or 500
+    code, message = _CODES.get(status, ("BAD_REQUEST", "The request could not be understood."))
+    # 405 names the methods that there are (RFC 9110 §15.5.6); werkzeug knows them, and nothing else of its own.
+    headers = {name: value for name, value in error.get_headers() if name == "Allow"}
+    return json_response(error_body(code, message), status, headers)
+
+
+def _internal_error(error: Exception) -> Response:
+    job_id, org = (request.view_args or {}).get("job_id"), g.get("org")
+    _log.error("request %s for job %r of %r failed", g.request_id, job_id, org, exc_info=error)
+    return json_response(error_body("INTERNAL_ERROR", "Something went wrong on our side."), 500)

@@ -1,0 +1,73 @@
+"""Logs as JSON, one object a line, on stderr: for each request one, for all else what a logger says."""
+
+import json
+import logging
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from flask import Response, g, request
+from gunicorn.glogging import Logger
+
+from batchstatus.apikeys import KEY
+
+_requests = logging.getLogger("batchstatus.requests")
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON; what was given as `extra={"fields": {…}}` becomes members of it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        try:
+            text = orjson.dumps(line, default=str).decode()
+        except TypeError:  # it is stricter: no lone surrogates, no integers beyond 64 bits
+            text = json.dumps(line, default=str)
+        return KEY.sub("bsk_…", text)  # wherever a caller has put it: in the path, as its request's id
+
+
+class GunicornLogger(Logger):  # type: ignore[misc]
+    """gunicorn's own messages through the same handler."""
+
+    def setup(self, cfg: Any) -> None:
+        """Leave the handlers to the root logger; called by gunicorn."""
+        self.error_log.propagate = True
+        self.error_log.setLevel(cfg.loglevel.upper())
+
+
+def configure(level: str) -> None:
+    """Send everything from `level` up to stderr."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def log_request(response: Response) -> None:
+    """One line for a request: who asked for what and what came of it, never with which key."""
+    if _requests.isEnabledFor(logging.INFO):
+        fields = {
+            "requestId": g.request_id,
+            "method": request.method,
+            "route": route(),
+            "status": response.status_code,
+            "ms": round((time.perf_counter() - g.started) * 1000, 2),
+            "org": g.get("org"),
+            "job": (request.view_args or {}).get("job_id"),
+        }
+        _requests.info("request", extra={"fields": fields})
+
+
+def route() -> str:
+    """The path of the request with the names of its variables in place of their values."""
+    return request.url_rule.rule if request.url_rule else "(none)"

@@ -1,0 +1,78 @@
+"""What the service counts, for Prometheus; right with several worker processes: they count in shared files.
+
+No label bears an organization, a job or a key.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+    values,
+)
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+"""How prometheus-client is told where the processes share their counts."""
+
+_LATENCIES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
+
+
+class Metrics:
+    """What the service counts. Made in the worker process, after its fork."""
+
+    def __init__(self) -> None:
+        self._shared = DIRECTORY_VARIABLE in os.environ
+        if self._shared:
+            # prometheus-client decides on its import, which came before the directory was there.
+            values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
+        self._registry = registry = CollectorRegistry()
+        self.requests = Counter(
+            "batchstatus_requests", "Requests answered.", ["route", "status"], registry=registry
+        )
+        self.seconds = Histogram(
+            "batchstatus_request_seconds", "Time to answer.", ["route"], registry=registry, buckets=_LATENCIES_S
+        )
+        self.store_errors = Counter(
+            "batchstatus_store_errors", "Requests that the store let down.", registry=registry
+        )
+        self.settled = Counter(
+            "batchstatus_settled_jobs", "Jobs that this replica found dead and ended.", registry=registry
+        )
+        self.breaker_open = self._gauge("batchstatus_breaker_open", "Processes that do not ask the store now.")
+        self.held = self._gauge("batchstatus_held_requests", "Requests that wait for a change.")
+
+    def exposition(self) -> bytes:
+        """The metrics of all worker processes, in Prometheus's text format."""
+        registry = self._registry
+        if self._shared:
+            registry = CollectorRegistry()
+            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(name, text, registry=self._registry, multiprocess_mode="livesum")
+
+
+def share_between_processes() -> None:
+    """Before the workers are forked: give them a directory to count in, unless the environment names one."""
+    if DIRECTORY_VARIABLE not in os.environ:
+        os.environ[DIRECTORY_VARIABLE] = tempfile.mkdtemp(prefix="batchstatus-metrics-")
+
+
+def forget_process(pid: int) -> None:
+    """After a worker has ended: its gauges count no more."""
+    mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+
+def remove_shared() -> None:
+    """After the last worker has ended: remove the directory that we made."""
+    directory = Path(os.environ.get(DIRECTORY_VARIABLE, ""))
+    if directory.name.startswith("batchstatus-metrics-"):
+        shutil.rmtree(directory, ignore_errors=True)

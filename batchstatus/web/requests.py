@@ -1,0 +1,66 @@
+"""Reads request bodies, and names every field that is wrong."""
+
+import json
+from typing import Any, cast
+
+import gevent
+from flask import g, request
+from gunicorn.http.errors import ParseException
+from marshmallow import Schema, ValidationError
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from batchstatus.web.errors import bad_request, invalid_request
+
+MAX_BODY_BYTES = 64 * 1024
+BODY_S = 10.0
+"""How long a caller may take to send a body."""
+
+
+def json_body(schema: Schema) -> dict[str, Any]:
+    """The request's JSON object as `schema` loads it; 400 if it is none, or one of its members is wrong."""
+    try:
+        body = json.loads(_body().decode(), object_pairs_hook=_once_each)
+    except (ValueError, RecursionError) as error:
+        reason = str(error) if isinstance(error, _Duplicate) else "not JSON"
+        raise invalid_request({"body": reason}) from None
+    if not isinstance(body, dict):
+        raise invalid_request({"body": "not a JSON object"})
+    try:
+        loaded: dict[str, Any] = schema.load(body)
+    except ValidationError as error:
+        details = {
+            name: " ".join(map(str, said)) for name, said in cast("dict[str, list[str]]", error.messages).items()
+        }
+        raise invalid_request(details) from None
+    return loaded
+
+
+def _body() -> bytes:
+    """The whole body. The time that the caller takes is not held against the store."""
+    g.store_limit.cancel()
+    try:
+        with gevent.Timeout(BODY_S, bad_request("The body took too long.", 408)):
+            body = request.get_data(cache=False)
+            # werkzeug cuts a body in chunks at the limit, without a word.
+            full = len(body) == MAX_BODY_BYTES and request.content_length is None
+            cut = full and request.environ["wsgi.input"].read(1) != b""
+    except (ParseException, OSError):
+        raise bad_request("The body ended too soon, or its chunks are broken.") from None
+    finally:
+        g.store_limit.start()
+    if cut:
+        raise RequestEntityTooLarge
+    if len(body) < (request.content_length or 0):
+        raise bad_request("The body ended too soon.")
+    return body
+
+
+class _Duplicate(ValueError):
+    """A member that stands in an object twice: which of the two would count is anyone's guess (RFC 8259 §4)."""
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _Duplicate("has a member twice")
+    return found

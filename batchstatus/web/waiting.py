@@ -1,0 +1,97 @@
+"""Waiting reads (`Prefer: wait`, RFC 7240 §4.3): one look at the store per tick, whoever waits for whatever.
+
+A held request costs a greenlet and an entry here. One thread looks at the states of all jobs that are waited
+for, in one pipelined trip, and wakes those who wait for a job that has changed.
+"""
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flask import request
+
+from batchstatus.errors import StoreUnavailable
+from batchstatus.store import JobStore
+
+TICK_S = 0.15
+LONGEST_S = 30
+MAX_HELD = 3_000
+"""The most requests that a process holds; beyond it they are answered at once."""
+
+_WAIT = re.compile(r'(?:^|,)\s*wait\s*=\s*"?(\d{1,6})"?\s*(?=[,;]|$)', re.IGNORECASE | re.ASCII)
+_MAX_HEADER = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What a view returns instead of an answer: hold the request while the job is in this state, then ask anew."""
+
+    org: str
+    job_id: str
+    state: str
+    wait_s: int
+
+
+class Waits:
+    """The requests that this process holds. `on_change` is told how many they are."""
+
+    def __init__(self, store: JobStore, on_change: Callable[[int], None]) -> None:
+        self._store = store
+        self._on_change = on_change
+        self._held: dict[threading.Event, Hold] = {}
+        self._ticking = threading.Lock()
+        self.closed = False
+
+    def hold(self, hold: Hold) -> bool:
+        """Return when the job is no longer in that state, or the time is up; False, at once, if too many wait."""
+        if self.closed or len(self._held) >= MAX_HELD:
+            return False
+        woken = threading.Event()
+        self._held[woken] = hold
+        self._on_change(len(self._held))
+        if self._ticking.acquire(blocking=False):
+            threading.Thread(target=self._tick, name="batchstatus waits", daemon=True).start()
+        try:
+            woken.wait(hold.wait_s)
+        finally:
+            del self._held[woken]
+            self._on_change(len(self._held))
+        return True
+
+    def close(self) -> None:
+        """Let every request go, and hold none from now on; the process is about to end."""
+        self.closed = True
+
+    def _tick(self) -> None:
+        """Look, wake, and sleep, for as long as anyone waits."""
+        while True:
+            while self._held:
+                started = time.monotonic()
+                for woken in self._changed():
+                    woken.set()
+                time.sleep(max(0.0, TICK_S - (time.monotonic() - started)))
+            self._ticking.release()
+            # Someone may have come after the last look and before the release, and started no thread.
+            if not self._held or not self._ticking.acquire(blocking=False):
+                return
+
+    def _changed(self) -> list[threading.Event]:
+        """Who is to be woken; everyone when the store cannot be asked, so that they hear of it."""
+        held = dict(self._held)
+        if self.closed:
+            return list(held)
+        jobs = {(hold.org, hold.job_id) for hold in held.values()}
+        try:
+            states = dict(zip(jobs, self._store.states(list(jobs)), strict=True))
+        except StoreUnavailable:
+            return list(held)
+        return [woken for woken, hold in held.items() if states[hold.org, hold.job_id] != hold.state]
+
+
+def wanted_wait_s() -> int:
+    """How long the caller would wait: `Prefer: wait=<s>`, at most 30; 0 if it says nothing sensible."""
+    given = request.headers.get("Prefer", "")
+    found = _WAIT.search(given) if len(given) <= _MAX_HEADER else None
+    return min(int(found[1]), LONGEST_S) if found else 0

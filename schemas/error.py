@@ -1,0 +1,31 @@
+"""Every error on the wire, from 400 up (contract §7)."""
+
+from typing import Any, ClassVar
+
+from marshmallow import Schema, fields, validate
+
+from schemas.fields import Optional
+
+
+class ErrorDetailSchema(Schema):
+    """What went wrong: `code` for machines, `message` for people, `details` naming each bad field."""
+
+    code = fields.String(required=True, validate=validate.Regexp(r"^[A-Z][A-Z0-9_]{1,63}\Z"))
+    message = fields.String(required=True)
+    details = Optional()
+
+
+class ErrorSchema(Schema):
+    """The one shape of all errors."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {
+        "success": False,
+        "error": {
+            "code": "INVALID_REQUEST",
+            "message": "The request has bad fields.",
+            "details": {"include": "unknown: rows"},
+        },
+    }
+
+    success = fields.Boolean(required=True, validate=validate.Equal(False))
+    error = fields.Nested(ErrorDetailSchema, required=True)

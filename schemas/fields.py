@@ -1,0 +1,44 @@
+"""Fields that the wire needs and marshmallow does not have."""
+
+from datetime import datetime
+from typing import Any
+
+from marshmallow import fields, missing
+from marshmallow.exceptions import ValidationError
+
+
+class Time(fields.Field[datetime]):
+    """A moment: ISO 8601, UTC, with milliseconds and `Z`, such as `2026-11-23T15:04:05.123Z`."""
+
+    PATTERN = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
+
+    def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
+        # The times of a Job are UTC, so that their offset is always the six characters of +00:00.
+        return None if value is None else f"{value.isoformat(timespec='milliseconds')[:-6]}Z"
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        try:
+            moment = datetime.fromisoformat(value)
+        except (TypeError, ValueError):
+            raise ValidationError("Not an ISO 8601 time.") from None
+        if moment.tzinfo is None:
+            raise ValidationError("The time needs a zone.")
+        return moment
+
+
+class Absent(fields.Nested):
+    """A nested object whose key is not in the body at all when there is none."""
+
+    def get_value(self, obj: Any, attr: str, accessor: Any = None, default: Any = missing) -> Any:
+        """The object's value, or `missing` in place of None."""
+        value = super().get_value(obj, attr, accessor, default)
+        return missing if value is None else value
+
+
+class Optional(fields.Raw):
+    """Any JSON whose key is not in the body at all when there is none."""
+
+    def get_value(self, obj: Any, attr: str, accessor: Any = None, default: Any = missing) -> Any:
+        """The object's value, or `missing` in place of None."""
+        value = super().get_value(obj, attr, accessor, default)
+        return missing if value is None else value
