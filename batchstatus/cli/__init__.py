@@ -1,0 +1,46 @@
+"""The command line. Exit codes: 0 done, 1 the job did not end `completed`, 2 usage, 3 not reachable or refused."""
+
+import sys
+
+import click
+
+from batchstatus import __version__
+from batchstatus.cli.demo import demo
+from batchstatus.cli.jobs import control, failures, status, watch
+from batchstatus.cli.keys import keys
+from batchstatus.cli.reap import reap
+from batchstatus.cli.serve import serve
+from batchstatus.errors import BatchStatusError, InvalidValue
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="batchstatus", message="%(prog)s %(version)s")
+def commands() -> None:
+    """How far is my import? Serve the answer, ask for it, and manage who may ask."""
+
+
+for _command in (serve, demo, keys, status, watch, failures, control, reap):
+    commands.add_command(_command)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and give its exit code; an error is one line on stderr."""
+    try:
+        code = commands.main(arguments, prog_name="batchstatus", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return 2
+    except click.ClickException as error:
+        return _fail(error.format_message(), 2)
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BatchStatusError as error:
+        return _fail(str(error), 2 if isinstance(error, InvalidValue) else 3)
+    except OSError as error:
+        return _fail(str(error), 3)
+    return code if isinstance(code, int) else 0
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"batchstatus: {' '.join(message.split())}", file=sys.stderr)
+    return code

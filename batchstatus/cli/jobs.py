@@ -1,0 +1,112 @@
+"""`batchstatus status`, `watch` and `failures`: what a caller of the HTTP API asks."""
+
+import json
+import sys
+from collections.abc import Callable
+from typing import BinaryIO
+
+import click
+
+from batchstatus.cli.options import caller_options, json_option, open_caller
+from batchstatus.cli.progress import ProgressView
+from batchstatus.client import Client
+from batchstatus.model import CONTROL_FLAGS, Action, Job, Status
+
+PROGRESS_S = 1.0
+
+
+@click.command()
+@click.argument("job_id", metavar="JOB")
+@caller_options
+@json_option
+def status(job_id: str, url: str, api_key: str, as_json: bool) -> int:
+    """Show a job as it is now. Exits with 1 if it ended, but not `completed`."""
+    with open_caller(url, api_key) as client:
+        if as_json:
+            body = client.wire(job_id)
+            click.echo(json.dumps(body, ensure_ascii=False))
+            return _exit_code(body["status"])
+        job = client.get(job_id)
+    click.echo(describe(job))
+    return _exit_code(job.status)
+
+
+@click.command()
+@click.argument("job_id", metavar="JOB")
+@caller_options
+@json_option
+def watch(job_id: str, url: str, api_key: str, as_json: bool) -> int:
+    """Follow a job to its end, with a live bar on a terminal. Exits with 1 if it did not end `completed`."""
+    with Client(url, api_key) as client:
+        if as_json:
+            end = _follow(client, job_id, lambda _: click.echo(_wire(client, job_id)))
+        else:
+            with ProgressView() as view:
+                end = _follow(client, job_id, lambda job: view.update(job_id, job))
+            click.echo(describe(end))
+    return _exit_code(end.status)
+
+
+@click.command()
+@click.argument("job_id", metavar="JOB")
+@click.option(
+    "--csv", "csv_file", type=click.File("wb"), metavar="FILE", help="Save all of them as CSV; - prints."
+)
+@caller_options
+@json_option
+def failures(job_id: str, csv_file: BinaryIO | None, url: str, api_key: str, as_json: bool) -> None:
+    """Show a job's failed rows: the first 500, or with --csv all that are stored."""
+    with open_caller(url, api_key) as client:
+        if csv_file is not None:
+            client.failures_csv(job_id, csv_file)
+            return
+        body = client.failures(job_id)
+    if as_json:
+        click.echo(json.dumps(body, ensure_ascii=False))
+        return
+    for row in body["failures"]:
+        click.echo("  ".join(str(value) for value in row.values()))
+    if body["truncated"]:
+        click.echo(f"… and {body['failuresTotal'] - len(body['failures']):,} more: use --csv", err=True)
+
+
+@click.command()
+@click.argument("job_id", metavar="JOB")
+@click.argument("action", type=click.Choice([action.value for action in Action]))
+@caller_options
+@json_option
+def control(job_id: str, action: str, url: str, api_key: str, as_json: bool) -> None:
+    """Ask a job's worker to pause, resume or cancel; a queued job is cancelled at once."""
+    with open_caller(url, api_key) as client:
+        job = client.control(job_id, action)
+        click.echo(_wire(client, job_id) if as_json else describe(job))
+
+
+def describe(job: Job) -> str:
+    """A job in one line, and a second one for what went wrong."""
+    total = "?" if job.total_items is None else format(job.total_items, ",")
+    line = (
+        f"{job.job_id}: {job.status}, {job.done:,} of {total} rows: "
+        f"{job.succeeded:,} succeeded, {job.failed:,} failed, {job.skipped:,} skipped"
+    )
+    if flags := [flag for flag in CONTROL_FLAGS if flag in job.metadata]:
+        line += f" ({', '.join(flags)})"
+    if job.job_failure:
+        line += f"\n{job.job_failure.code}: {job.job_failure.message}"
+    return line
+
+
+def _follow(client: Client, job_id: str, show: Callable[[Job], None]) -> Job:
+    for job in client.watch(job_id, progress_s=PROGRESS_S):
+        show(job)
+    return job
+
+
+def _wire(client: Client, job_id: str) -> str:
+    return json.dumps(client.wire(job_id), ensure_ascii=False)
+
+
+def _exit_code(status: str) -> int:
+    ended_badly = Status(status) in (Status.FAILED, Status.CANCELLED, Status.INTERRUPTED)
+    sys.stdout.flush()
+    return 1 if ended_badly else 0

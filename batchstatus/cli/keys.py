@@ -1,0 +1,83 @@
+"""`batchstatus keys`: who may ask."""
+
+import json
+from typing import Any
+
+import click
+
+from batchstatus.apikeys import ApiKey
+from batchstatus.cli.options import Duration, json_option, prefix_option, redis_option
+from batchstatus.connecting import connect
+from batchstatus.store import JobStore
+
+
+@click.group()
+def keys() -> None:
+    """Create, list and revoke API keys (in the store, not over HTTP)."""
+
+
+@keys.command()
+@click.option("--org", required=True, help="The organization the key belongs to.")
+@click.option("--permission", "permissions", required=True, multiple=True, help="resource:action; repeatable.")
+@click.option("--expires-in", type=Duration(), help="For instance 90d; without it the key does not expire.")
+@click.option("--name", help="What the key is for.")
+@redis_option
+@prefix_option
+@json_option
+def create(
+    org: str,
+    permissions: tuple[str, ...],
+    expires_in: float | None,
+    name: str | None,
+    redis_url: str,
+    prefix: str,
+    as_json: bool,
+) -> None:
+    """Mint a key and show it, once."""
+    key, record = _store(redis_url, prefix).api_keys.create(org, permissions, name=name, expires_in_s=expires_in)
+    if as_json:
+        click.echo(json.dumps({"id": record.id, "key": key, **_fields(record)}))
+        return
+    click.echo(key)
+    click.echo(f"This is key {record.id}. Keep it now: it cannot be shown again.", err=True)
+
+
+@keys.command(name="list")
+@click.option("--org", required=True, help="The organization whose keys to list.")
+@redis_option
+@prefix_option
+@json_option
+def list_keys(org: str, redis_url: str, prefix: str, as_json: bool) -> None:
+    """List an organization's keys that still work."""
+    records = _store(redis_url, prefix).api_keys.list(org)
+    if as_json:
+        click.echo(json.dumps([{"id": record.id, **_fields(record)} for record in records]))
+        return
+    for record in records:
+        fields = _fields(record)
+        expiry = f"expires {fields['expiresAt']}" if fields["expiresAt"] else "does not expire"
+        click.echo(f"{record.id}  {' '.join(fields['permissions'])}  {expiry}  {record.name or ''}".rstrip())
+
+
+@keys.command()
+@click.argument("key_id", metavar="ID")
+@redis_option
+@prefix_option
+def revoke(key_id: str, redis_url: str, prefix: str) -> None:
+    """Make a key worthless, within 5 s on every replica."""
+    _store(redis_url, prefix).api_keys.revoke(key_id)
+    click.echo(f"revoked {key_id}")
+
+
+def _store(redis_url: str, prefix: str) -> JobStore:
+    return connect(redis_url, prefix=prefix)
+
+
+def _fields(record: ApiKey) -> dict[str, Any]:
+    expires_at = record.expires_at
+    return {
+        "org": record.org,
+        "permissions": sorted(record.permissions),
+        "name": record.name,
+        "expiresAt": f"{expires_at.isoformat(timespec='milliseconds')[:-6]}Z" if expires_at else None,
+    }

@@ -1,0 +1,87 @@
+"""Shows jobs on their way: a live bar each on a terminal, plain lines elsewhere."""
+
+import time
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from batchstatus.model import Job
+
+_LINE_EVERY_S = 1.0
+
+
+class _Speed(ProgressColumn):
+    """Rows per second over the last moments."""
+
+    def render(self, task: Task) -> Text:
+        """`12,345 rows/s`, or nothing while unknown."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f} rows/s" if speed else "", style="cyan")
+
+
+class ProgressView:
+    """Bars, one a job; enter it with `with`. Without a terminal, each job prints a line when it changed."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console()
+        self._live = self._console.is_terminal
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[rows]:>15}"),
+            _Speed(),
+            TimeRemainingColumn(compact=True),
+            TextColumn("[red]{task.fields[failed]:,} failed[/] [yellow]{task.fields[skipped]:,} skipped[/]"),
+            TextColumn("{task.fields[status]}"),
+            console=self._console,
+            disable=not self._live,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._printed: dict[str, tuple[float, int]] = {}
+
+    def update(self, label: str, job: Job) -> None:
+        """Show `job` as it is now, under `label`. May be called from several threads."""
+        self._show_bar(label, job)
+        if not self._live:
+            self._print_line(label, job)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def _show_bar(self, label: str, job: Job) -> None:
+        total = job.total_items
+        fields: dict[str, Any] = {
+            "rows": f"{job.done:,}/{'?' if total is None else format(total, ',')}",
+            "failed": job.failed,
+            "skipped": job.skipped,
+            "status": job.status,
+        }
+        if label not in self._tasks:
+            self._tasks[label] = self._bars.add_task(label, total=total, **fields)
+        # A job that has ended leaves no bar in motion, even if it never learned its total.
+        end = job.done if job.terminal and total is None else total
+        self._bars.update(self._tasks[label], total=end, completed=job.done, **fields)
+
+    def _print_line(self, label: str, job: Job) -> None:
+        now = time.monotonic()
+        printed_at, done_then = self._printed.get(label, (0.0, 0))
+        if not job.terminal and now - printed_at < _LINE_EVERY_S:
+            return
+        speed = f", {(job.done - done_then) / (now - printed_at):,.0f} rows/s" if printed_at else ""
+        self._printed[label] = now, job.done
+        total = "?" if job.total_items is None else format(job.total_items, ",")
+        self._console.print(
+            f"{label}: {job.status}, {job.done:,} of {total} rows, {job.failed:,} failed, "
+            f"{job.skipped:,} skipped{speed}",
+            highlight=False,
+            soft_wrap=True,
+        )

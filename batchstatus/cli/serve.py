@@ -1,0 +1,29 @@
+"""`batchstatus serve`: the service."""
+
+import os
+
+import click
+
+from batchstatus.errors import InvalidValue
+from batchstatus.settings import Settings
+from batchstatus.store import JobStore
+from batchstatus.web.logs import configure
+from batchstatus.web.server import Server, check_address
+
+
+@click.command()
+@click.option("--redis-url", metavar="URL", help="The store. [env: BATCHSTATUS_REDIS_URL]")
+@click.option("--bind", metavar="HOST:PORT", help="Default 127.0.0.1:8000. [env: BATCHSTATUS_BIND]")
+@click.option("--workers", metavar="N", help="Processes; default 2. [env: BATCHSTATUS_WORKERS]")
+def serve(redis_url: str | None, bind: str | None, workers: str | None) -> None:
+    """Run the HTTP service until SIGTERM. Further settings: see BATCHSTATUS_* in the README."""
+    given = {"BATCHSTATUS_REDIS_URL": redis_url, "BATCHSTATUS_BIND": bind, "BATCHSTATUS_WORKERS": workers}
+    settings = Settings.from_env({**os.environ, **{name: value for name, value in given.items() if value}})
+    try:
+        JobStore.open(settings.redis_url, settings.store)
+    except InvalidValue as error:
+        raise InvalidValue(f"BATCHSTATUS_REDIS_URL: {error}") from None
+    check_address(settings)
+    configure(settings.log_level)
+    click.echo(f"batchstatus serves http://{settings.bind} with {settings.workers} workers", err=True)
+    Server(settings).run()

@@ -1,0 +1,163 @@
+"""The demo's stage: a real Valkey, the service and importers as real processes, all gone when it is left."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from batchstatus.connecting import connect
+from batchstatus.embedded import EmbeddedServer
+from batchstatus.errors import InvalidValue, ServiceUnavailable
+from batchstatus.model import Kind
+from batchstatus.store import JobStore
+
+ORG = "org_demo"
+LEASE_S = 2.0
+START_S = 20.0
+
+IMPORTERS = {
+    Kind.TRANSACTION_BATCH: ("import_transactions.py", "transactions.csv"),
+    Kind.ENTITY_AUTOMATIC: ("import_entities.py", "entities.csv"),
+    Kind.USER_EVENT_BATCH: ("import_user_events.py", "user_events.csv"),
+}
+"""For each kind its importer in `examples/`, and the sample that it imports."""
+
+
+class Stage:
+    """Enter it with `with`; everything it starts listens on loopback, on free ports."""
+
+    store: JobStore
+    url: str
+    api_key: str
+
+    def __init__(self) -> None:
+        self._exits = ExitStack()
+        self._examples = _examples()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as started:
+            self.directory = Path(started.enter_context(tempfile.TemporaryDirectory(prefix="batchstatus-demo-")))
+            self.redis = started.enter_context(EmbeddedServer())
+            self.store = connect(self.redis.url, lease_s=LEASE_S)
+            started.callback(self.store.close)
+            self.api_key, _ = self.store.api_keys.create(ORG, ["transactions:create"], name="demo")
+            self.url = f"http://127.0.0.1:{_free_port()}"
+            self._exits = started.pop_all()
+        try:
+            self._serve()
+            self._find_samples()
+        except BaseException:
+            self._exits.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exits.close()
+
+    def sample(self, kind: Kind) -> Path:
+        """The sample file of a kind."""
+        return self.samples / IMPORTERS[kind][1]
+
+    def database(self, job_id: str) -> Path:
+        """The SQLite file that the import of a job writes to."""
+        return self.directory / f"{job_id}.sqlite"
+
+    def start_import(
+        self, kind: Kind, file: Path, job_id: str, *, rate: float, entities: bool = True, wait_s: float = 0
+    ) -> subprocess.Popen[bytes]:
+        """Start the importer of a kind on a file, for a job that exists."""
+        script = self._examples / IMPORTERS[kind][0]
+        options = {
+            "--org": ORG,
+            "--job": job_id,
+            "--database": self.database(job_id),
+            "--redis-url": self.redis.url,
+            "--lease-s": LEASE_S,
+            "--wait-s": wait_s,
+            **({"--rate": rate} if rate else {}),
+            **(
+                {"--entities": self.sample(Kind.ENTITY_AUTOMATIC)}
+                if entities and kind != "entity_automatic"
+                else {}
+            ),
+        }
+        words = [str(word) for option in options.items() for word in option]
+        return self._start(f"import-{job_id}", [sys.executable, str(script), str(file), *words])
+
+    def log(self, name: str) -> str:
+        """The last lines that a process printed."""
+        return "\n".join((self.directory / f"{name}.log").read_text(errors="replace").splitlines()[-5:])
+
+    def _serve(self) -> None:
+        bind = self.url.removeprefix("http://")
+        environment = {"BATCHSTATUS_REDIS_URL": self.redis.url, "BATCHSTATUS_BIND": bind}
+        process = self._start("serve", [sys.executable, "-m", "batchstatus", "serve"], environment)
+        deadline = time.monotonic() + START_S
+        while process.poll() is None and time.monotonic() < deadline:
+            if _answers(f"{self.url}/readyz"):
+                return
+            time.sleep(0.05)
+        raise ServiceUnavailable(f"the service did not start: {self.log('serve')}")
+
+    def _find_samples(self) -> None:
+        """The samples lie beside the importers in a checkout; an installed package makes them anew."""
+        self.samples = self._examples / "samples"
+        if not self.sample(Kind.TRANSACTION_BATCH).exists():
+            self.samples = self.directory / "samples"
+            maker = [sys.executable, str(self._examples / "make_samples.py"), "--out", str(self.samples)]
+            subprocess.run(maker, check=True, stdout=subprocess.DEVNULL)
+
+    def _start(
+        self, name: str, command: list[str], environment: dict[str, str] | None = None
+    ) -> subprocess.Popen[bytes]:
+        with (self.directory / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                env={**os.environ, **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._exits.callback(_end, process)
+        return process
+
+
+def _examples() -> Path:
+    package = Path(__file__).resolve().parents[1]
+    for place in (package.parent / "examples", package / "examples"):
+        if (place / "import_transactions.py").exists():
+            return place
+    raise InvalidValue("the demo's importers are not installed; run it from a checkout: make demo")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:  # noqa: S310 - our own http address
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process and its children: politely, then by force."""
+    process.terminate()
+    try:
+        process.wait(5)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

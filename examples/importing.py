@@ -1,0 +1,179 @@
+"""What all importers share: the run of a job, and a database that has each row exactly once.
+
+After a crash the rows since the last delivered checkpoint are done again, by whoever takes the job over.
+Three rules keep the table and the counters exact nevertheless:
+
+1. Each stored row carries its job and the number of its record. So an importer can tell a row that it wrote
+   itself before the crash (a success, again) from another row with the same key (a duplicate).
+2. Rows are committed first and reported after: no checkpoint is ever ahead of the table.
+3. An outcome and its checkpoint are reported in one call: they arrive together or not at all.
+"""
+
+import argparse
+import os
+import signal
+import sqlite3
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Any, ClassVar, TextIO
+
+from fields import Cells, Rejected, Skipped
+from records import Record, known_entities, open_csv, read
+
+import batchstatus
+
+BATCH_ROWS = 500
+BATCH_S = 0.2
+
+
+class Importer(ABC):
+    """What a kind of import says about its rows."""
+
+    columns: ClassVar[tuple[str, ...]]
+    table: ClassVar[str]
+    entity_column: ClassVar[str | None] = None
+    """The column that refers to an entity, if rows of this kind do."""
+
+    def __init__(self, database: Connection, job_id: str, known: Collection[str] | None = None) -> None:
+        self.database = database
+        self.job_id = job_id
+        self.known = known
+        database.execute("PRAGMA journal_mode = WAL")  # a commit is then one write to the disk, not several
+        database.execute(self.table)
+
+    @abstractmethod
+    def name(self, record: Record) -> dict[str, str]:
+        """The members that tell the uploader which row it is."""
+
+    @abstractmethod
+    def validate(self, cells: Cells) -> dict[str, Any]:
+        """Check every cell and give the values to store. Raises `Rejected`."""
+
+    @abstractmethod
+    def store(self, values: dict[str, Any]) -> None:
+        """Write the row, unless an earlier run of this job did. Raises `Rejected` for a duplicate."""
+
+    def import_batch(self, batch: Iterable[Record]) -> list[Rejected | None]:
+        """Import the records in one transaction, committed on return; tell for each why it was not taken."""
+        with self.database:
+            return [self.import_row(record) for record in batch]
+
+    def import_row(self, record: Record) -> Rejected | None:
+        """Validate and store one row."""
+        if not record.fits:
+            return Rejected("VALIDATION_ERROR", "the row has more or fewer cells than the header")
+        try:
+            values = self.validate(record.cells)
+            self.store(values | {"job_id": self.job_id, "row_number": record.number})
+        except Rejected as rejected:
+            return rejected
+        return None
+
+
+def main(kind: type[Importer]) -> None:
+    """Import a file as a script does: one line at the end, one line for an error, and an exit code."""
+    # A polite stop leaves the run's block, which gives the job to the next worker at once.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    args = arguments(kind)
+    try:
+        run_job(kind, args)
+    except (batchstatus.BatchStatusError, OSError, sqlite3.Error) as error:
+        sys.exit(f"error: {error}")
+
+
+def arguments(kind: type[Importer]) -> argparse.Namespace:
+    """Parse the command line."""
+    url = os.environ.get("BATCHSTATUS_REDIS_URL")
+    parser = argparse.ArgumentParser(description=sys.modules[kind.__module__].__doc__)
+    parser.add_argument("file", type=Path, help="a CSV file in UTF-8")
+    parser.add_argument("--org", required=True, help="the organization that the job belongs to")
+    parser.add_argument("--job", required=True, help="the id of a job that exists")
+    parser.add_argument("--database", required=True, type=Path, help="the SQLite file to write to")
+    parser.add_argument("--redis-url", default=url, required=not url, help="default: $BATCHSTATUS_REDIS_URL")
+    parser.add_argument("--lease-s", type=float, default=30.0, help="a dead worker is noticed after so long")
+    parser.add_argument("--wait-s", type=float, default=0.0, help="wait so long for another worker's lease")
+    parser.add_argument("--rate", type=float, default=0.0, help="import at most so many rows a second")
+    if kind.entity_column:
+        parser.add_argument("--entities", type=Path, help="a CSV file; rows must refer to a tax id in it")
+    return parser.parse_args()
+
+
+def run_job(kind: type[Importer], args: argparse.Namespace) -> None:
+    """Run the job, from its checkpoint to the end of the file."""
+    known = known_entities(args.entities) if kind.entity_column and args.entities else None
+    tally: Counter[str] = Counter()
+    total = 0
+    if args.rate > 0:
+        print(f"{args.file.name}: throttled to {args.rate:g} rows a second", flush=True)
+    # What a typing error can break is opened before the job is claimed: a claimed job would fail for good.
+    store = batchstatus.connect(args.redis_url, lease_s=args.lease_s)
+    with open_csv(args.file) as file, closing(sqlite3.connect(args.database, timeout=30)) as database:
+        importer = kind(database, args.job, known)
+        with store.run(args.org, args.job, wait_s=args.wait_s) as run:
+            total = sum(1 for _ in read(file, kind.columns))
+            run.total(total)
+            if total:
+                check_references(importer, file)
+            rows = islice(read(file, kind.columns), run.checkpoint or 0, None)
+            for batch in batches(paced(rows, args.rate, run.check)):
+                for record, rejected in zip(batch, importer.import_batch(batch), strict=True):
+                    tally[report(run, importer, record, rejected)] += 1
+    outcomes = ", ".join(f"{tally[outcome]} {outcome}" for outcome in ("succeeded", "failed", "skipped"))
+    print(f"{args.file.name}: {tally.total()} of {total} rows: {outcomes}")
+
+
+def check_references(importer: Importer, file: TextIO) -> None:
+    """Fail the whole job when not one row refers to a known entity: that is a wrong file, not bad rows."""
+    column, known = importer.entity_column, importer.known
+    if column is None or known is None:
+        return
+    if not any(record.cells[column].strip() in known for record in read(file, importer.columns)):
+        message = f"no {column} in the file is a known entity's"
+        raise batchstatus.JobAborted("INVALID_ENTITY_REFERENCES", message, {"knownEntities": len(known)})
+
+
+def paced(records: Iterable[Record], rate: float, check: Callable[[], None]) -> Iterator[Record]:
+    """Give the records one by one, at most `rate` a second unless it is 0, and `check` before each."""
+    due = time.monotonic()
+    for record in records:
+        check()
+        if rate > 0:
+            due = max(due, time.monotonic() - 1) + 1 / rate  # a pause is not made up for by a rush
+            while (wait := due - time.monotonic()) > 0:
+                time.sleep(min(wait, 0.1))
+                check()
+        yield record
+
+
+def batches(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """Collect the records, at most `BATCH_ROWS` together; slow ones wait no longer than `BATCH_S`."""
+    batch: list[Record] = []
+    due = time.monotonic() + BATCH_S
+    for record in records:
+        batch.append(record)
+        if len(batch) == BATCH_ROWS or time.monotonic() > due:
+            yield batch
+            batch, due = [], time.monotonic() + BATCH_S
+    if batch:
+        yield batch
+
+
+def report(run: batchstatus.Run, importer: Importer, record: Record, rejected: Rejected | None) -> str:
+    """Report the outcome of one row, and the row as the job's checkpoint, in one call."""
+    if rejected is None:
+        run.succeeded(checkpoint=record.number)
+        return "succeeded"
+    row = importer.name(record) | {"code": rejected.code, "message": str(rejected)}
+    if isinstance(rejected, Skipped):
+        run.skipped(row, checkpoint=record.number)
+        return "skipped"
+    run.failed(row, checkpoint=record.number)
+    return "failed"
