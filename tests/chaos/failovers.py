@@ -1,0 +1,51 @@
+"""Faults that end in another primary: under Sentinel, and in a Cluster."""
+
+import itertools
+import time
+
+from tests.chaos.finding import Finding
+from tests.chaos.working import Work
+from tests.support.nodes import Node
+from tests.support.topologies import ClusterTopology, SentinelTopology
+from tests.support.wire import job_key
+
+
+def sentinel_primary_killed(times: int) -> Finding:
+    """The primary is killed at the very moment of an acknowledgement; the dead node comes back as a replica."""
+    with SentinelTopology() as redis, Work(redis.url) as work:
+        for number in range(times):
+            paused = work.imports[number % len(work.imports)]
+            primary = redis.wait_ready()
+            work.pause(paused)
+            primary.kill()
+            work.wait_written(f"after-{number}", since=time.monotonic())
+            work.resume(paused)
+            redis.wait_failover(primary)
+            primary.start()
+        redis.wait_ready()
+        return work.finding("Sentinel: the primary is killed")
+
+
+def cluster_primary_killed(times: int) -> Finding:
+    """A primary of a Cluster is killed likewise; its slots are written again once it is back, as a replica."""
+    with ClusterTopology() as redis, Work(redis.url) as work:
+        for number in range(times):
+            paused = work.imports[number % len(work.imports)]
+            redis.wait_ready()
+            primary = redis.node_of(job_key(paused))
+            new_job = _job_on(redis, primary, f"after-{number}")
+            work.pause(paused)
+            primary.kill()
+            killed_at = time.monotonic()
+            redis.wait_failover(job_key(paused), primary)
+            primary.start()
+            work.wait_written(new_job, since=killed_at)
+            work.resume(paused)
+        redis.wait_ready()
+        return work.finding("Cluster: a primary is killed")
+
+
+def _job_on(redis: ClusterTopology, node: Node, name: str) -> str:
+    """The id of a job that this node has to keep."""
+    ids = (f"{name}-{number}" for number in itertools.count())
+    return next(each for each in ids if redis.node_of(job_key(each)) is node)

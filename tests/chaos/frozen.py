@@ -1,0 +1,113 @@
+"""A primary that freezes, is deposed meanwhile, and wakes up not knowing: what it says and does then."""
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from batchstatus import JobStore, Status, StoreUnavailable, scripts
+from batchstatus.clients import open_client
+from batchstatus.connection import Connection
+from batchstatus.keys import Keys
+from batchstatus.settings import StoreSettings
+from tests.chaos.finding import Finding
+from tests.chaos.working import Work
+from tests.support.nodes import Node
+from tests.support.sdk import ORG
+from tests.support.topologies import SentinelTopology
+from tests.support.waiting import wait_until
+
+SETTINGS = StoreSettings(min_replicas=1, lease_s=1.0, grace_s=0.5)
+KEYS = Keys(SETTINGS.prefix)
+LONG_MS = 3_600_000
+
+
+class OldPrimary:
+    """A node as those see it who know of no other, and go on asking it for everything.
+
+    `acknowledged` holds what it said yes to, and `wrong` what it said of the job `alive` that is not so.
+    """
+
+    def __init__(self, node: Node, alive: str) -> None:
+        self.acknowledged: list[str] = []
+        self.wrong: list[str] = []
+        self.refused = 0
+        self._store = JobStore.open(node.url, SETTINGS)
+        self._connection = Connection(partial(open_client, node.url, SETTINGS), min_replicas=1)
+        self._alive = alive
+        self._queued = self._store.create(ORG, "transaction_batch").job_id
+        self._claimed = self._claim(), self._claim()
+        self._over = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def ask(self) -> None:
+        """Ask from now on, each question in a thread of its own."""
+        to_report, to_finish = (KEYS.job(ORG, job_id) for job_id in self._claimed)
+        counted = {"lease_ms": LONG_MS, "retention_ms": LONG_MS, "max_rows": 9, "succeeded": 1}
+        ended = {"status": Status.COMPLETED, "retention_ms": LONG_MS}
+        writes: dict[str, Callable[[], Any]] = {
+            "create": lambda: self._store.create(ORG, "transaction_batch"),
+            "cancel": lambda: self._store.control(ORG, self._queued, "cancel"),
+            "report": lambda: scripts.report(self._connection, to_report, fence=1, seq=1, **counted),
+            "finish": lambda: scripts.finish(self._connection, to_finish, fence=1, **ended),
+        }
+        questions = [partial(self._write, name, write) for name, write in writes.items()]
+        for question in (*questions, self._read):
+            self._threads.append(threading.Thread(target=self._repeat, args=(question,)))
+            self._threads[-1].start()
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join()
+        self._connection.close()
+        self._store.close()
+
+    def changed(self, store: JobStore) -> list[str]:
+        """What came of its writes where it counts: nothing should have."""
+        expected = {self._queued: Status.QUEUED, **dict.fromkeys(self._claimed, Status.RUNNING)}
+        jobs = [store.get(ORG, job_id) for job_id in expected]
+        return [str(job) for job in jobs if job.status != expected[job.job_id] or job.done]
+
+    def _claim(self) -> str:
+        job_id = self._store.create(ORG, "transaction_batch").job_id
+        times = {"lease_ms": LONG_MS, "grace_ms": LONG_MS, "retention_ms": LONG_MS}
+        scripts.claim(self._connection, KEYS.job(ORG, job_id), token="old", **times)
+        return job_id
+
+    def _repeat(self, question: Callable[[], None]) -> None:
+        while not self._over.is_set():
+            try:
+                question()
+            except StoreUnavailable:
+                self.refused += 1
+
+    def _write(self, name: str, write: Callable[[], Any]) -> None:
+        self.acknowledged.append(f"{name}: {write()}")
+
+    def _read(self) -> None:
+        job = self._store.get(ORG, self._alive)
+        if job.status is not Status.RUNNING:
+            self.wrong.append(f"{job.job_id} is alive and reads {job.status}")
+        self._over.wait(0.05)
+
+
+def sentinel_primary_frozen() -> Finding:
+    """The primary is frozen and deposed; when it wakes up it takes itself for the primary for some seconds."""
+    with SentinelTopology(hasty=False) as redis, Work(redis.url, lease_s=SETTINGS.lease_s) as work:
+        node = redis.wait_ready()
+        old = OldPrimary(node, alive=work.imports[0])
+        node.pause()
+        work.wait_written("after-freeze", since=time.monotonic())
+        old.ask()
+        node.resume()
+        woke_at = time.monotonic()
+        wait_until(lambda: node.role == "slave", 60, "the old primary has learnt that it was deposed")
+        assert time.monotonic() - woke_at > 2 * (SETTINGS.lease_s + SETTINGS.grace_s), "too soon to tell"
+        old.stop()
+        assert old.refused
+        work.wrong += old.acknowledged + old.wrong
+        work.lost += old.changed(work.store)
+        return work.finding("Sentinel: the primary freezes, is deposed, wakes up")

@@ -1,0 +1,95 @@
+"""What the importers of the chaos tests do, in processes of their own, and what must come of it."""
+
+import time
+from collections import Counter
+from typing import Any
+
+import batchstatus
+from batchstatus import JobStore, LeaseHeld, LeaseLost, Run, Status
+from tests.support.importers import Link
+from tests.support.sdk import ORG, counters, rejected, skipped
+
+
+def outcome(number: int) -> str:
+    """What becomes of row `number`; the rows that fail and those that are skipped come in no simple order."""
+    return ("succeeded", "failed", "skipped", "succeeded", "failed")[number * number % 7 % 5]
+
+
+def count(run: Run, number: int) -> str:
+    """Count row `number` with its checkpoint."""
+    became = outcome(number)
+    if became == "succeeded":
+        run.succeeded(checkpoint=number)
+    elif became == "failed":
+        run.failed(rejected(number), checkpoint=number)
+    else:
+        run.skipped(skipped(number), checkpoint=number)
+    return became
+
+
+def assert_exact(store: JobStore, job_id: str, rows: int) -> None:
+    """The job has completed, and each of its rows 1 … `rows` counts exactly once, in order."""
+    expected = Counter(map(outcome, range(1, rows + 1)))
+    now = store.outcome(ORG, job_id, limit=max(rows, 1))
+    assert (now.job.status, now.job.total_items) == (Status.COMPLETED, rows)
+    assert counters(now.job) == (expected["succeeded"], expected["failed"], expected["skipped"])
+    for name, found in {"failed": now.failures, "skipped": now.skips}.items():
+        numbers = [number for number in range(1, rows + 1) if outcome(number) == name]
+        assert [row["externalId"] for row in found] == [f"T-{number}" for number in numbers]
+
+
+def import_rows(link: Link, url: str, job_id: str, rows: int, options: dict[str, Any]) -> None:
+    """Take the job, or take it over, and import what is left of `rows` rows, as fast as reports go out."""
+    store = batchstatus.connect(url, **options)
+    with store.run(ORG, job_id, wait_s=60, flush_s=0.001, flush_rows=10, max_waiting_rows=20) as run:
+        link.send(run.checkpoint)
+        run.total(rows)
+        for number in range((run.checkpoint or 0) + 1, rows + 1):
+            run.check()
+            count(run, number)
+    link.send("completed")
+
+
+def import_until_told(link: Link, url: str, job_id: str, options: dict[str, Any]) -> None:
+    """Import row after row until told to stop; then complete the job and say how many rows there were."""
+    store = batchstatus.connect(url, **options)
+    number = 0
+    with store.run(ORG, job_id, flush_s=0.02) as run:
+        link.send("running")
+        while not link.poll():
+            run.check()
+            number += 1
+            count(run, number)
+            time.sleep(0.001)
+        run.total(number)
+    link.send(number)
+
+
+def import_until_fenced_out(link: Link, url: str, job_id: str, options: dict[str, Any]) -> None:
+    """Import row after row; say what ended it."""
+    store = batchstatus.connect(url, **options)
+    number = 0
+    try:
+        with store.run(ORG, job_id, flush_s=0.02) as run:
+            link.send("running")
+            while True:
+                run.check()
+                number += 1
+                count(run, number)
+                time.sleep(0.001)
+    except LeaseLost as lost:
+        link.send(f"LeaseLost: {lost}")
+
+
+def claim_each(link: Link, url: str, job_ids: list[str]) -> None:
+    """Claim one job after the other at the moment when told to, and say whether that worked."""
+    store = batchstatus.connect(url)
+    for job_id in job_ids:
+        link.recv()
+        try:
+            with store.run(ORG, job_id):
+                link.send("claimed")
+                link.recv()
+        except LeaseHeld:
+            link.send("held")
+            link.recv()

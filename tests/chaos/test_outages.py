@@ -1,0 +1,134 @@
+"""The store hangs, dies, comes back, or its answers get lost, under workers that run: nothing is counted wrong."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+import batchstatus
+from batchstatus import JobStore, Status, StoreUnavailable
+from batchstatus.embedded import EmbeddedServer
+from tests.chaos.importing import assert_exact, import_until_told
+from tests.support.importers import Importer
+from tests.support.pollers import Poller
+from tests.support.proxy import LossyProxy
+from tests.support.sdk import ORG
+from tests.support.waiting import wait_until
+
+LEASE_S, GRACE_S = 0.5, 2.0
+OPTIONS = {"lease_s": LEASE_S, "grace_s": GRACE_S, "timeout_s": 0.3}
+
+
+@pytest.fixture
+def server() -> Iterator[EmbeddedServer]:
+    """A server of this test alone, which loses nothing that it has acknowledged."""
+    with EmbeddedServer("--appendonly", "yes", "--appendfsync", "always") as server:
+        yield server
+
+
+@pytest.fixture
+def store(server: EmbeddedServer) -> Iterator[JobStore]:
+    store = batchstatus.connect(server.url, **OPTIONS)
+    yield store
+    store.close()
+
+
+def importing(store: JobStore, url: str, workers: ExitStack) -> tuple[str, Importer]:
+    """A job, and a worker that imports it until it is told to stop."""
+    job_id = store.create(ORG, "transaction_batch").job_id
+    importer = workers.enter_context(Importer(import_until_told, url, job_id, OPTIONS))
+    assert importer.told() == "running"
+    return job_id, importer
+
+
+def goes_on(store: JobStore, job_id: str) -> None:
+    """Wait until the worker's reports arrive."""
+    before = store.get(ORG, job_id).done
+    wait_until(lambda: store.get(ORG, job_id).done > before, 30)
+
+
+def reachable(store: JobStore) -> bool:
+    try:
+        store.ping()
+    except StoreUnavailable:
+        return False
+    return True
+
+
+def ends_exact(store: JobStore, job_id: str, importer: Importer) -> None:
+    """Let the worker come to its end, which is the right one."""
+    importer.tell("stop")
+    assert_exact(store, job_id, importer.told())
+
+
+@pytest.mark.slow
+def test_workers_outlive_a_store_that_hangs_longer_than_their_leases(
+    server: EmbeddedServer, store: JobStore
+) -> None:
+    with ExitStack() as workers:
+        jobs = [importing(store, server.url, workers) for _ in range(3)]
+        with Poller(store, [job_id for job_id, _ in jobs]) as poller:
+            for hangs_s in (LEASE_S + GRACE_S + 0.5, 2 * LEASE_S):
+                for job_id, _ in jobs:
+                    goes_on(store, job_id)
+                server.pause()
+                time.sleep(hangs_s)
+                server.resume()
+                back = poller.looks
+                wait_until(lambda back=back: poller.looks > back, 30)  # type: ignore[misc]
+            for job_id, importer in jobs:
+                goes_on(store, job_id)
+                ends_exact(store, job_id, importer)
+    assert poller.failed_looks > 0
+    assert poller.statuses <= {Status.RUNNING, Status.COMPLETED}
+
+
+@pytest.mark.slow
+def test_workers_that_come_back_later_than_the_pollers_get_their_grace(
+    server: EmbeddedServer, store: JobStore
+) -> None:
+    with LossyProxy(server.port) as proxy, ExitStack() as workers:
+        jobs = [importing(store, proxy.url, workers) for _ in range(3)]
+        for job_id, _ in jobs:
+            goes_on(store, job_id)
+        server.pause()
+        proxy.cut()
+        time.sleep(LEASE_S + GRACE_S + 0.5)
+        server.resume()
+        with Poller(store, [job_id for job_id, _ in jobs]) as poller:
+            wait_until(lambda: poller.seen_past_lease >= len(jobs), 30)
+            proxy.mend()
+            for job_id, importer in jobs:
+                goes_on(store, job_id)
+                ends_exact(store, job_id, importer)
+    assert poller.statuses <= {Status.RUNNING, Status.COMPLETED}
+
+
+@pytest.mark.slow
+def test_workers_outlive_a_store_that_is_killed_and_started_again(server: EmbeddedServer, store: JobStore) -> None:
+    with ExitStack() as workers:
+        jobs = [importing(store, server.url, workers) for _ in range(3)]
+        for away_s in (0, 0.2, LEASE_S + GRACE_S + 0.5):
+            for job_id, _ in jobs:
+                goes_on(store, job_id)
+            server.kill()
+            time.sleep(away_s)
+            server.start()
+            wait_until(lambda: reachable(store))
+        for job_id, importer in jobs:
+            goes_on(store, job_id)
+            ends_exact(store, job_id, importer)
+
+
+@pytest.mark.slow
+def test_reports_whose_answers_get_lost_count_once(server: EmbeddedServer, store: JobStore) -> None:
+    with LossyProxy(server.port) as proxy, ExitStack() as workers:
+        job_id, importer = importing(store, proxy.url, workers)
+        for lost in range(1, 9):
+            goes_on(store, job_id)
+            proxy.swallowing = True
+            wait_until(lambda lost=lost: proxy.swallowed >= lost, 30)  # type: ignore[misc]
+            proxy.swallowing = False
+        goes_on(store, job_id)
+        ends_exact(store, job_id, importer)

@@ -1,0 +1,104 @@
+"""A service at work: importers in processes of their own, a clerk and pollers, while something breaks."""
+
+import time
+from contextlib import ExitStack
+from typing import Any, Self
+
+import batchstatus
+from tests.chaos.finding import Finding
+from tests.chaos.importing import assert_exact, import_until_told
+from tests.support.importers import Importer
+from tests.support.load import Clerk, Ledger, Poller, Promise, insist
+from tests.support.sdk import ORG
+from tests.support.service import LiveService
+
+IMPORTERS, POLLERS = 4, 20
+
+
+class Work:
+    """What goes on at the store at `url`, every write confirmed by a replica; enter it with `with`.
+
+    `lost` and `wrong` fill up with what is found to be so, on the way and in `finding`, which ends the work.
+    """
+
+    def __init__(self, url: str, *, lease_s: float = 30.0) -> None:
+        self._url = url
+        self._options: dict[str, Any] = {"min_replicas": 1, "lease_s": lease_s}
+        self._ledger = Ledger()
+        self._importers: dict[str, Importer] = {}
+        self._clerk_and_pollers: list[Clerk | Poller] = []
+        self.lost: list[str] = []
+        self.wrong: list[str] = []
+        self._recovery_s: list[float] = []
+
+    @property
+    def imports(self) -> list[str]:
+        """The ids of the jobs that are being imported."""
+        return list(self._importers)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as starting:
+            self.store = batchstatus.connect(self._url, **self._options)
+            starting.callback(self.store.close)
+            for _ in range(IMPORTERS):
+                job_id = self.store.create(ORG, "transaction_batch").job_id
+                importer = starting.enter_context(Importer(import_until_told, self._url, job_id, self._options))
+                assert importer.told() == "running"
+                self._importers[job_id] = importer
+            self._clerk_and_pollers.append(Clerk(self.store, self._ledger, "clerk"))
+            service = starting.enter_context(LiveService(self._url, BATCHSTATUS_MIN_REPLICAS="1"))
+            key, _ = self.store.api_keys.create(ORG, ["transactions:create"])
+            for number in range(POLLERS):
+                job_id = self.imports[number % IMPORTERS]
+                self._clerk_and_pollers.append(Poller(service.url, key, job_id, self._ledger))
+            for each in self._clerk_and_pollers:
+                starting.enter_context(each)
+            self._ending = starting.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.close()
+
+    def pause(self, job_id: str) -> None:
+        """Ask one of the imports to pause, and have that acknowledged."""
+        insist(lambda: self.store.control(ORG, job_id, "pause"))
+        self._ledger.acknowledged += 1
+
+    def resume(self, job_id: str) -> None:
+        """See that the pause was not forgotten, and end it."""
+        metadata = insist(lambda: self.store.get(ORG, job_id)).metadata
+        if "batchPauseRequested" not in metadata:
+            self.lost.append(f"{job_id}: the pause was acknowledged, there is {metadata}")
+        insist(lambda: self.store.control(ORG, job_id, "resume"))
+        self._ledger.acknowledged += 1
+
+    def wait_written(self, job_id: str, since: float) -> None:
+        """Wait until the store acknowledges a new job again, and note how long after `since` that was."""
+        insist(lambda: self.store.create(ORG, "transaction_batch", job_id=job_id))
+        self._recovery_s.append(time.monotonic() - since)
+        self._ledger.acknowledge(job_id, Promise(batchstatus.Status.QUEUED))
+
+    def finding(self, fault: str) -> Finding:
+        """Bring all work to its end, and compare what was acknowledged with what there is."""
+        reports = sum(self._end(job_id, importer) for job_id, importer in self._importers.items())
+        for each in self._clerk_and_pollers:
+            each.stop()
+        pollers = [each for each in self._clerk_and_pollers if isinstance(each, Poller)]
+        assert all(poller.answers[200] for poller in pollers)
+        return Finding(
+            fault=fault,
+            tried=len(self._recovery_s),
+            acknowledged=self._ledger.acknowledged + reports,
+            lost=(*self.lost, *self._ledger.broken(self.store)),
+            wrong=(*self.wrong, *self._ledger.trouble, *(each for poller in pollers for each in poller.wrong)),
+            recovery_s=max(self._recovery_s),
+        )
+
+    def _end(self, job_id: str, importer: Importer) -> int:
+        """Let an importer complete its job, and check each of its rows; how many reports were acknowledged."""
+        try:
+            importer.tell("stop")
+            assert_exact(self.store, job_id, importer.told())
+        except (AssertionError, EOFError, BrokenPipeError) as error:
+            self.lost.append(f"{job_id}: {error!r:.500}")
+        return self.store.get(ORG, job_id).rev

@@ -1,0 +1,118 @@
+"""Fixtures: a store on fakeredis or a real Valkey, the service in the test's process or in its own.
+
+Every test that leaves a job's key without a time to live fails, on whichever store it ran.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import fakeredis
+import pytest
+import redis
+from flask.testing import FlaskClient
+
+from batchstatus import JobStore
+from batchstatus.embedded import EmbeddedServer
+from batchstatus.settings import StoreSettings
+from batchstatus.web import create_app
+from tests.support.keyleaks import keys_without_ttl
+from tests.support.service import LiveService
+
+ORG = "org_acme"
+SETTINGS = StoreSettings(lease_s=30.0, grace_s=3.0)
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[EmbeddedServer]:
+    """A real Valkey for the whole session. Use `redis_url`, which empties it first."""
+    with EmbeddedServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_of_live() -> Iterator[EmbeddedServer]:
+    """The Valkey of `live`: apart, because the reaper of a service looks at all that it finds."""
+    with EmbeddedServer() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a real and empty Valkey; that of the service in a test that uses `live`."""
+    name = "valkey_of_live" if "live" in request.fixturenames else "valkey"
+    valkey: EmbeddedServer = request.getfixturevalue(name)
+    with redis.Redis.from_url(valkey.url) as client:
+        client.flushall()
+        yield valkey.url
+        assert keys_without_ttl(client) == []
+
+
+@pytest.fixture
+def redis_client(redis_url: str) -> Iterator["redis.Redis"]:
+    """A plain client of the real Valkey, to look at what was written."""
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+def fake_client() -> Iterator["redis.Redis"]:
+    """A plain client of an empty fakeredis."""
+    with fakeredis.FakeRedis() as client:
+        yield client
+        assert keys_without_ttl(client) == []
+
+
+@pytest.fixture(params=["fakeredis", "valkey"])
+def client(request: pytest.FixtureRequest) -> "redis.Redis":
+    """A plain client of a store: each test that asks for it runs on fakeredis and on a real Valkey."""
+    found: redis.Redis = request.getfixturevalue("fake_client" if request.param == "fakeredis" else "redis_client")
+    return found
+
+
+@pytest.fixture
+def store(client: "redis.Redis") -> JobStore:
+    """A store over `client`, so on fakeredis and on a real Valkey."""
+    return JobStore(client, SETTINGS)
+
+
+@pytest.fixture
+def real_store(redis_url: str) -> Iterator[JobStore]:
+    """A store on the real Valkey, connected as users connect."""
+    store = JobStore.open(redis_url, SETTINGS)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def api_key(store: JobStore) -> str:
+    """A key of ORG that may read."""
+    key, _ = store.api_keys.create(ORG, ["transactions:create"])
+    return key
+
+
+@pytest.fixture
+def web(store: JobStore) -> FlaskClient:
+    """Flask's test client of the service over `store`; no Authorization header is set."""
+    return create_app(store).test_client()
+
+
+@pytest.fixture(scope="session")
+def live_service(valkey_of_live: EmbeddedServer) -> Iterator[LiveService]:
+    """The service in processes of its own, for the whole session. Use `live`, which empties the store first."""
+    with LiveService(valkey_of_live.url) as service:
+        yield service
+
+
+@pytest.fixture
+def live(redis_url: str, live_service: LiveService) -> LiveService:
+    """The service as `batchstatus serve` runs it, on the real and empty Valkey of `redis_url`."""
+    return live_service
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, for all to see, the tests that wait to be adapted to control, the reaper and the lease index."""
+    pending = set((Path(__file__).parent / "pending.txt").read_text().split())
+    for item in items:
+        function = item.nodeid.partition("[")[0]
+        if function in pending or function.partition("::")[0] in pending:
+            item.add_marker(pytest.mark.skip(reason="waits to be adapted: tests/pending.txt"))

@@ -1,0 +1,98 @@
+"""A CSV whose store fails in the middle is cut, and never looks whole (contract §3)."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from http.client import HTTPResponse, IncompleteRead
+
+import pytest
+
+from batchstatus import Kind
+from tests.support import raw_http
+from tests.support.outage import Stage, mend, own_stage
+from tests.support.wire import CSV, job_key, put_job
+
+pytestmark = pytest.mark.slow
+
+# Far more than the kernel buffers: while the caller does not read, the service cannot have sent it all.
+ROWS, ROW = 20_000, f'{{"externalId":"T-1","code":"VALIDATION_ERROR","message":"{"x" * 1_000}"}}'
+FAILURES = f"{job_key('big')}:failures"
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Stage]:
+    with own_stage() as stage:
+        yield stage
+
+
+@pytest.fixture
+def stage(own: Stage) -> Iterator[Stage]:
+    """A store that holds a large job."""
+    own.client.delete(job_key("big"), FAILURES)
+    put_job(own.client, "big", failures=[ROW] * ROWS)
+    yield own
+    mend(own)
+
+
+def replace_rows(stage: Stage) -> None:
+    with stage.client.pipeline() as pipeline:
+        pipeline.delete(FAILURES).set(FAILURES, "no list", ex=60).execute()
+
+
+TROUBLE: dict[str, Callable[[Stage], object]] = {
+    "the store hangs": lambda stage: stage.server.pause(),
+    "the store is killed": lambda stage: stage.server.kill(),
+    "the job expires": lambda stage: stage.client.delete(job_key("big"), FAILURES),
+    "the rows expire": lambda stage: stage.client.delete(FAILURES),
+    "some rows are lost": lambda stage: stage.client.ltrim(FAILURES, 0, ROWS - 2),
+    "the rows are replaced by something else": replace_rows,
+}
+WITH_TROUBLE = pytest.mark.parametrize("trouble", TROUBLE.values(), ids=TROUBLE.keys())
+
+
+@WITH_TROUBLE
+def test_to_a_caller_that_knows_chunks_the_last_one_never_comes(
+    stage: Stage, trouble: Callable[[Stage], object]
+) -> None:
+    with raw_http.connect(stage.service.port, receive_buffer=4_096) as connection:
+        connection.sendall(stage.request(CSV[Kind.TRANSACTION_BATCH].format("big")))
+        response = HTTPResponse(connection)
+        response.begin()
+        assert (response.status, response.headers["Transfer-Encoding"]) == (200, "chunked")
+        trouble(stage)
+        with response, pytest.raises((IncompleteRead, ConnectionResetError)):
+            response.read()
+
+
+@WITH_TROUBLE
+def test_to_a_caller_that_knows_no_chunks_the_connection_is_reset(
+    stage: Stage, trouble: Callable[[Stage], object]
+) -> None:
+    with raw_http.connect(stage.service.port, receive_buffer=4_096) as connection:
+        connection.sendall(stage.request(CSV[Kind.TRANSACTION_BATCH].format("big"), version="1.0"))
+        assert connection.recv(12) == b"HTTP/1.0 200"
+        trouble(stage)
+        with pytest.raises(ConnectionResetError):
+            raw_http.read_to_the_end(connection)
+
+
+def test_rows_that_are_added_meanwhile_do_no_harm(stage: Stage) -> None:
+    with raw_http.connect(stage.service.port, receive_buffer=4_096) as connection:
+        connection.sendall(stage.request(CSV[Kind.TRANSACTION_BATCH].format("big")))
+        response = HTTPResponse(connection)
+        response.begin()
+        stage.client.rpush(FAILURES, *[ROW] * 1_000)
+        with response:
+            assert response.read().count(b"\r\n") == ROWS + 1
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+def test_a_service_that_dies_does_not_make_it_look_whole_either(stage: Stage, version: str) -> None:
+    with raw_http.connect(stage.service.port, receive_buffer=4_096) as connection:
+        connection.sendall(stage.request(CSV[Kind.TRANSACTION_BATCH].format("big"), version=version))
+        response = HTTPResponse(connection)
+        response.begin()
+        for pid in stage.service.worker_pids():
+            os.kill(pid, signal.SIGKILL)
+        with response, pytest.raises((IncompleteRead, ConnectionResetError)):
+            response.read()

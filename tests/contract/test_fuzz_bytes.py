@@ -1,0 +1,122 @@
+"""Broken requests by the thousand, over sockets: the service answers each in its own words, and goes on as before.
+
+For longer: `python -m tests.contract.test_fuzz_bytes --seconds 60`, or FUZZ_SECONDS=60 for pytest.
+"""
+
+import argparse
+import os
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from batchstatus import JobStore
+from batchstatus.embedded import EmbeddedServer
+from batchstatus.settings import StoreSettings
+from tests.conftest import ORG
+from tests.support.fuzzing import answers, complaint, corpus, exchange_to_the_end, mutant
+from tests.support.service import LiveService
+
+CALLERS = 8
+ANSWER_S = 20.0
+GROWTH_MIB = 16.0
+"""How much a worker process may grow: what Python and the caches take once, and no more as time goes on."""
+
+
+@dataclass
+class Findings:
+    """What a run of the fuzzer has seen."""
+
+    requests: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
+    complaints: list[str] = field(default_factory=list)
+    growth_mib: float = 0.0
+
+    def __str__(self) -> str:
+        seen = ", ".join(f"{status}: {count:,}" for status, count in sorted(self.statuses.items()))
+        return f"{self.requests:,} requests; {seen}; workers grew by {self.growth_mib:.1f} MiB at most"
+
+
+def fuzz(live: LiveService, good: list[bytes], seconds: float, start: int) -> Findings:
+    """Send mutants for so long, from several connections at once; `start` makes the same ones again."""
+    findings, until = Findings(), time.monotonic() + seconds
+
+    def call(number: int) -> None:
+        chance = random.Random(start * 1_000 + number)
+        while time.monotonic() < until:
+            data = mutant(good, chance)
+            try:
+                found = list(answers(exchange_to_the_end(live.port, data, ANSWER_S)))
+            except (OSError, ValueError) as error:
+                findings.complaints.append(f"{error!r} after {data[:2_000]!r}")
+                continue
+            findings.requests += 1
+            for answer in found:
+                findings.statuses[answer.status] += 1
+                if wrong := complaint(answer):
+                    findings.complaints.append(f"{wrong}: {answer} after {data[:2_000]!r}")
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(CALLERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return findings
+
+
+def mib_of(pid: int) -> float:
+    """The memory that a process takes."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def fuzz_and_watch(live: LiveService, store: JobStore, seconds: float, start: int) -> Findings:
+    """Warm the service up, fuzz it, and see that it is the same as before."""
+    key, _ = store.api_keys.create(ORG, ["transactions:create"])
+    job = store.create(ORG, "transaction_batch", total_items=9)
+    with store.run(ORG, job.job_id) as run:
+        run.failed({"externalId": "T-1", "code": "VALIDATION_ERROR", "message": "no amount"})
+        run.succeeded(3)
+    before, good = store.get(ORG, job.job_id), corpus(job.job_id, key)
+    fuzz(live, good, max(2.0, seconds / 5), start + 1)
+    pids = live.worker_pids()
+    sizes = {pid: mib_of(pid) for pid in pids}
+    findings = fuzz(live, good, seconds, start)
+    assert live.worker_pids() == pids, "a worker process has ended"
+    findings.growth_mib = max(mib_of(pid) - sizes[pid] for pid in pids)
+    assert store.get(ORG, job.job_id) == before
+    assert live.answers("/readyz")
+    return findings
+
+
+@pytest.mark.slow
+def test_broken_requests_are_answered_in_our_own_words_and_leave_nothing_behind(
+    live: LiveService, real_store: JobStore
+) -> None:
+    seconds, start = float(os.environ.get("FUZZ_SECONDS", "10")), int(os.environ.get("FUZZ_SEED", time.time()))
+    findings = fuzz_and_watch(live, real_store, seconds, start)
+    assert findings.complaints == [], f"FUZZ_SEED={start}"
+    assert findings.growth_mib < GROWTH_MIB, findings
+    assert {200, 400, 401, 404, 405} <= findings.statuses.keys(), findings  # it got past the parser, and did not
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("--seconds", type=float, default=60.0)
+    arguments.add_argument("--seed", type=int, default=int(time.time()))
+    given = arguments.parse_args()
+    with EmbeddedServer() as server, LiveService(server.url) as live:
+        store = JobStore.open(server.url, StoreSettings())
+        findings = fuzz_and_watch(live, store, given.seconds, given.seed)
+        store.close()
+    lines = [f"seed {given.seed}: {findings}; {len(findings.complaints)} complaints", *findings.complaints[:20]]
+    sys.stdout.write("\n".join([*lines, ""]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""Requests whose bytes are not, or not quite, HTTP: where one ends and the next begins is never a guess."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+
+from batchstatus import JobStore
+from batchstatus.settings import StoreSettings
+from batchstatus.web.breaker import FAILURES
+from batchstatus.web.requests import BODY_S
+from tests.conftest import ORG
+from tests.support.hostile import BAD_REQUEST, JOB_NOT_FOUND, UNAUTHENTICATED, ask
+from tests.support.rawhttp import Answer, RawConnection, exchange, request
+from tests.support.service import LiveService
+
+PAUSE = b'{"kind":"transaction_batch","action":"pause"}'
+SMUGGLED = b"GET /livez HTTP/1.1\r\nHost: batchstatus.test\r\n\r\n"
+HEAD_S = 15.0
+"""How long the service waits for the head of a request."""
+
+
+@pytest.fixture
+def key(real_store: JobStore) -> str:
+    made, _ = real_store.api_keys.create(ORG, ["transactions:create"])
+    return made
+
+
+@pytest.fixture
+def job_id(real_store: JobStore) -> str:
+    return real_store.create(ORG, "transaction_batch").job_id
+
+
+def control(job_id: str, key: str | None, *lines: str | bytes, body: bytes = PAUSE) -> bytes:
+    """A request to pause the job."""
+    return request("POST", f"/batch-import/jobs/{job_id}/control", *lines, key=key, body=body)
+
+
+def only_answer(live: LiveService, data: bytes) -> Answer:
+    """The answer to bytes of which nothing else may come: the connection is closed after it."""
+    with RawConnection(live.port) as connection:
+        connection.send(data)
+        answer = connection.receive()
+        assert connection.is_closed()
+    return answer
+
+
+# Lengths
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param(["Content-Length: 45", "Content-Length: 46"], id="two lengths"),
+        pytest.param(["Content-Length: 45", "Content-Length: 45"], id="one length twice"),
+        pytest.param(["Content-Length: 45, 45"], id="a list of lengths"),
+        pytest.param(["Content-Length: 45", "Transfer-Encoding: chunked"], id="a length and chunks"),
+        pytest.param(["Transfer-Encoding: chunked", "Content-Length: 0"], id="chunks and a length"),
+        pytest.param(["Content-Length: -1"], id="less than nothing"),
+        pytest.param(["Content-Length: +45"], id="a sign"),
+        pytest.param(["Content-Length: 4_5"], id="an underscore"),
+        pytest.param(["Content-Length: 0x2d"], id="hexadecimal"),
+        pytest.param(["Content-Length: 4 5"], id="a space inside"),
+        pytest.param(["Content-Length: \xb2"], id="a superscript"),
+        pytest.param(["Content-Length: " + "9" * 5_000], id="5,000 digits"),
+        pytest.param(["Content-Length:"], id="no length"),
+        pytest.param(["Content-Length : 45"], id="a space before the colon"),
+        pytest.param(["Content-Length: 45\r\n 6"], id="a folded length"),
+        pytest.param(["Transfer-Encoding: chunked, chunked"], id="chunks of chunks"),
+        pytest.param(["Transfer-Encoding: chunked", "Transfer-Encoding: chunked"], id="chunks twice"),
+        pytest.param(["Transfer-Encoding: chunked, identity"], id="something after chunks"),
+        pytest.param(["Transfer-Encoding: gzip"], id="no chunks at all"),
+        pytest.param(["Transfer-Encoding: identity"], id="no coding"),
+        pytest.param(["Transfer-Encoding:"], id="an empty coding"),
+        pytest.param(["Transfer-Encoding: \x0bchunked"], id="a vertical tab"),
+    ],
+)
+def test_a_body_of_doubtful_length_is_refused_and_the_connection_closed(
+    live: LiveService, real_store: JobStore, key: str, job_id: str, lines: list[str]
+) -> None:
+    encoded = [line.encode("latin-1") for line in lines]
+    answer = only_answer(live, control(job_id, key, *encoded) + SMUGGLED)
+    assert answer.status in (400, 501)
+    assert answer.refusal[1] == "BAD_REQUEST"
+    assert real_store.get(ORG, job_id).rev == 1
+
+
+def test_a_coding_that_nobody_knows_is_501(live: LiveService, key: str, job_id: str) -> None:
+    answer = only_answer(live, control(job_id, key, "Transfer-Encoding: xchunked") + SMUGGLED)
+    assert answer.refusal == (501, "BAD_REQUEST")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"zz\r\n%s\r\n0\r\n\r\n", id="no number"),
+        pytest.param(b"-2d\r\n%s\r\n0\r\n\r\n", id="a negative number"),
+        pytest.param(b"0x2d\r\n%s\r\n0\r\n\r\n", id="a prefix"),
+        pytest.param(b"2d \r\n%s\r\n0\r\n\r\n", id="a space"),
+        pytest.param(b"2d\n%s\n0\n\n", id="bare LF"),
+        pytest.param(b"2c\r\n%s\r\n0\r\n\r\n", id="too short"),
+        pytest.param(b"2d\r\n%sXX0\r\n\r\n", id="no end of the chunk"),
+        pytest.param(b"2d;a\rb\r\n%s\r\n0\r\n\r\n", id="bare CR in an extension"),
+        pytest.param(b"2d;" + b"a" * 20_000 + b"\r\n%s\r\n0\r\n\r\n", id="a long extension"),
+        pytest.param(b"2d\r\n%s\r\n0\r\nContent-Length: 5\r\n\r\n", id="a length as a trailer"),
+        pytest.param(b"2d\r\n%s\r\n0\r\n" + b"X: y\r\n" * 200 + b"\r\n", id="200 trailers"),
+        pytest.param(b"2d\r\n%s\r\n0\r\nno trailer\r\n\r\n", id="a trailer that is none"),
+    ],
+)
+def test_broken_chunks_are_refused_and_the_connection_closed(
+    live: LiveService, real_store: JobStore, key: str, job_id: str, body: bytes
+) -> None:
+    chunked = control(job_id, key, "Transfer-Encoding: chunked", body=body.replace(b"%s", PAUSE))
+    assert only_answer(live, chunked + SMUGGLED).refusal == BAD_REQUEST
+    assert real_store.get(ORG, job_id).rev == 1
+
+
+def test_broken_chunks_that_nobody_read_are_found_out_before_the_next_request(
+    live: LiveService, job_id: str
+) -> None:
+    broken = control(job_id, None, "Transfer-Encoding: chunked", body=b"2c\r\n%s\r\n0\r\n\r\n" % PAUSE)
+    with RawConnection(live.port) as connection:
+        connection.send(broken + SMUGGLED)
+        assert connection.receive().refusal == UNAUTHENTICATED
+        assert connection.receive().refusal == BAD_REQUEST
+        assert connection.is_closed()
+
+
+def test_good_chunks_are_a_body_like_any_other(live: LiveService, key: str, job_id: str) -> None:
+    pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in PAUSE) + b"0;last\r\nX-Checksum: 1\r\n\r\n"
+    with RawConnection(live.port) as connection:
+        connection.send(control(job_id, key, "Transfer-Encoding: Chunked", body=pieces) + SMUGGLED)
+        assert connection.receive().json()["job"]["metadata"] == {"batchPauseRequested": True}
+        assert connection.receive().json() == {"success": True}  # it was a second request then
+
+
+@pytest.mark.parametrize(
+    "lines", [["Content-Length: 46"], ["Transfer-Encoding: chunked"]], ids=["length", "chunks"]
+)
+def test_a_body_that_ends_too_soon_is_refused(
+    live: LiveService, real_store: JobStore, key: str, job_id: str, lines: list[str]
+) -> None:
+    body = PAUSE if "Content" in lines[0] else b"2d\r\n%s\r\n" % PAUSE
+    with RawConnection(live.port) as connection:
+        connection.send(control(job_id, key, *lines, body=body))
+        connection.end()
+        assert connection.receive().refusal == BAD_REQUEST
+    assert real_store.get(ORG, job_id).rev == 1
+
+
+def test_what_follows_a_body_that_nobody_read_is_the_next_request(live: LiveService, key: str) -> None:
+    with RawConnection(live.port) as connection:
+        for _ in range(3):
+            connection.send(request("GET", "/batch-import/jobs/x", key=key, body=SMUGGLED))
+            connection.send(control("x", key, body=SMUGGLED))
+            connection.send(control("x", None, body=SMUGGLED))
+        found = [connection.receive().refusal for _ in range(9)]
+    assert found == [JOB_NOT_FOUND, JOB_NOT_FOUND, UNAUTHENTICATED] * 3
+
+
+# Lines and headers
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(b"GET /livez HTTP/1.1\nHost: a.test\n\n", id="bare LF"),
+        pytest.param(b"GET /livez HTTP/1.1\r\nHost: a.test\nX: y\r\n\r\n", id="bare LF in the head"),
+        pytest.param(b"GET /livez HTTP/1.1\r\nHost: a.test\r\nX: a\rb\r\n\r\n", id="bare CR in the head"),
+        pytest.param(b"GET /livez\r\n\r\n", id="HTTP/0.9"),
+        pytest.param(b"GET /livez HTTP/2.0\r\nHost: a.test\r\n\r\n", id="HTTP/2.0"),
+        pytest.param(b"GET /livez HTTP/1.1 \r\nHost: a.test\r\n\r\n", id="a space after the version"),
+        pytest.param(b"GET  /livez HTTP/1.1\r\nHost: a.test\r\n\r\n", id="two spaces"),
+        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", id="the preface of HTTP/2"),
+        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", id="TLS"),
+        pytest.param(b"\x00" * 64 + b"\r\n\r\n", id="NUL"),
+        pytest.param(b"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n" + SMUGGLED, id="the PROXY protocol"),
+        pytest.param(b"*1\r\n$4\r\nPING\r\n", id="Redis"),
+    ],
+)
+def test_what_is_no_http_is_refused_and_the_connection_closed(live: LiveService, data: bytes) -> None:
+    assert only_answer(live, data).refusal == BAD_REQUEST
+
+
+@pytest.mark.parametrize(
+    "line", [b"X: a\r\n b", b"X : a", b": a", b"X", b"X\x00: a", b"X: \x00", b"X(): a", b"X\xe9: a", b" X: a"]
+)
+def test_a_header_that_is_none_is_refused(live: LiveService, line: bytes) -> None:
+    assert only_answer(live, request("GET", "/livez", line)).refusal == BAD_REQUEST
+
+
+@pytest.mark.parametrize("count", [101, 5_000])
+def test_a_hundred_headers_are_enough(live: LiveService, count: int) -> None:
+    assert ask(live, "/livez", *(f"X-{n}: y" for n in range(90))).status == 200
+    assert ask(live, "/livez", *(f"X-{n}: y" for n in range(count))).refusal == (431, "BAD_REQUEST")
+
+
+def test_a_header_of_a_megabyte_is_refused(live: LiveService) -> None:
+    assert ask(live, "/livez", "X: " + "y" * 1_000_000).refusal == (431, "BAD_REQUEST")
+
+
+def test_an_expectation_that_we_do_not_know_is_refused(live: LiveService, key: str, job_id: str) -> None:
+    assert exchange(live.port, control(job_id, key, "Expect: 100-continue")).status == 200
+    assert ask(live, "/livez", "Expect: the unexpected").refusal == (417, "BAD_REQUEST")
+
+
+# Slow callers
+
+
+@pytest.mark.slow
+def test_callers_that_never_finish_their_bodies_hurt_only_themselves(
+    live: LiveService, key: str, job_id: str
+) -> None:
+    def stall(_: int) -> Answer:
+        with RawConnection(live.port, BODY_S + 20) as connection:
+            connection.send(control(job_id, key, "Content-Length: 45", body=PAUSE[:44]))
+            answer = connection.receive()
+            assert connection.is_closed()
+        return answer
+
+    # Given more of them than failures of the store would open the circuit breaker
+    with ThreadPoolExecutor(4 * FAILURES) as stalling:
+        answers = [stalling.submit(stall, number) for number in range(4 * FAILURES)]
+        # When others poll meanwhile
+        seen = set()
+        while not all(answer.done() for answer in answers):
+            seen.add(ask(live, f"/batch-import/jobs/{job_id}", key=key).status)
+    # Then these are answered, and those are told in the end
+    assert seen == {200}
+    assert {answer.result().refusal for answer in answers} == {(408, "BAD_REQUEST")}
+
+
+@pytest.mark.slow
+def test_a_body_may_take_longer_than_the_store_may(live: LiveService, key: str, job_id: str) -> None:
+    with RawConnection(live.port) as connection:
+        connection.send(control(job_id, key, "Content-Length: 45", body=PAUSE[:20]))
+        assert connection.says_nothing_for(2.5 * StoreSettings.timeout_s)
+        connection.send(PAUSE[20:])
+        assert connection.receive().status == 200
+
+
+@pytest.mark.slow
+def test_a_head_that_never_ends_is_not_waited_for(live: LiveService) -> None:
+    connections: list[RawConnection] = []
+    with ExitStack() as stack:
+        for start in (b"", b"GET /livez HT", b"GET /livez HTTP/1.1\r\nHost: a.test\r\nX"):
+            connections.append(stack.enter_context(RawConnection(live.port, HEAD_S + 20)))
+            connections[-1].send(start)
+        assert all(connection.is_closed() for connection in connections)

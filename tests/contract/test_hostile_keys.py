@@ -1,0 +1,192 @@
+"""API keys from hostile callers, against the service as users run it: who has no valid key learns nothing."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from batchstatus import JobStore
+from batchstatus.embedded import EmbeddedServer
+from batchstatus.settings import StoreSettings
+from tests.conftest import ORG
+from tests.support.hostile import (
+    BAD_REQUEST,
+    FORBIDDEN,
+    INTERNAL_ERROR,
+    JOB_NOT_FOUND,
+    STORE_UNAVAILABLE,
+    UNAUTHENTICATED,
+)
+from tests.support.rawhttp import Answer, exchange, request
+from tests.support.service import LiveService
+from tests.support.waiting import wait_until
+
+READ = ["transactions:create"]
+SOONEST_FOR_ALL_S = 5.0
+"""How long a key that has been revoked, or has expired, may still work somewhere."""
+
+ENOUGH = 24
+"""Connections, each to a worker process of the kernel's choice, so that none is missed but once in 2^23."""
+
+
+@pytest.fixture
+def key(real_store: JobStore) -> str:
+    made, _ = real_store.api_keys.create(ORG, READ)
+    return made
+
+
+@pytest.fixture
+def path(real_store: JobStore) -> str:
+    """Where to poll a job of ORG."""
+    return f"/batch-import/jobs/{real_store.create(ORG, 'transaction_batch').job_id}"
+
+
+def poll(live: LiveService, path: str, *lines: str | bytes, key: str | None = None) -> Answer:
+    return exchange(live.port, request("GET", path, *lines, key=key))
+
+
+def statuses(live: LiveService, path: str, key: str) -> set[int]:
+    """What the worker processes answer, each of them."""
+    return {poll(live, path, key=key).status for _ in range(ENOUGH)}
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer  "])
+def test_a_valid_key_is_let_in_however_its_scheme_is_spelt(
+    live: LiveService, path: str, key: str, scheme: str
+) -> None:
+    assert poll(live, path, f"Authorization: {scheme} {key}").status == 200
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param([], id="none"),
+        pytest.param(["Authorization:"], id="empty"),
+        pytest.param(["Authorization: Bearer"], id="no key"),
+        pytest.param(["Authorization: {key}"], id="no scheme"),
+        pytest.param(["Authorization: Basic {key}"], id="another scheme"),
+        pytest.param(["Authorization: Bearer{key}"], id="no space"),
+        pytest.param(["Authorization: Bearer\t{key}"], id="a tab"),
+        pytest.param(["Authorization: Bearer {key} {key}"], id="two keys"),
+        pytest.param(["Authorization: Bearer {key},"], id="a comma"),
+        pytest.param(["Authorization: Bearer {key}x"], id="a letter too many"),
+        pytest.param(["Authorization: Bearer {key}="], id="padding"),
+        pytest.param(['Authorization: Bearer "{key}"'], id="quotes"),
+        pytest.param(["Authorization: Bearer bsk_unknown"], id="too short"),
+        pytest.param(["Authorization: Bearer bsk_" + "x" * 43], id="unknown"),
+        pytest.param(["Authorization: Bearer " + "x" * 8_000], id="8 kB"),
+        pytest.param(["Authorization: Bearer bsk_" + "é" * 43], id="not ASCII"),
+        pytest.param(["Authorization: Bearer {key}\xa0"], id="a space that is not ASCII"),
+        pytest.param(["Authorization: Bearer {key}", "Authorization: Bearer {key}"], id="twice"),
+        pytest.param(["Authorization: Bearer {key}", "Authorization: Basic eDp5"], id="and another after"),
+        pytest.param(["Authorization: Basic eDp5", "Authorization: Bearer {key}"], id="and another before"),
+        pytest.param(["Proxy-Authorization: Bearer {key}"], id="another header"),
+        pytest.param(["X-Api-Key: {key}"], id="an invented header"),
+        pytest.param(["Cookie: Authorization=Bearer {key}"], id="a cookie"),
+    ],
+)
+def test_anything_but_one_whole_key_in_the_one_header_is_401(
+    live: LiveService, path: str, key: str, lines: list[str]
+) -> None:
+    answer = poll(live, path, *(line.format(key=key).encode("latin-1") for line in lines))
+    assert answer.refusal == UNAUTHENTICATED
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert key.encode() not in answer.body
+
+
+@pytest.mark.parametrize("name", ["api_key", "key", "access_token", "authorization", "Authorization"])
+def test_a_key_in_the_query_is_no_key_and_is_not_logged(live: LiveService, path: str, key: str, name: str) -> None:
+    assert poll(live, f"{path}?{name}={key}").refusal == UNAUTHENTICATED
+    assert key not in live.log()
+
+
+def test_a_header_of_9_kb_is_no_http_as_we_speak_it(live: LiveService, path: str) -> None:
+    assert poll(live, path, "Authorization: Bearer " + "x" * 9_000).refusal == (431, "BAD_REQUEST")
+
+
+def test_a_nul_in_the_header_is_no_http_as_we_speak_it(live: LiveService, path: str, key: str) -> None:
+    assert poll(live, path, f"Authorization: Bearer {key}\0").refusal == BAD_REQUEST
+
+
+def test_a_key_without_any_of_the_permissions_is_403_whatever_is_asked(
+    live: LiveService, real_store: JobStore, path: str
+) -> None:
+    powerless, _ = real_store.api_keys.create(ORG, ["transactions:read", "entities:create"])
+    for target in (path, f"{path}x", f"{path}%00", f"{path}?include=x", f"{path}?include=failures"):
+        assert poll(live, target, key=powerless).refusal == FORBIDDEN
+
+
+def test_a_key_of_another_organization_finds_the_very_same_nothing_as_for_an_unknown_job(
+    live: LiveService, real_store: JobStore, path: str
+) -> None:
+    theirs, _ = real_store.api_keys.create("org_other", READ)
+    foreign, unknown = poll(live, path, key=theirs), poll(live, f"{path}x", key=theirs)
+    assert foreign.refusal == JOB_NOT_FOUND
+    assert foreign.unnamed == unknown.unnamed
+
+
+def test_a_key_whose_record_someone_damaged_lets_nobody_in(
+    live: LiveService, real_store: JobStore, path: str, key: str, redis_client
+) -> None:
+    (record,) = redis_client.keys("*apikey:*")
+    redis_client.hset(record, "permissions", "transactions:create")
+    assert poll(live, path, key=key).refusal == INTERNAL_ERROR
+
+
+@pytest.mark.slow
+def test_an_expired_key_is_dead_on_every_worker_process_5_s_later(
+    live: LiveService, real_store: JobStore, path: str
+) -> None:
+    passing, record = real_store.api_keys.create(ORG, READ, expires_in_s=1.5)
+    assert record.expires_at is not None
+    expires_at = time.monotonic() + (record.expires_at.timestamp() - time.time())
+    assert statuses(live, path, passing) == {200}
+    wait_until(lambda: time.monotonic() > expires_at + SOONEST_FOR_ALL_S)
+    assert statuses(live, path, passing) == {401}
+
+
+@pytest.mark.slow
+def test_a_revoked_key_is_dead_on_every_worker_process_5_s_later_however_busy_it_is(
+    live: LiveService, real_store: JobStore, path: str
+) -> None:
+    busy, record = real_store.api_keys.create(ORG, READ)
+    assert statuses(live, path, busy) == {200}
+    real_store.api_keys.revoke(record.id)
+    revoked_at = time.monotonic()
+    seen = set()
+    while time.monotonic() < revoked_at + SOONEST_FOR_ALL_S:
+        seen.add(poll(live, path, key=busy).status)
+    assert seen <= {200, 401}
+    assert statuses(live, path, busy) == {401}
+
+
+@pytest.fixture
+def own_store() -> Iterator[EmbeddedServer]:
+    """A Valkey that a test may take away."""
+    with EmbeddedServer() as server:
+        yield server
+
+
+@pytest.mark.slow
+def test_a_revoked_key_is_not_honoured_while_the_store_cannot_be_asked(own_store: EmbeddedServer) -> None:
+    # Given a key that every worker process knows, and that is revoked just before the store goes away
+    store = JobStore.open(own_store.url, StoreSettings())
+    key, record = store.api_keys.create(ORG, READ)
+    path = f"/batch-import/jobs/{store.create(ORG, 'transaction_batch').job_id}"
+    with LiveService(own_store.url) as live:
+        assert statuses(live, path, key) == {200}
+        store.api_keys.revoke(record.id)
+        own_store.pause()
+        gone_at = time.monotonic()
+        # When it is used all the while, and past the time for which it may be remembered
+        seen = set()
+        while time.monotonic() < gone_at + SOONEST_FOR_ALL_S + 1:
+            answer = poll(live, path, key=key)
+            seen.add((answer.refusal, answer.headers["retry-after"]))
+        # Then nobody can tell whether it is good, and it is not taken for good
+        assert seen == {(STORE_UNAVAILABLE, "1")}
+        # Nor when the store is back
+        own_store.resume()
+        wait_until(lambda: poll(live, path, key=key).status != 503)
+        assert statuses(live, path, key) == {401}
+    store.close()

@@ -1,0 +1,164 @@
+"""Hosts, proxies, methods and queries that no client of ours would send, against the service as users run it."""
+
+import pytest
+
+from batchstatus import JobStore
+from batchstatus.ids import new_job_id
+from tests.conftest import ORG
+from tests.support.hostile import (
+    BAD_REQUEST,
+    INVALID_REQUEST,
+    JOB_NOT_FOUND,
+    JOB_ROUTES,
+    METHOD_NOT_ALLOWED,
+    NOT_FOUND,
+    UNAUTHENTICATED,
+    ask,
+)
+from tests.support.rawhttp import RawConnection, exchange, request
+from tests.support.service import LiveService
+
+SERVICE_ROUTES = ["/livez", "/readyz", "/metrics", "/openapi.json"]
+
+
+@pytest.fixture
+def key(real_store: JobStore) -> str:
+    made, _ = real_store.api_keys.create(ORG, ["transactions:create"])
+    return made
+
+
+@pytest.fixture
+def job_id(real_store: JobStore) -> str:
+    return real_store.create(ORG, "transaction_batch").job_id
+
+
+# Hosts and proxies
+
+EVIL_HOSTS = [
+    "evil.test",
+    "evil.test:99999",
+    "<script>alert(1)</script>",
+    "evil.test/path",
+    "evil.test, x",
+    "é",
+    "",
+]
+
+
+@pytest.mark.parametrize("host", EVIL_HOSTS)
+def test_the_host_makes_no_difference_and_is_never_echoed(
+    live: LiveService, key: str, job_id: str, host: str
+) -> None:
+    for target in (f"/batch-import/jobs/{job_id}", "/batch-import/jobs/x", "/nothing", "/livez/"):
+        usual = ask(live, target, key=key)
+        assert ask(live, target, f"Host: {host}".encode("latin-1"), key=key).unnamed == usual.unnamed
+
+
+def test_http_1_1_needs_one_host_and_http_1_0_none(live: LiveService) -> None:
+    assert exchange(live.port, b"GET /livez HTTP/1.1\r\n\r\n").refusal == BAD_REQUEST
+    assert ask(live, "/livez", "Host: a.test", "Host: b.test").refusal == BAD_REQUEST
+    assert exchange(live.port, b"GET /livez HTTP/1.0\r\n\r\n").json() == {"success": True}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["X-Forwarded-For: 127.0.0.1", "X-Real-IP: 127.0.0.1", "Forwarded: for=127.0.0.1;host=evil.test"],
+        ["X-Forwarded-Host: evil.test", "X-Forwarded-Port: 1", "X-Forwarded-Prefix: /evil"],
+        ["X-Forwarded-Proto: https", "X-Forwarded-Ssl: off"],
+        ["X-Original-URL: /livez", "X-Rewrite-URL: /livez", "X-Original-Method: POST"],
+        ["SCRIPT_NAME: /batch-import", "PATH_INFO: /livez"],
+        ["X-HTTP-Method-Override: POST", "X-Method-Override: DELETE", "Upgrade: h2c", "Connection: Upgrade"],
+        ["Content-Type: text/html", "Accept: text/html", "Accept-Encoding: gzip, br", "Range: bytes=0-3"],
+    ],
+    ids=lambda lines: lines[0].partition(":")[0],
+)
+def test_what_a_proxy_might_say_makes_no_difference(
+    live: LiveService, key: str, job_id: str, lines: list[str]
+) -> None:
+    path = f"/batch-import/jobs/{job_id}"
+    assert ask(live, path, *lines, key=key).unnamed == ask(live, path, key=key).unnamed
+    assert ask(live, f"/batch-import{path}", *lines, key=key).refusal == NOT_FOUND
+
+
+def test_a_sane_request_id_is_kept_and_any_other_replaced(live: LiveService) -> None:
+    assert ask(live, "/livez", "X-Request-Id: trace-1.2:3/4").headers["x-request-id"] == "trace-1.2:3/4"
+    for odd in ("", "a b", "x" * 129, "é", "<b>", "a,b"):
+        given = ask(live, "/livez", f"X-Request-Id: {odd}".encode("latin-1")).headers["x-request-id"]
+        assert given.isalnum()
+        assert given != odd
+
+
+# Methods
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "BREW"])
+def test_every_other_method_is_405_and_says_which_there_are(
+    live: LiveService, key: str, job_id: str, method: str
+) -> None:
+    for known, route in [*JOB_ROUTES, *(("GET", path) for path in SERVICE_ROUTES)]:
+        answer = ask(live, route.format(job_id), "Cookie: secret", method=method, key=key)
+        assert answer.refusal == METHOD_NOT_ALLOWED
+        assert set(answer.headers["allow"].split(", ")) == ({"POST"} if known == "POST" else {"GET", "HEAD"})
+        assert b"secret" not in answer.body
+
+
+def test_reading_is_not_for_post_nor_control_for_get(live: LiveService, key: str, job_id: str) -> None:
+    for known, route in JOB_ROUTES:
+        other = "GET" if known == "POST" else "POST"
+        assert ask(live, route.format(job_id), method=other, key=key).refusal == METHOD_NOT_ALLOWED
+
+
+@pytest.mark.parametrize("method", ["get", "G@T", "GET\0", "M" * 40, ""])
+def test_a_method_that_is_none_is_no_http_as_we_speak_it(live: LiveService, method: str) -> None:
+    assert ask(live, "/livez", method=method).refusal == BAD_REQUEST
+
+
+def test_head_is_get_without_the_body(live: LiveService, key: str, job_id: str) -> None:
+    paths = [route.format(job_id) for method, route in JOB_ROUTES if method == "GET"]
+    for path in [*paths, "/livez", "/openapi.json", "/nothing", "/batch-import/jobs/x"]:
+        for more in ({"key": key}, {}):
+            with RawConnection(live.port) as connection:
+                connection.send(request("HEAD", path, **more) + request("GET", path, **more))
+                head, get = connection.receive(to_head=True), connection.receive()
+            assert (head.status, head.body) == (get.status, b"")
+            get.headers.pop("transfer-encoding", None)  # which a HEAD need not have (RFC 9110 §9.3.2)
+            assert head.unnamed[1] == get.unnamed[1], path
+
+
+# The query
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "include=failures,failures",
+        "include=failures&include=failures",
+        "include=,failures,",
+        "x=1&include=failures",
+    ],
+)
+def test_include_may_be_repeated(live: LiveService, key: str, job_id: str, query: str) -> None:
+    usual = ask(live, f"/batch-import/jobs/{job_id}?include=failures", key=key)
+    assert usual.json()["failures"] == []
+    assert ask(live, f"/batch-import/jobs/{job_id}?{query}", key=key).unnamed == usual.unnamed
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("rows", "FAILURES", "failures,rows", "failures&include=rows", "failures%00", "%00", "%20failures"),
+        *("failures%0d%0aX-Evil:%20yes", "%ff", "<script>", "failures;", "*", "x" * 7_000, ",".join("x" * 3_000)),
+    ],
+    ids=lambda value: value[:24],
+)
+def test_an_unknown_include_is_400_and_named(live: LiveService, key: str, job_id: str, value: str) -> None:
+    answer = ask(live, f"/batch-import/jobs/{job_id}?include={value}", key=key)
+    assert answer.refusal == INVALID_REQUEST
+    assert answer.json()["error"]["details"].keys() == {"include"}
+
+
+def test_whether_there_is_a_job_is_said_before_what_is_wrong_with_the_query(live: LiveService, key: str) -> None:
+    target = f"/batch-import/jobs/{new_job_id()}?include=rows"
+    assert ask(live, target).refusal == UNAUTHENTICATED
+    assert ask(live, target, key=key).refusal == JOB_NOT_FOUND

@@ -1,0 +1,203 @@
+"""`GET /openapi.json` says what the service does: no more, no less, and in valid OpenAPI 3.1."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import jsonschema_rs
+import orjson
+import pytest
+import redis
+from flask.testing import FlaskClient
+from schemathesis.specs.openapi.definitions import OPENAPI_31
+from werkzeug.test import TestResponse
+
+from batchstatus import JobAborted, JobCancelled, JobStore, Kind
+from batchstatus.keys import Keys
+from batchstatus.settings import StoreSettings
+from batchstatus.web import create_app
+from batchstatus.web.openapi import ERRORS, document
+from tests.conftest import ORG
+
+ALL = ["transactions:create", "events:create", "entities:bulk_import"]
+DOCUMENT = orjson.loads(orjson.dumps(document()))
+OPERATIONS = [(method, path) for path, operations in DOCUMENT["paths"].items() for method in operations]
+ROWS: dict[Kind, dict[str, Any]] = {
+    Kind.TRANSACTION_BATCH: {"externalId": "T-1"},
+    Kind.USER_EVENT_BATCH: {"rowKey": "row_5"},
+    Kind.ENTITY_AUTOMATIC: {"taxId": "20123456789", "type": "company"},
+}
+each_operation = pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=map(" ".join, OPERATIONS))
+
+
+def validate(schema: dict[str, Any], value: Any) -> None:
+    """Check a value against a schema of the document."""
+    whole = {**schema, "components": DOCUMENT["components"]}
+    jsonschema_rs.Draft202012Validator(whole, validate_formats=True).validate(value)
+
+
+def resolved(described: dict[str, Any]) -> dict[str, Any]:
+    """What is described, wherever in the document it is."""
+    for name in described.get("$ref", "#").split("/")[1:]:
+        described = DOCUMENT[name] if name == "components" else described[name]
+    return described
+
+
+def assert_described(method: str, path: str, answer: TestResponse) -> None:
+    """The answer has a status, headers and a body as the document has them, and a body of no other type."""
+    described = resolved(DOCUMENT["paths"][path][method]["responses"][str(answer.status_code)])
+    for name, header in described["headers"].items():
+        header = resolved(header)
+        if header.get("required") or name in answer.headers:
+            value: Any = answer.headers[name]
+            validate(header["schema"], int(value) if header["schema"]["type"] == "integer" else value)
+    if not described["content"]:
+        assert answer.data == b""
+        return
+    ((media_type, content),) = described["content"].items()
+    assert answer.headers["Content-Type"] == media_type
+    validate(content["schema"], answer.json if media_type == "application/json" else answer.text)
+
+
+# The document
+
+
+def test_it_is_valid_openapi_3_1_and_its_schemas_are_valid() -> None:
+    jsonschema_rs.Draft202012Validator(OPENAPI_31).validate(DOCUMENT)
+    assert DOCUMENT["openapi"].startswith("3.1.")
+    for schema in DOCUMENT["components"]["schemas"].values():
+        jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
+
+
+def test_each_schema_is_explained_and_its_examples_are_examples_of_it() -> None:
+    exemplified = 0
+    for schema in DOCUMENT["components"]["schemas"].values():
+        assert schema["description"]
+        for example in schema.get("examples", ()):
+            validate(schema, example)
+            exemplified += 1
+    assert exemplified >= 4
+
+
+def test_every_route_of_the_service_is_described_and_there_is_no_other(web: FlaskClient) -> None:
+    routes = {
+        (method.lower(), rule.rule.replace("<job_id>", "{jobId}"))
+        for rule in web.application.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    assert set(OPERATIONS) == routes
+    assert len({DOCUMENT["paths"][path][method]["operationId"] for method, path in OPERATIONS}) == len(routes)
+
+
+@each_operation
+def test_an_operation_says_whether_it_needs_a_key_and_truly_does(web: FlaskClient, method: str, path: str) -> None:
+    answer = web.open(path.replace("{jobId}", "job_1"), method=method)
+    needs_a_key = DOCUMENT["paths"][path][method]["security"] == [{"apiKey": []}]
+    assert (answer.status_code == 401) is needs_a_key is ("{jobId}" in path)
+    assert_described(method, path, answer)
+
+
+def test_it_is_served_to_anyone(web: FlaskClient) -> None:
+    assert web.get("/openapi.json").json == DOCUMENT
+
+
+# What is answered
+
+
+@pytest.fixture
+def ask(web: FlaskClient, store: JobStore) -> Callable[..., TestResponse]:
+    """Sends a request with a key that may do all, or with these permissions, and checks the answer."""
+    keys = {None: store.api_keys.create(ORG, ALL)[0]}
+
+    def send(
+        method: str, path: str, job_id: str = "x", query: str = "", may: Any = None, **more: Any
+    ) -> TestResponse:
+        key = keys.get(may) or store.api_keys.create(ORG, [may])[0]
+        headers = {"Authorization": f"Bearer {key}", **more.pop("headers", {})}
+        answer = web.open(path.replace("{jobId}", job_id) + query, method=method, headers=headers, **more)
+        assert_described(method, path, answer)
+        return answer
+
+    return send
+
+
+ENDINGS: dict[str, BaseException | None] = {
+    "completed": None,
+    "aborted": JobAborted("INVALID_ENTITY_REFERENCES", "no such entity", {"rows": [5, 8]}),
+    "failed": ZeroDivisionError("by zero"),
+    "cancelled": JobCancelled(),
+    "interrupted": SystemExit(),
+}
+
+
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_job_of_any_kind_that_ended_in_any_way_is_answered_as_described(
+    store: JobStore, ask: Callable[..., TestResponse], kind: Kind, ending: str
+) -> None:
+    job, error = store.create(ORG, kind, metadata={"fileName": "a.csv", "n": [1, None]}), ENDINGS[ending]
+    with suppress(JobAborted, ZeroDivisionError, SystemExit), store.run(ORG, job.job_id) as run:
+        run.total(10)
+        run.failed({**ROWS[kind], "code": "VALIDATION_ERROR", "message": "no amount"})
+        run.skipped({**ROWS[kind], "code": "SKIPPED_DUPLICATE_TAX_ID"})
+        if error:
+            raise error
+    assert store.get(ORG, job.job_id).status == ending.replace("aborted", "failed")
+    reading = [path for method, path in OPERATIONS if method == "get" and "{jobId}" in path]
+    assert {ask("get", path, job.job_id).status_code for path in reading} == {200, 404}
+    assert ask("get", reading[0], job.job_id, "?include=failures").json["failuresTotal"] == 1
+
+
+def test_a_job_under_way_is_answered_as_described(store: JobStore, ask: Callable[..., TestResponse]) -> None:
+    job = store.create(ORG, "entity_automatic")
+    poll = partial(ask, "get", "/batch-import/jobs/{jobId}", job.job_id)
+    control = partial(ask, "post", "/batch-import/jobs/{jobId}/control", job.job_id)
+    assert poll().json["job"]["status"] == "queued"
+    with store.run(ORG, job.job_id):
+        for action in ("pause", "resume", "cancel"):
+            answer = control(json={"kind": job.kind, "action": action})
+            assert answer.json["job"]["metadata"].keys() == poll().json["job"]["metadata"].keys()
+
+
+def test_a_job_that_is_as_it_was_is_answered_as_described(
+    store: JobStore, ask: Callable[..., TestResponse]
+) -> None:
+    job = store.create(ORG, "entity_automatic")
+    poll = partial(ask, "get", "/batch-import/jobs/{jobId}", job.job_id)
+    first = poll()
+    again = poll(headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.headers["ETag"]) == (304, first.headers["ETag"])
+    assert again.headers["Retry-After"] == first.headers["Retry-After"]
+
+
+def test_every_error_is_answered_as_described(
+    store: JobStore, client: "redis.Redis", ask: Callable[..., TestResponse]
+) -> None:
+    job, pause = store.create(ORG, "transaction_batch"), {"kind": "transaction_batch", "action": "pause"}
+    poll = partial(ask, "get", "/batch-import/jobs/{jobId}")
+    control = partial(ask, "post", "/batch-import/jobs/{jobId}/control")
+    seen = [poll(), control(), poll(job.job_id, "?include=rows"), poll(job.job_id, may="transactions:read")]
+    seen += [control(job.job_id, data=b"{"), control(job.job_id, json={"kind": 1, "x": 2})]
+    seen += [
+        control(job.job_id, data=b" " * 65_537),
+        control(job.job_id, json={**pause, "kind": "entity_automatic"}),
+    ]
+    seen += [control(job.job_id, json=pause, may="events:create")]
+    store.control(ORG, job.job_id, "cancel")
+    seen += [control(job.job_id, json=pause)]
+    client.hset(Keys("batchstatus").job(ORG, job.job_id).job, "failed", "nan")
+    seen += [poll(job.job_id), control(job.job_id, json=pause)]
+    found = {(answer.status_code, answer.json["error"]["code"]) for answer in seen}
+    elsewhere = {(400, "BAD_REQUEST"), (401, "UNAUTHENTICATED"), (408, "BAD_REQUEST"), (503, "STORE_UNAVAILABLE")}
+    assert found == {(status, code) for status, (codes, _) in ERRORS.items() for code in codes} - elsewhere
+
+
+@each_operation
+def test_a_store_that_is_away_is_answered_as_described(method: str, path: str) -> None:
+    web = create_app(JobStore.open("redis://127.0.0.1:1/0", StoreSettings(timeout_s=0.2))).test_client()
+    headers = {"Authorization": f"Bearer bsk_{'x' * 43}"}
+    answer = web.open(path.replace("{jobId}", "job_1"), method=method, headers=headers)
+    assert answer.status_code == (503 if "{jobId}" in path or path == "/readyz" else 200)
+    assert ("Retry-After" in answer.headers) is (answer.status_code == 503)
+    assert_described(method, path, answer)

@@ -1,0 +1,170 @@
+"""While the store hangs or is gone: 503 within the bound, never a hang, a 500 or a wrong status (contract §7)."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from batchstatus import JobStore
+from batchstatus.settings import StoreSettings
+from batchstatus.web import create_app
+from tests.support.outage import Stage, Timed, at_once, is_whole, mend, own_stage
+from tests.support.raw_http import Answer, exchange, request
+from tests.support.waiting import wait_until
+from tests.support.wire import JOB, JOB_ROUTES, ORG, checked_error, error_of, get, put_job
+
+pytestmark = pytest.mark.slow
+
+POLLERS = 40
+ANSWERED_S = 1.2
+"""The configured bound of 1 s, and what it takes to say so."""
+BURSTS = 5
+RECOVERED_S = 2.0
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Stage]:
+    with own_stage() as stage:
+        yield stage
+
+
+@pytest.fixture
+def stage(own: Stage) -> Iterator[Stage]:
+    """A store and a service that are well, and a running job_1, that both processes have been asked for."""
+    mend(own)
+    yield own
+    mend(own)
+
+
+def is_unavailable(answer: Answer) -> bool:
+    """Whether it says, as it should, that the store is not there at the moment."""
+    code = checked_error(answer.headers["Content-Type"], answer.body)
+    tries_again = int(answer.headers.get("Retry-After", 0)) >= 1
+    return (answer.status, code, tries_again) == (503, "STORE_UNAVAILABLE", True) and bool(
+        answer.headers["X-Request-Id"]
+    )
+
+
+def slowest_s(timed: list[Timed]) -> float:
+    return max(each.took_s for each in timed)
+
+
+def assert_unavailable_in_time(stage: Stage, sent: list[bytes]) -> None:
+    """Each is answered with 503, always; and in time, in one burst of a few.
+
+    A machine that is busy with other things takes a while for any burst: how long, we see from answers that
+    need no store, and allow for it.
+    """
+    seen_s: list[tuple[float, float]] = []
+    while not seen_s or seen_s[-1][0] > ANSWERED_S + seen_s[-1][1]:
+        assert len(seen_s) < BURSTS, f"slowest, and slowest without the store: {seen_s}"
+        busy_s = slowest_s(at_once(stage, [request("/nothing")] * len(sent)))
+        timed = at_once(stage, sent)
+        assert [each.answer for each in timed if not is_unavailable(each.answer)] == []
+        seen_s.append((slowest_s(timed), busy_s))
+
+
+TROUBLE: dict[str, Callable[[Stage], None]] = {
+    "hangs": lambda stage: stage.server.pause(),
+    "is gone": lambda stage: stage.server.kill(),
+}
+CURE: dict[str, Callable[[Stage], object]] = {
+    "hangs": lambda stage: stage.server.resume(),
+    "is gone": lambda stage: stage.server.start(),
+}
+HANGS_OR_IS_GONE = pytest.mark.parametrize("trouble", TROUBLE)
+
+
+@HANGS_OR_IS_GONE
+def test_every_one_of_many_polls_is_answered_in_time_and_all_is_well_soon_after(
+    stage: Stage, trouble: str
+) -> None:
+    before = stage.get(JOB.format("job_1"))
+    TROUBLE[trouble](stage)
+    assert_unavailable_in_time(stage, [stage.request(JOB.format("job_1"))] * POLLERS)
+    CURE[trouble](stage)
+    well_at = time.monotonic() + RECOVERED_S
+    wait_until(lambda: time.monotonic() >= well_at)
+    for _ in range(10):
+        answer = stage.get(JOB.format("job_1"))
+        assert (answer.status, answer.body) == (200, before.body)
+
+
+@HANGS_OR_IS_GONE
+def test_a_key_that_nobody_has_seen_yet_is_not_refused_but_unavailable(stage: Stage, trouble: str) -> None:
+    store = JobStore.open(stage.server.url, StoreSettings())
+    fresh = [store.api_keys.create(ORG, ["events:create"])[0] for _ in range(POLLERS)]
+    store.close()
+    TROUBLE[trouble](stage)
+    sent = [request(JOB.format("job_1"), f"Authorization: Bearer {key}") for key in fresh]
+    assert_unavailable_in_time(stage, sent)
+
+
+@HANGS_OR_IS_GONE
+def test_every_route_that_needs_the_store_is_unavailable_and_what_needs_none_is_as_ever(
+    stage: Stage, trouble: str
+) -> None:
+    ways = [route.format(job_id) for route in JOB_ROUTES for job_id in ("job_1", "no_such_job")]
+    TROUBLE[trouble](stage)
+    assert_unavailable_in_time(stage, [*(stage.request(way) for way in ways), request("/readyz")])
+    assert exchange(stage.service.port, stage.request(JOB.format("job_1"), method="HEAD"), "HEAD").status == 503
+    unaffected = {
+        request("/livez"): 200,
+        request("/nothing"): 404,
+        request("/livez", method="PUT"): 405,
+        request(JOB.format("job_1")): 401,
+    }
+    for sent, status in unaffected.items():
+        assert {exchange(stage.service.port, sent).status for _ in range(5)} == {status}
+
+
+def test_many_more_polls_than_there_are_connections_are_all_told_the_same(stage: Stage) -> None:
+    for _ in range(5):
+        stage.server.pause()
+        timed = at_once(stage, [stage.request(JOB.format("job_1"))] * 320)
+        assert [each.answer for each in timed if not is_unavailable(each.answer)] == []
+        stage.server.resume()
+        wait_until(lambda: is_whole(stage))
+
+
+def test_whatever_the_store_does_nobody_is_shown_another_s_job(stage: Stage) -> None:
+    paths = {f"mine_{number}": JOB.format(put_job(stage.client, f"mine_{number}")) for number in range(20)}
+    over, statuses, wrong = threading.Event(), set(), []
+
+    def poll(job_id: str) -> None:
+        while not over.is_set():
+            answer = stage.get(paths[job_id])
+            statuses.add(answer.status)
+            if answer.status != 503 and f'"jobId":"{job_id}"'.encode() not in answer.body:
+                wrong.append(answer)
+
+    pollers = [threading.Thread(target=poll, args=(job_id,)) for job_id in paths]
+    for each in pollers:
+        each.start()
+    try:
+        for trouble in list(TROUBLE) * 3:
+            TROUBLE[trouble](stage)
+            wait_until(lambda: stage.get(paths["mine_0"]).status == 503)
+            CURE[trouble](stage)
+            wait_until(lambda: stage.get(paths["mine_0"]).status == 200)
+    finally:
+        over.set()
+        for each in pollers:
+            each.join()
+    assert (wrong, statuses) == ([], {200, 503})
+
+
+def test_a_remembered_key_is_not_honoured_for_long_while_the_store_cannot_be_asked(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = JobStore.open(stage.server.url, StoreSettings())
+    web = create_app(store).test_client()
+    assert get(web, JOB.format("not.an.id"), stage.key).status_code == 404
+    stage.server.kill()
+    assert error_of(get(web, JOB.format("job_1"), stage.key)) == (503, "STORE_UNAVAILABLE")
+    later_s = time.monotonic() + 5.0
+    monkeypatch.setattr("batchstatus.web.access.time.monotonic", lambda: later_s)
+    for route in JOB_ROUTES:
+        assert error_of(get(web, route.format("not.an.id"), stage.key)) == (503, "STORE_UNAVAILABLE")
+    store.close()

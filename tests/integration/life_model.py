@@ -1,0 +1,257 @@
+"""A job's life as it should be, in plain Python: what each script has to answer, and what then has to be stored.
+
+It follows the rules of a job's life, not the scripts: times are whole milliseconds given by the caller, rows
+are kept as they were reported, and nothing here does input or output.
+"""
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from batchstatus import values
+from batchstatus.model import TERMINAL, Job, JobFailure, Kind, Status
+
+GRACE_MS = 3_000
+LEASE_MS = 30_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Answer(NamedTuple):
+    """What a script answers: its word, what belongs to it, and whether it wrote anything."""
+
+    word: str
+    rest: Any = None
+    wrote: bool = False
+
+
+NOT_FOUND = Answer("NOT_FOUND")
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a job is created with."""
+
+    kind: Kind
+    total: int | None
+    takeover_ms: int
+    metadata: str = '{"fileName":"november.csv"}'
+
+    @property
+    def digest(self) -> str:
+        return values.digest(self.kind, self.total, json.loads(self.metadata), self.takeover_ms)
+
+
+@dataclass(frozen=True)
+class Report:
+    """The content of one report; failed and skipped rows, and the checkpoint, as JSON."""
+
+    succeeded: int = 0
+    failures: tuple[str, ...] = ()
+    skips: tuple[str, ...] = ()
+    total: int | None = None
+    checkpoint: str | None = None
+
+    @property
+    def rows(self) -> int:
+        return self.succeeded + len(self.failures) + len(self.skips)
+
+
+@dataclass(frozen=True)
+class End:
+    """How a worker ends a job; `interrupted` gives its lease back."""
+
+    status: Status
+    worker_error: str | None = None
+    job_failure: str | None = None
+
+
+@dataclass
+class Life:
+    """One job, from its creation on."""
+
+    org: str
+    job_id: str
+    content: Content
+    created_at: int
+    max_rows: int
+
+    status: Status = Status.QUEUED
+    total: int | None = None
+    succeeded: int = 0
+    failures: list[str] = field(default_factory=list)
+    skips: list[str] = field(default_factory=list)
+    heartbeat_at: int | None = None
+    completed_at: int | None = None
+    end: End | None = None
+
+    fence: int = 0
+    seq: int = 0
+    rev: int = 1
+    token: str | None = None
+    lease_end: int | None = None
+    suspect_at: int | None = None
+    checkpoint: str | None = None
+
+    def __post_init__(self) -> None:
+        self.total = self.content.total
+
+    @property
+    def done(self) -> int:
+        return self.succeeded + len(self.failures) + len(self.skips)
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL
+
+    def created_again(self, content: Content) -> Answer:
+        return Answer("EXISTS", self.fields(), wrote=True) if content == self.content else Answer("TAKEN")
+
+    def claim(self, now: int, token: str) -> Answer:
+        if self.terminal:
+            return Answer("ENDED", self.status)
+        if self.token == token:
+            return Answer("OK", self.fields(), wrote=True)
+        if self.status is Status.RUNNING and not self.vacant(now):
+            return Answer("HELD", self.lease_end - now)
+        self.status = Status.RUNNING
+        self.token = token
+        self.fence += 1
+        self.seq = 0
+        self.rev += 1
+        self._sign_of_life(now)
+        return Answer("OK", self.fields(), wrote=True)
+
+    def report(self, now: int, fence: int, seq: int, report: Report) -> Answer:
+        if self.status is not Status.RUNNING or fence != self.fence:
+            return Answer("FENCED", self.status)
+        if seq == self.seq:
+            self._sign_of_life(now)
+            return Answer("DUPLICATE", self.rev, wrote=True)
+        if seq != self.seq + 1:
+            return Answer("GAP", self.seq)
+        total = self.total if report.total is None else report.total
+        if total is not None and self.done + report.rows > total:
+            return Answer("TOO_MANY", total)
+        self.total = total
+        self.succeeded += report.succeeded
+        self.failures += report.failures
+        self.skips += report.skips
+        self.checkpoint = report.checkpoint or self.checkpoint
+        self.seq = seq
+        self.rev += 1
+        self._sign_of_life(now)
+        return Answer("OK", self.rev, wrote=True)
+
+    def finish(self, now: int, fence: int, end: End) -> Answer:
+        if fence != self.fence or self.status is Status.QUEUED:
+            return Answer("FENCED", self.status)
+        if self.terminal:
+            settled = self.status is Status.INTERRUPTED and end.status is not Status.INTERRUPTED
+            return Answer("FENCED", self.status) if settled else Answer("OK", self.status, wrote=True)
+        self.rev += 1
+        self.heartbeat_at = max(now, self.heartbeat_at or 0)
+        if end.status is Status.INTERRUPTED and self.content.takeover_ms:
+            self.fence += 1
+            self.token = None
+            self.lease_end = self.heartbeat_at
+            self.suspect_at = 0
+            return Answer("RELEASED", wrote=True)
+        self._complete(end, self.heartbeat_at)
+        return Answer("OK", self.status, wrote=True)
+
+    def settle(self, now: int) -> Answer:
+        if self.status is not Status.RUNNING:
+            return Answer("QUEUED" if self.status is Status.QUEUED else "ENDED")
+        if now < self.lease_end:
+            return Answer("ALIVE", self.lease_end)
+        if self.suspect_at is None:
+            self.suspect_at = now
+            return Answer("SUSPECT", now + GRACE_MS, wrote=True)
+        if not self.known_dead(now):
+            return Answer("SUSPECT", self.suspect_at + GRACE_MS)
+        if self.vacant(now):
+            return Answer("VACANT", self.lease_end + self.content.takeover_ms)
+        self.rev += 1
+        self._complete(End(Status.INTERRUPTED), max(now, self.heartbeat_at))
+        return Answer("SETTLED", wrote=True)
+
+    def past_lease(self, now: int) -> bool:
+        return self.lease_end is not None and now >= self.lease_end
+
+    def known_dead(self, now: int) -> bool:
+        return self.suspect_at is not None and now >= self.suspect_at + GRACE_MS
+
+    def vacant(self, now: int) -> bool:
+        """Whether another worker may take over."""
+        in_window = self.past_lease(now) and now < self.lease_end + self.content.takeover_ms
+        return self.known_dead(now) and in_window
+
+    def job(self) -> Job:
+        """The job as a reader has to see it."""
+        failure = json.loads(self.end.job_failure) if self.end and self.end.job_failure else None
+        return Job(
+            job_id=self.job_id,
+            kind=self.content.kind,
+            status=self.status,
+            total_items=self.total,
+            succeeded=self.succeeded,
+            failed=len(self.failures),
+            skipped=len(self.skips),
+            heartbeat_at=_time(self.heartbeat_at),
+            lease_expires_at=_time(self.lease_end),
+            worker_error=self.end.worker_error if self.end else None,
+            created_at=_EPOCH + timedelta(milliseconds=self.created_at),
+            completed_at=_time(self.completed_at),
+            metadata=json.loads(self.content.metadata),
+            job_failure=failure and JobFailure(failure["code"], failure["message"], failure.get("details")),
+            rev=self.rev,
+        )
+
+    def fields(self) -> dict[str, str]:
+        """The job's hash, all of it."""
+        fields = {
+            "orgId": self.org,
+            "jobId": self.job_id,
+            "kind": self.content.kind,
+            "status": self.status,
+            "totalItems": self.total,
+            "succeeded": self.succeeded,
+            "failed": len(self.failures),
+            "skipped": len(self.skips),
+            "createdAt": self.created_at,
+            "metadata": self.content.metadata,
+            "digest": self.content.digest,
+            "fence": self.fence,
+            "rev": self.rev,
+            "heartbeatAt": self.heartbeat_at,
+            "completedAt": self.completed_at,
+            "workerError": self.end and self.end.worker_error,
+            "jobFailure": self.end and self.end.job_failure,
+            "token": self.token,
+            "leaseExpiresAt": self.lease_end,
+            "suspectAt": self.suspect_at,
+            "checkpoint": self.checkpoint,
+        }
+        if not self.terminal:
+            fields |= {"seq": self.seq, "takeoverMs": self.content.takeover_ms}
+        return {name: str(value) for name, value in fields.items() if value is not None}
+
+    def stored_failures(self) -> list[str]:
+        return self.failures[: self.max_rows]
+
+    def stored_skips(self) -> list[str]:
+        return self.skips[: self.max_rows]
+
+    def _sign_of_life(self, now: int) -> None:
+        self.heartbeat_at = max(now, self.heartbeat_at or 0)
+        self.lease_end = self.heartbeat_at + LEASE_MS
+        self.suspect_at = None
+
+    def _complete(self, end: End, now: int) -> None:
+        self.status, self.end, self.completed_at = end.status, end, now
+        self.token = self.lease_end = self.suspect_at = self.checkpoint = None
+
+
+def _time(ms: int | None) -> datetime | None:
+    return None if ms is None else _EPOCH + timedelta(milliseconds=ms)

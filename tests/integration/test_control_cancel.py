@@ -1,0 +1,142 @@
+"""Cancel: the worker hears of it with its next report, and a job that is to be cancelled never completes."""
+
+import random
+import threading
+import time
+from contextlib import suppress
+from functools import partial
+
+import pytest
+import redis
+
+from batchstatus import InvalidTransition, JobAborted, JobCancelled, JobStore, Status
+from batchstatus.settings import StoreSettings
+from tests.support.imports import (
+    CANCEL,
+    KIND,
+    ORG,
+    PAUSE,
+    PAUSED,
+    aside,
+    flags,
+    importing,
+    stop_in_the_middle,
+)
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def swift(client: "redis.Redis") -> JobStore:
+    """A store whose workers are heard several times a second."""
+    return JobStore(client, StoreSettings(lease_s=0.6))
+
+
+def test_a_queued_job_is_cancelled_at_once_and_cannot_be_claimed(store: JobStore) -> None:
+    job = store.create(ORG, KIND, takeover_s=60)
+    store.control(ORG, job.job_id, "pause")
+    ended = store.control(ORG, job.job_id, "cancel")
+    assert (ended.status, ended.metadata, ended.heartbeat_at) == (Status.CANCELLED, {}, None)
+    assert ended.completed_at is not None
+    assert ended.completed_at >= job.created_at
+    assert store.get(ORG, job.job_id) == ended
+    with pytest.raises(InvalidTransition, match="cancelled"), store.run(ORG, job.job_id, wait_s=30):
+        pass
+    assert store.get(ORG, job.job_id) == ended
+
+
+def test_a_cancel_reaches_a_worker_whose_rows_flow_with_its_next_report(store: JobStore) -> None:
+    took_s = []
+    for _ in range(5):
+        job = store.create(ORG, KIND)
+        working = aside(partial(importing, store, job, flush_s=0.05))
+        wait_until(lambda job=job: store.get(ORG, job.job_id).succeeded > 0)
+        asked_at = time.monotonic()
+        asked = store.control(ORG, job.job_id, "cancel")
+        assert (asked.status, asked.metadata) == (Status.RUNNING, {CANCEL: True})
+        working.result(15)
+        took_s.append(time.monotonic() - asked_at)
+        ended = store.get(ORG, job.job_id)
+        assert (ended.status, ended.metadata, ended.completed_at is None) == (Status.CANCELLED, {}, False)
+    assert min(took_s) < 0.5  # of itself a worker is heard once a second
+
+
+def test_a_cancel_reaches_a_worker_without_rows_within_about_a_second(store: JobStore) -> None:
+    job = store.create(ORG, KIND)
+    working = aside(partial(importing, store, job, rows=False))
+    wait_until(lambda: store.get(ORG, job.job_id).status is Status.RUNNING)
+    store.control(ORG, job.job_id, "cancel")
+    working.result(5)  # a third of the lease would be 10 s
+    assert store.get(ORG, job.job_id).status is Status.CANCELLED
+
+
+def test_a_cancel_ends_the_waiting_of_a_paused_worker(swift: JobStore) -> None:
+    job = swift.create(ORG, KIND)
+    swift.control(ORG, job.job_id, "pause")
+    with swift.run(ORG, job.job_id) as run:
+        checking = [aside(run.check) for _ in range(2)]
+        wait_until(lambda: PAUSED in flags(swift, job))
+        assert swift.control(ORG, job.job_id, "cancel").metadata == {PAUSE: True, PAUSED: True, CANCEL: True}
+        assert [type(each.exception(15)) for each in checking] == [JobCancelled] * 2
+        run.check()
+    ended = swift.get(ORG, job.job_id)
+    assert (ended.status, ended.metadata) == (Status.CANCELLED, {})
+
+
+def test_whoever_takes_a_cancelled_job_over_hears_so_with_its_first_check(swift: JobStore) -> None:
+    job = swift.create(ORG, KIND, takeover_s=60)
+    stop_in_the_middle(swift, job)
+    assert swift.control(ORG, job.job_id, "cancel").status is Status.RUNNING
+    went_on = []
+    with swift.run(ORG, job.job_id) as run:
+        run.check()
+        went_on.append(run)
+    assert (swift.get(ORG, job.job_id).status, went_on) == (Status.CANCELLED, [])
+
+
+@pytest.mark.parametrize(
+    ("leaving", "status", "code"),
+    [
+        (None, Status.CANCELLED, None),
+        (JobCancelled(), Status.CANCELLED, None),
+        (JobAborted("BAD_REFERENCES", "unknown entities"), Status.FAILED, "BAD_REFERENCES"),
+        (ValueError("boom"), Status.FAILED, "WORKER_ERROR"),
+        (KeyboardInterrupt(), Status.INTERRUPTED, None),
+    ],
+    ids=repr,
+)
+def test_a_job_that_is_to_be_cancelled_never_completes_and_what_failed_has_failed(
+    store: JobStore, leaving: BaseException | None, status: Status, code: str | None
+) -> None:
+    job = store.create(ORG, KIND, metadata={"fileName": "november.csv"})
+    with suppress(JobAborted, ValueError, KeyboardInterrupt), store.run(ORG, job.job_id) as run:
+        run.succeeded()
+        store.control(ORG, job.job_id, "cancel")  # the importer never checks
+        if leaving:
+            raise leaving
+    ended = store.get(ORG, job.job_id)
+    assert (ended.status, ended.job_failure and ended.job_failure.code) == (status, code)
+    assert (ended.succeeded, ended.metadata) == (1, {"fileName": "november.csv"})
+
+
+@pytest.mark.slow
+def test_of_a_cancel_and_an_end_at_the_same_time_the_first_wins(real_store: JobStore) -> None:
+    ends = [_race(real_store) for _ in range(1_000)]
+    assert set(ends) == {(Status.CANCELLED, False), (Status.COMPLETED, True)}
+
+
+def _race(store: JobStore) -> tuple[Status, bool]:
+    """How a job ends that is cancelled as it completes, and whether the cancel was refused as too late."""
+    job, ready = store.create(ORG, KIND), threading.Barrier(2)
+
+    def ask() -> None:
+        ready.wait()
+        time.sleep(random.uniform(0, 0.001))
+        store.control(ORG, job.job_id, "cancel")
+
+    asked = aside(ask)
+    with store.run(ORG, job.job_id) as run:
+        run.succeeded()
+        ready.wait()
+    refused = isinstance(asked.exception(15), InvalidTransition)
+    assert refused or not asked.exception()
+    return store.get(ORG, job.job_id).status, refused

@@ -1,0 +1,195 @@
+"""The reaper in trouble: damaged jobs, servers that do not answer, and a thread that goes on."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+import redis
+
+from batchstatus import JobStore, Status, StoreUnavailable, reaper
+from batchstatus.reaper import Reaper
+from tests.support.reaping import KEYS, ORG, SETTINGS, claimed, entry, field, store_ms, stored
+from tests.support.waiting import wait_until
+
+
+class PartlyAway:
+    """A client that gets no answer to the commands that `away` picks."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        self.client = client
+        self.away: Callable[[str], bool] = lambda _: False
+
+    def execute_command(self, *words: Any) -> Any:
+        if self.away(" ".join(map(str, words))):
+            raise redis.ConnectionError("connection refused")
+        return self.client.execute_command(*words)
+
+
+@pytest.fixture
+def line(client: "redis.Redis") -> PartlyAway:
+    return PartlyAway(client)
+
+
+@pytest.fixture
+def store(line: PartlyAway) -> JobStore:
+    return JobStore(line, SETTINGS)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def ids() -> Iterator[str]:
+    """Ids of jobs that share the first bucket of the index."""
+    numbered = (f"J{number}" for number in count())
+    return (each for each in numbered if KEYS.lease_entry(ORG, each).key == KEYS.leases(0))
+
+
+def settle(store: JobStore) -> None:
+    """Look until a job is settled, whatever else is wrong."""
+    found = Reaper(store)
+
+    def look() -> int:
+        try:
+            return found.look()
+        except StoreUnavailable:
+            return found.settled
+
+    assert wait_until(look) == 1
+
+
+@pytest.mark.parametrize("name", ["leaseExpiresAt", "takeoverMs", "the whole"])
+def test_a_damaged_job_keeps_nobody_from_the_others_and_is_looked_at_again_later(
+    redis_client: "redis.Redis", ids: Iterator[str], caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    client, store = redis_client, JobStore(redis_client, SETTINGS)
+    # Given a damaged job that is the longest overdue, and another in its bucket
+    damaged = claimed(store, client, job_id=next(ids))
+    other = claimed(store, client, job_id=next(ids))
+    key = KEYS.job(ORG, damaged.job_id).job
+    if name == "the whole":
+        client.delete(key)
+        client.rpush(key, "not a hash")
+        client.expire(key, 60)
+    else:
+        client.hset(key, mapping={"suspectAt": 1, name: "soon"})  # two looks are done
+    client.zadd(entry(damaged).key, {entry(damaged).member: 1})
+    # When the reaper looks
+    before = store_ms(client)
+    settle(store)
+    # Then the other is settled, and someone is told which one is damaged
+    assert stored(client, other)["status"] == "interrupted"
+    assert client.zscore(*entry(damaged)) >= before + SETTINGS.lease_ms
+    (told,) = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert damaged.job_id in told.getMessage()
+
+
+@pytest.mark.parametrize("member", ["", "no-colon", "org:", "a:b:c", "org:{J}", b"\xff:J"], ids=repr)
+def test_an_entry_that_names_no_job_does_neither(
+    store: JobStore, client: "redis.Redis", ids: Iterator[str], member: Any
+) -> None:
+    job = claimed(store, client, job_id=next(ids))
+    client.zadd(entry(job).key, {member: 1})
+    settle(store)
+    assert stored(client, job)["status"] == "interrupted"
+
+
+@pytest.mark.parametrize("which", ["its bucket", "its job"])
+def test_a_server_that_is_away_keeps_nobody_from_what_the_others_have(
+    store: JobStore, client: "redis.Redis", line: PartlyAway, ids: Iterator[str], which: str
+) -> None:
+    # Given two jobs in one bucket or in two, as they may be in a Cluster, and a server that is away
+    away = claimed(store, client, job_id=next(ids))
+    other = claimed(store, client, job_id=next(ids) if which == "its job" else "elsewhere")
+    client.zadd(entry(away).key, {entry(away).member: 1})
+    gone = KEYS.job(ORG, away.job_id).job if which == "its job" else f" {entry(away).key} "
+    line.away = lambda words: gone in words
+    # When the reaper looks
+    settle(store)
+    # Then the other is settled, and it says that it could not look at all
+    assert stored(client, other)["status"] == "interrupted"
+    with pytest.raises(StoreUnavailable):
+        Reaper(store).look()
+    # And once the server is back, so is the one that it has
+    line.away = lambda _: False
+    settle(store)
+    assert stored(client, away)["status"] == "interrupted"
+
+
+# The thread
+
+
+@pytest.fixture
+def reaping(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reaper]:
+    """A reaper that looks all the time, in its thread."""
+    monkeypatch.setattr(reaper, "INTERVAL_S", 0.01)
+    found = Reaper(store)
+    found.start()
+    yield found
+    found.stop()
+
+
+def threads() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name == "batchstatus reaper"]
+
+
+def test_the_thread_settles_what_is_due(store: JobStore, client: "redis.Redis", reaping: Reaper) -> None:
+    jobs = [claimed(store, client) for _ in range(3)]
+    wait_until(lambda: reaping.settled == len(jobs))
+    assert {stored(client, job)["status"] for job in jobs} == {"interrupted"}
+
+
+def test_an_outage_is_told_once_and_does_not_end_it(
+    store: JobStore,
+    client: "redis.Redis",
+    line: PartlyAway,
+    reaping: Reaper,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    for outages in (1, 2):
+        tries: list[str] = []
+        line.away = lambda words, tries=tries: not tries.append(words)  # type: ignore[misc]
+        wait_until(lambda tries=tries: len(tries) > 200)  # type: ignore[misc]
+        line.away = lambda _: False
+        job = claimed(store, client)
+        wait_until(lambda job=job: stored(client, job)["status"] == "interrupted")  # type: ignore[misc]
+        told = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
+        assert len(told) == outages
+        assert "connection refused" in told[-1]
+
+
+def test_neither_does_an_error_that_nobody_thought_of(
+    store: JobStore, client: "redis.Redis", reaping: Reaper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised = threading.Event()
+
+    def look() -> int:
+        raised.set()
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reaping, "look", look)
+        assert raised.wait(15)
+    claimed(store, client)
+    wait_until(lambda: reaping.settled == 1)
+
+
+def test_stopping_ends_it(store: JobStore, client: "redis.Redis", reaping: Reaper) -> None:
+    assert len(threads()) == 1
+    reaping.stop()
+    assert threads() == []
+    job = claimed(store, client)
+    assert reaping.look() == 0  # it can still be asked
+    assert field(client, job, "suspectAt") > 0
+
+
+def test_a_reaper_that_was_never_started_can_be_stopped(store: JobStore) -> None:
+    Reaper(store).stop()
+
+
+def test_a_job_that_others_settle_is_not_counted(store: JobStore, client: "redis.Redis") -> None:
+    job, found = claimed(store, client), Reaper(store)
+    found.look()
+    wait_until(lambda: store.get(ORG, job.job_id).status is Status.INTERRUPTED)
+    assert wait_until(lambda: found.look() == 0 and not client.exists(entry(job).key))
+    assert found.settled == 0

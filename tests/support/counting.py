@@ -1,0 +1,123 @@
+"""Counting without a store: an importer, a deliverer, and what a series of batches adds up to."""
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from batchstatus import Job, Kind, Run, Status
+from batchstatus.outbox import Batch, Outbox
+from batchstatus.scripts import Claim
+
+JOB = Job(
+    job_id="j",
+    kind=Kind.TRANSACTION_BATCH,
+    status=Status.RUNNING,
+    total_items=None,
+    succeeded=0,
+    failed=0,
+    skipped=0,
+    heartbeat_at=None,
+    lease_expires_at=None,
+    worker_error=None,
+    created_at=datetime(2026, 11, 23, tzinfo=UTC),
+    completed_at=None,
+)
+
+
+def counting_half_of_a_run(outbox: Outbox) -> Run:
+    """A run over `outbox` that counts and never reports: nobody takes from the outbox but the test."""
+    run = object.__new__(Run)
+    run._outbox = outbox
+    run._claim = Claim(job=JOB, fence=1, seq=0, checkpoint=None)
+    return run
+
+
+def rejected(name: object) -> dict[str, str]:
+    """A failed or skipped row that can be told from all others."""
+    return {"externalId": str(name), "code": "VALIDATION_ERROR"}
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What some batches add up to; rows are known by their ids."""
+
+    succeeded: int = 0
+    failures: tuple[str, ...] = ()
+    skips: tuple[str, ...] = ()
+    total_items: int | None = None
+    checkpoint: Any = None
+
+    def plus(self, batch: Batch) -> "Counted":
+        """The sum after one more batch; a total or a checkpoint of None leaves the one before."""
+        return Counted(
+            self.succeeded + batch.succeeded,
+            self.failures + tuple(map(name_of, batch.failures)),
+            self.skips + tuple(map(name_of, batch.skips)),
+            self.total_items if batch.total_items is None else batch.total_items,
+            self.checkpoint if batch.checkpoint is None else plain(batch.checkpoint),
+        )
+
+
+def name_of(row: str) -> str:
+    """The id of a row in a batch."""
+    name: str = json.loads(row)["externalId"]
+    return name
+
+
+def plain(checkpoint: Any) -> Any:
+    """A checkpoint as the importer gave it; in a batch it may be JSON text already. No text in these tests."""
+    return json.loads(checkpoint) if isinstance(checkpoint, str) else checkpoint
+
+
+@dataclass
+class Importer:
+    """Counts rows through a run, and remembers every state that it went through."""
+
+    outbox: Outbox
+    passed: list[Counted] = field(default_factory=lambda: [Counted()])
+    rows: int = 0
+
+    def __post_init__(self) -> None:
+        self.run = counting_half_of_a_run(self.outbox)
+
+    def do(self, verb: str, value: Any = 1, checkpoint: Any = None) -> None:
+        """Count something; the state after it is remembered first, as another thread may see it at once."""
+        self.rows += 1
+        before, name = self.passed[-1], str(self.rows)
+        after = replace(before, checkpoint=before.checkpoint if checkpoint is None else checkpoint)
+        if verb == "succeeded":
+            self.passed.append(replace(after, succeeded=before.succeeded + value))
+            self.run.succeeded(value, checkpoint=checkpoint)
+        elif verb == "failed":
+            self.passed.append(replace(after, failures=(*before.failures, name)))
+            self.run.failed(rejected(name), checkpoint=checkpoint)
+        elif verb == "skipped":
+            self.passed.append(replace(after, skips=(*before.skips, name)))
+            self.run.skipped(rejected(name), checkpoint=checkpoint)
+        else:
+            self.passed.append(replace(before, total_items=value))
+            self.run.total(value)
+
+
+@dataclass
+class Deliverer:
+    """Takes batches as the reporter does, and knows what has arrived."""
+
+    outbox: Outbox
+    arrived: Counted = field(default_factory=Counted)
+    batches: list[Batch] = field(default_factory=list)
+
+    def deliver(self) -> Batch | None:
+        """Take a batch and say that it has arrived; None if there was none."""
+        batch = self.outbox.take()
+        if batch is not None:
+            self.arrived = self.arrived.plus(batch)
+            self.batches.append(batch)
+            self.outbox.sent()
+        return batch
+
+    def deliver_all(self) -> None:
+        """Take until there is nothing left to take."""
+        while self.deliver():
+            pass

@@ -1,0 +1,129 @@
+"""The servers that topologies are made of, all real processes that end with us: data nodes and Sentinels."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from batchstatus.embedded import GUARD, HOST, EmbeddedServer, server_binary
+from tests.support.waiting import wait_until
+
+READY_S = 60.0
+T = TypeVar("T")
+
+
+def free_port() -> int:
+    """A loopback port that is free at this moment."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def ask(port: int, question: Callable[["redis.Redis"], T]) -> T | None:
+    """What the server at `port` answers; None while it does not, or refuses."""
+    once = Retry(NoBackoff(), 0)
+    with redis.Redis(port=port, decode_responses=True, socket_timeout=1, retry=once) as client:
+        try:
+            return question(client)
+        except redis.RedisError:
+            return None
+
+
+class Node(EmbeddedServer):
+    """A data node. A full synchronization with it begins at once, not after the usual five seconds."""
+
+    def __init__(self, *options: str) -> None:
+        super().__init__("--repl-diskless-sync-delay", "0", *options)
+
+    def ask(self, *words: str | int) -> Any:
+        """One command; None while there is no answer."""
+        return ask(self.port, lambda client: client.execute_command(*words))
+
+    @property
+    def role(self) -> str | None:
+        """`master` or `slave`, as it sees itself."""
+        answer = self.ask("ROLE")
+        return answer and str(answer[0])
+
+    def replicas_online(self) -> int:
+        """How many replicas follow it, caught up."""
+        found = self.ask("INFO", "replication") or {}
+        states = [found[f"slave{number}"]["state"] for number in range(found.get("connected_slaves", 0))]
+        return states.count("online")
+
+
+class ClusterNode(Node):
+    """A node with an append-only file, of a Cluster that stays up without slots that nobody serves."""
+
+    def __init__(self) -> None:
+        self.bus_port = free_port()
+        bus = ("--cluster-port", str(self.bus_port), "--cluster-node-timeout", "1000")
+        stays_up = ("--cluster-require-full-coverage", "no", "--appendonly", "yes")
+        super().__init__("--cluster-enabled", "yes", *stays_up, *bus)
+
+
+class Sentinel:
+    """One Sentinel: the server's own binary, in a directory of its own."""
+
+    def __init__(self, primary_port: int, *, hasty: bool) -> None:
+        self.port = free_port()
+        directory = tempfile.mkdtemp(prefix="batchstatus-")
+        config = Path(directory, "sentinel.conf")
+        config.write_text(
+            f"port {self.port}\nbind {HOST}\ndir {directory}\nlogfile {directory}/sentinel.log\n"
+            f"sentinel monitor mymaster {HOST} {primary_port} 2\n"
+            "sentinel down-after-milliseconds mymaster 1500\n"
+            "sentinel failover-timeout mymaster 3000\n"
+            "sentinel parallel-syncs mymaster 2\n"
+        )
+        self.log = Path(directory, "sentinel.log")
+        self._leash, theirs = socket.socketpair()
+        command = [server_binary(), str(config), "--sentinel"]
+        with theirs:
+            self._guard = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), directory, *command],
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                start_new_session=True,
+            )
+        wait_until(lambda: ask(self.port, lambda client: client.ping()), READY_S)
+        if hasty:
+            periods = (
+                "PING-PERIOD",
+                300,
+                "INFO-PERIOD",
+                500,
+                "PUBLISH-PERIOD",
+                200,
+                "SLAVE-RECONF-TIMEOUT",
+                1_000,
+            )
+            ask(self.port, lambda client: client.execute_command("SENTINEL", "DEBUG", *periods))
+
+    def sees(self, replicas: int) -> int | None:
+        """The port of the primary if it is well, has so many replicas, and two other Sentinels watch it."""
+        primary = ask(self.port, lambda client: client.sentinel_master("mymaster"))
+        found = ask(self.port, lambda client: client.sentinel_slaves("mymaster"))
+        if not primary or not found or primary["flags"] != "master" or primary["num-other-sentinels"] != 2:
+            return None
+        following = [
+            each
+            for each in found
+            if each["flags"] == "slave"
+            and each["master-link-status"] == "ok"
+            and each["master-port"] == primary["port"]
+        ]
+        return int(primary["port"]) if len(following) >= replicas else None
+
+    def stop(self) -> None:
+        """End it."""
+        self._leash.close()
+        self._guard.wait()

@@ -1,0 +1,95 @@
+"""A store and a service of a test's own, to be broken: stopped, hung, killed, and mended for the next test."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from batchstatus import StoreUnavailable
+from batchstatus.embedded import EmbeddedServer
+from batchstatus.settings import StoreSettings
+from batchstatus.store import JobStore
+from tests.support.raw_http import Answer, Reader, connect, exchange, request
+from tests.support.service import LiveService
+from tests.support.waiting import wait_until
+from tests.support.wire import ORG, put_job
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A real store, the service on it, and a key that may read ORG's jobs."""
+
+    server: EmbeddedServer
+    service: LiveService
+    client: "redis.Redis"
+    key: str
+
+    def request(self, path: str, **options: Any) -> bytes:
+        """The bytes of an authorized GET."""
+        return request(path, f"Authorization: Bearer {self.key}", **options)
+
+    def get(self, path: str) -> Answer:
+        """The answer to an authorized GET, on a connection of its own."""
+        return exchange(self.service.port, self.request(path))
+
+
+@contextmanager
+def own_stage(*server_options: str) -> Iterator[Stage]:
+    """A stage, whose store keeps its data when it is killed."""
+    with EmbeddedServer("--appendonly", "yes", *server_options) as server, LiveService(server.url) as service:
+        store = JobStore.open(server.url, StoreSettings())
+        key, _ = store.api_keys.create(ORG, ["transactions:create"])
+        store.close()
+        with redis.Redis.from_url(server.url) as client:
+            yield Stage(server, service, client, key)
+
+
+def mend(stage: Stage) -> None:
+    """Make the store whole again, and wait until every process of the service has seen it."""
+    with suppress(StoreUnavailable):
+        stage.server.resume()
+    stage.server.start()
+    put_job(stage.client, "job_1", status="running", leaseExpiresAt=4_102_444_800_000, failures=["a row"])
+    for _ in range(10):
+        wait_until(lambda: is_whole(stage), 30, "the service is whole again")
+
+
+def is_whole(stage: Stage) -> bool:
+    """Whether a poll is answered with the job."""
+    with suppress(OSError):
+        return stage.get("/batch-import/jobs/job_1").status == 200
+    return False
+
+
+@dataclass(frozen=True)
+class Timed:
+    """An answer, and how long its caller waited for the first byte of it."""
+
+    answer: Answer
+    took_s: float
+
+
+def at_once(stage: Stage, sent: list[bytes]) -> list[Timed]:
+    """Send all these requests at the same moment, each on a connection that is there already."""
+    start, answers = threading.Barrier(len(sent)), []
+
+    def ask(connection: socket.socket, each: bytes) -> None:
+        with connection, Reader(connection) as reader:
+            start.wait(30)
+            asked_at = time.perf_counter()
+            connection.sendall(each)
+            connection.recv(1, socket.MSG_PEEK)
+            took_s = time.perf_counter() - asked_at
+            answers.append(Timed(reader.answer(), took_s))
+
+    threads = [threading.Thread(target=ask, args=(connect(stage.service.port), each)) for each in sent]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers

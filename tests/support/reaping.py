@@ -1,0 +1,50 @@
+"""Jobs for the reaper to look at, below a prefix of their own: the reapers of a live service look elsewhere."""
+
+from datetime import datetime
+from typing import Any
+
+import redis
+
+from batchstatus import Job, JobStore, scripts
+from batchstatus.connection import Connection
+from batchstatus.keys import Keys, LeaseEntry
+from batchstatus.settings import StoreSettings
+from tests.support.waiting import wait_until
+
+ORG, KIND = "org_acme", "transaction_batch"
+KEYS = Keys("reaping")
+SETTINGS = StoreSettings(prefix="reaping", lease_s=30, grace_s=0.3)
+
+
+def entry(job: Job) -> LeaseEntry:
+    return KEYS.lease_entry(ORG, job.job_id)
+
+
+def stored(client: "redis.Redis", job: Job) -> dict[str, str]:
+    fields: Any = client.hgetall(KEYS.job(ORG, job.job_id).job)
+    return {name.decode(): value.decode() for name, value in fields.items()}
+
+
+def field(client: "redis.Redis", job: Job, name: str) -> int:
+    return int(stored(client, job)[name])
+
+
+def store_ms(client: "redis.Redis") -> int:
+    seconds, microseconds = client.time()
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+def ms(moment: datetime | None) -> int:
+    assert moment is not None
+    return round(moment.timestamp() * 1000)
+
+
+def claimed(store: JobStore, client: "redis.Redis", *, lease_ms: int = 1, **options: Any) -> Job:
+    """A job whose worker claims it, is due to be looked at, and is never heard of again."""
+    job = store.create(ORG, KIND, **options)
+    times = {"lease_ms": lease_ms, "grace_ms": 0, "retention_ms": SETTINGS.retention_ms}
+    scripts.claim(Connection(lambda: client), KEYS.job(ORG, job.job_id), token="token", **times)
+    store.leases.track(entry(job), 0)
+    if lease_ms == 1:
+        wait_until(lambda: store_ms(client) > field(client, job, "leaseExpiresAt"))
+    return job

@@ -1,0 +1,90 @@
+"""The service as users run it: `batchstatus serve` in a process of its own, on a free loopback port."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Self
+
+from tests.support.waiting import wait_until
+
+
+class LiveService:
+    """`batchstatus serve`; enter it with `with`. `environment` adds to or overrides BATCHSTATUS_*."""
+
+    def __init__(self, redis_url: str, *, wait_for: str = "/readyz", **environment: str) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._wait_for = wait_for
+        self._environment = {
+            "BATCHSTATUS_REDIS_URL": redis_url,
+            "BATCHSTATUS_BIND": f"127.0.0.1:{self.port}",
+            **environment,
+        }
+
+    @property
+    def pid(self) -> int:
+        """The arbiter's process id."""
+        return self._process.pid
+
+    def worker_pids(self) -> list[int]:
+        """The process ids of the gunicorn workers (Linux)."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
+    def log(self) -> str:
+        """What the service has printed."""
+        # Not by seek and read: the service writes through the same file offset.
+        log = self._log.fileno()
+        return os.pread(log, os.fstat(log).st_size, 0).decode(errors="replace")
+
+    def answers(self, path: str) -> bool:
+        """Whether a GET of `path` gives 200."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric over its labels."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+    def __enter__(self) -> Self:
+        self._log = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "batchstatus", "serve"],
+            env={**os.environ, **self._environment},
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+        )
+        try:
+            wait_until(self._up, 30, "the service is up")
+        except BaseException as error:
+            error.add_note(self.log())
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.pid, signal.SIGKILL)
+            self._process.wait()
+        self._log.close()
+
+    def _up(self) -> bool:
+        assert self._process.poll() is None, "the service has ended"
+        return self.answers(self._wait_for)

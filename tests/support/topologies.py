@@ -1,0 +1,161 @@
+"""Redis as people run it: a primary with replicas behind three Sentinels, and a Cluster; all real processes.
+
+Every server ends with us. A node that is started again after a kill knows nothing of a failover (and behind
+Sentinel it has lost its data too); Sentinel, or the Cluster, makes it a replica of who is the primary now.
+"""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any, Self
+
+from redis.crc import key_slot
+
+from batchstatus.embedded import HOST
+from tests.support.nodes import READY_S, ClusterNode, Node, Sentinel, ask
+from tests.support.waiting import wait_until
+
+SLOTS = 16_384
+
+
+class SentinelTopology:
+    """One primary, two replicas, three Sentinels of which two must agree; enter it with `with`.
+
+    `hasty` Sentinels look at the nodes' roles twice a second instead of every ten, so that a node that was
+    started again is a replica after some three seconds instead of twenty; a failover takes as long as ever.
+    """
+
+    def __init__(self, *, hasty: bool = True) -> None:
+        self._hasty = hasty
+        self._ending = ExitStack()
+        self.nodes = [Node() for _ in range(3)]
+        self.sentinels: list[Sentinel] = []
+
+    @property
+    def url(self) -> str:
+        """What `connect` takes."""
+        addresses = ",".join(f"{HOST}:{sentinel.port}" for sentinel in self.sentinels)
+        return f"redis+sentinel://{addresses}/mymaster/0"
+
+    def primary(self) -> Node:
+        """The node that all Sentinels name, once they do."""
+        port = wait_until(self._agreed_port, READY_S, "the Sentinels agree on a primary")
+        return next(node for node in self.nodes if node.port == port)
+
+    def wait_ready(self) -> Node:
+        """Wait until the primary has two replicas in step and all Sentinels know it; gives the primary."""
+        port = wait_until(lambda: self._all_see(2), READY_S, "a primary with two replicas")
+        primary = next(node for node in self.nodes if node.port == port)
+        wait_until(lambda: primary.replicas_online() == 2, READY_S)
+        return primary
+
+    def wait_failover(self, deposed: Node) -> Node:
+        """Wait until all Sentinels name another primary, which has a replica; gives it."""
+
+        def elected() -> Node | None:
+            found = self.primary()
+            return found if found is not deposed and found.role == "master" and found.replicas_online() else None
+
+        return wait_until(elected, READY_S, "another primary")
+
+    def __enter__(self) -> Self:
+        with ExitStack() as starting:
+            for node in self.nodes:
+                starting.enter_context(node)
+            for replica in self.nodes[1:]:
+                replica.ask("REPLICAOF", HOST, self.nodes[0].port)
+            for _ in range(3):
+                self.sentinels.append(Sentinel(self.nodes[0].port, hasty=self._hasty))
+                starting.callback(self.sentinels[-1].stop)
+            self.wait_ready()
+            self._ending = starting.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.close()
+
+    def _agreed_port(self) -> int | None:
+        named = {
+            ask(each.port, lambda client: client.sentinel_get_master_addr_by_name("mymaster"))
+            for each in self.sentinels
+        }
+        address = named.pop() if len(named) == 1 else None
+        return address and int(address[1])
+
+    def _all_see(self, replicas: int) -> int | None:
+        seen = {each.sees(replicas) for each in self.sentinels}
+        return seen.pop() if len(seen) == 1 else None
+
+
+class ClusterTopology:
+    """A Cluster of three primaries with `replicas` each; enter it with `with`."""
+
+    def __init__(self, replicas: int = 1) -> None:
+        self._replicas = replicas
+        self._ending = ExitStack()
+        self.nodes = [ClusterNode() for _ in range(3 + 3 * replicas)]
+
+    @property
+    def url(self) -> str:
+        """What `connect` takes."""
+        return "redis+cluster://" + ",".join(f"{HOST}:{node.port}" for node in self.nodes[:3])
+
+    def node_of(self, key: str) -> Node:
+        """The primary of a key's slot, as the nodes that are alive see it."""
+        slot = key_slot(key.encode())
+        ports = [shard[2][1] for shard in self._shards() if shard[0] <= slot <= shard[1]]
+        return next(node for node in self.nodes if node.port == ports[0])
+
+    def replicas_of(self, node: Node) -> list[Node]:
+        """The replicas of a primary."""
+        ports = {replica[1] for shard in self._shards() if shard[2][1] == node.port for replica in shard[3:]}
+        return [each for each in self.nodes if each.port in ports]
+
+    def wait_ready(self) -> None:
+        """Wait until every node sees all slots served, and every primary has its replicas in step."""
+        wait_until(lambda: all(map(self._is_well, self.nodes)), READY_S, "a Cluster that is well")
+
+    def wait_failover(self, key: str, deposed: Node) -> Node:
+        """Wait until a replica has taken the slot of `key` over; gives it."""
+
+        def elected() -> Node | None:
+            found = self.node_of(key)
+            return found if found is not deposed and found.role == "master" else None
+
+        return wait_until(elected, READY_S, "a failover")
+
+    def __enter__(self) -> Self:
+        with ExitStack() as starting:
+            for node in self.nodes:
+                starting.enter_context(node)
+            self._form()
+            self.wait_ready()
+            self._ending = starting.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.close()
+
+    def _form(self) -> None:
+        primaries = self.nodes[:3]
+        for number, node in enumerate(primaries):
+            first, last = number * SLOTS // 3, (number + 1) * SLOTS // 3 - 1
+            node.ask("CLUSTER", "ADDSLOTSRANGE", first, last)
+        for number, node in enumerate(self.nodes):
+            node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            self.nodes[0].ask("CLUSTER", "MEET", HOST, node.port, node.bus_port)
+        ids = [node.ask("CLUSTER", "MYID") for node in primaries]
+        for number, replica in enumerate(self.nodes[3:]):
+            replicate = ("CLUSTER", "REPLICATE", ids[number % 3])
+            wait_until(partial(replica.ask, *replicate), READY_S, "the two have met")
+
+    def _is_well(self, node: Node) -> bool:
+        said, shards = node.ask("CLUSTER", "INFO") or "", node.ask("CLUSTER", "SLOTS") or []
+        replicas = [len(shard[3:]) for shard in shards]
+        sees_all = "cluster_state:ok" in said and f"cluster_slots_ok:{SLOTS}" in said
+        in_step = node.role == "slave" or node.replicas_online() == self._replicas
+        return sees_all and in_step and replicas == 3 * [self._replicas]
+
+    def _shards(self) -> Sequence[Any]:
+        """CLUSTER SLOTS: ranges of slots, each with its first and last, its primary and its replicas."""
+        return wait_until(lambda: next((said for n in self.nodes if (said := n.ask("CLUSTER", "SLOTS"))), None))

@@ -1,0 +1,248 @@
+"""What can go wrong between us and Redis, and what it is called then."""
+
+import socket
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from redis import exceptions
+
+from batchstatus import JobCorrupt, JobStore, StoreUnavailable, connect, scripts
+from batchstatus.clients import open_client
+from batchstatus.connection import Connection
+from batchstatus.errors import InvalidValue
+from batchstatus.keys import Keys
+from batchstatus.settings import StoreSettings
+from tests.support.waiting import wait_until
+
+ORG = "org_acme"
+OF_REDIS_PY = [each for each in vars(exceptions).values() if isinstance(each, type)]
+TROUBLE = [
+    *(error("1 host:1") for error in OF_REDIS_PY if issubclass(error, exceptions.RedisError)),
+    *(exceptions.ResponseError(text) for text in ("OOM command not allowed", "unknown command")),
+    *(OSError(5, "Input/output error"), ConnectionResetError(104, "reset"), TimeoutError(), BrokenPipeError()),
+]
+WAYS = {
+    "command": lambda connection: connection.command("GET", "k"),
+    "transaction": lambda connection: connection.transaction(("GET", "k"), ("GET", "k")),
+    "evaluate": lambda connection: connection.evaluate("sha", "return redis.call('GET', KEYS[1])", ["k"], []),
+}
+each_way = pytest.mark.parametrize("send", WAYS.values(), ids=WAYS)
+
+
+class Broken:
+    """A redis-py client, and its pipeline, that fail with the same error whatever is sent."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error, self.sent = error, 0
+
+    def execute_command(self, *_: Any) -> None:
+        self.sent += 1
+        raise self.error
+
+    def pipeline(self, transaction: bool) -> Any:
+        assert transaction
+        return SimpleNamespace(execute_command=lambda *_: None, execute=lambda **_: self.execute_command())
+
+
+def test_the_troubles_include_those_that_redis_py_raises():
+    names = {type(error).__name__ for error in TROUBLE}
+    assert names >= {"ConnectionError", "TimeoutError", "BusyLoadingError", "AuthenticationError", "ReadOnlyError"}
+    assert names >= {"OutOfMemoryError", "NoPermissionError", "MaxConnectionsError", "ClusterDownError", "OSError"}
+
+
+@each_way
+@pytest.mark.parametrize("error", TROUBLE, ids=lambda error: f"{type(error).__module__}.{type(error).__name__}")
+def test_trouble_with_the_store_is_called_by_one_name_and_nothing_is_repeated(send, error):
+    client: Any = Broken(error)
+    with pytest.raises(StoreUnavailable, match=r"^the store (is unavailable|refused): ") as raised:
+        send(Connection(client))
+    assert raised.value.__cause__ is error
+    assert client.sent == (2 if isinstance(error, exceptions.NoScriptError) and send is WAYS["evaluate"] else 1)
+
+
+@each_way
+@pytest.mark.parametrize("text", ["WRONGTYPE Operation against a key", "user_script:32: attempt to compare"])
+def test_what_cannot_be_a_job_is_called_corrupt(send, text):
+    client: Any = Broken(exceptions.ResponseError(text))
+    with pytest.raises(JobCorrupt):
+        send(Connection(client))
+
+
+@each_way
+@pytest.mark.parametrize("error", [ValueError("a bug"), KeyboardInterrupt(), SystemExit()], ids=repr)
+def test_everything_else_goes_its_way(send, error):
+    client: Any = Broken(error)
+    with pytest.raises(type(error)) as raised:
+        send(Connection(client))
+    assert raised.value is error
+
+
+# Against a store
+
+
+@each_way
+def test_a_job_whose_key_holds_something_else_is_corrupt(client, send):
+    client.rpush("k", "a row")
+    with pytest.raises(JobCorrupt):
+        send(Connection(client))
+
+
+NUMBERS = {
+    "report": ["succeeded", "failed", "skipped", "totalItems", "seq", "heartbeatAt", "rev"],
+    "finish": ["takeoverMs", "heartbeatAt", "rev"],
+    "settle": ["leaseExpiresAt", "takeoverMs", "heartbeatAt", "rev"],
+}
+
+
+@pytest.mark.parametrize(("verb", "field"), [(verb, each) for verb, fields in NUMBERS.items() for each in fields])
+def test_a_script_that_meets_a_damaged_number_says_corrupt_and_writes_nothing(client, store, verb, field):
+    job = store.create(ORG, "transaction_batch", total_items=10)
+    connection, keys = Connection(client), Keys("batchstatus").job(ORG, job.job_id)
+    times = {"grace_ms": 0, "retention_ms": 60_000}
+    fence = scripts.claim(connection, keys, token="t", lease_ms=1, **times).fence
+    wait_until(lambda: scripts.settle(connection, keys, **times) == "SUSPECT")
+    client.hset(keys.job, field, "many")
+    before = client.hgetall(keys.job)
+    report = {"seq": 1, "max_rows": 5, "succeeded": 1, "failures": ["{}"], "lease_ms": 1, "retention_ms": 60_000}
+    with pytest.raises(JobCorrupt):
+        {
+            "report": lambda: scripts.report(connection, keys, fence=fence, **report),
+            "finish": lambda: scripts.finish(
+                connection, keys, fence=fence, status="interrupted", retention_ms=60_000
+            ),
+            "settle": lambda: scripts.settle(connection, keys, **times),
+        }[verb]()
+    assert client.hgetall(keys.job) == before
+    assert client.exists(keys.failures) == 0
+
+
+def test_a_job_of_another_type_cannot_be_claimed(client, store):
+    job = store.create(ORG, "transaction_batch")
+    keys = Keys("batchstatus").job(ORG, job.job_id)
+    client.delete(keys.job)
+    client.set(keys.job, "text", px=60_000)
+    for call in (lambda: store.get(ORG, job.job_id), lambda: store.run(ORG, job.job_id).__enter__()):
+        with pytest.raises(JobCorrupt):
+            call()
+
+
+def test_a_store_that_has_forgotten_the_scripts_gets_them_again(client, store):
+    first = store.create(ORG, "transaction_batch")
+    client.script_flush()
+    second = store.create(ORG, "transaction_batch")
+    assert store.get(ORG, first.job_id).status == store.get(ORG, second.job_id).status == "queued"
+    assert client.script_exists(scripts.CREATE._sha1) == [True]
+
+
+def test_a_transaction_gives_all_answers_of_one_moment(client):
+    client.set("k", "7")
+    assert Connection(client).transaction(("GET", "k"), ("INCR", "k"), ("GET", "k")) == [b"7", 8, b"8"]
+
+
+def test_a_closed_connection_opens_again(redis_url):
+    connection = Connection(open_client(redis_url, StoreSettings()))
+    assert connection.command("PING")
+    connection.close()
+    assert connection.command("PING")
+
+
+# URLs
+
+
+@pytest.mark.parametrize("options", ["decode_responses=true", "decode_responses=false", "retry_on_timeout=true"])
+def test_options_of_redis_py_in_the_url_do_no_harm(redis_url, options):
+    store = connect(f"{redis_url}?{options}")
+    job = store.create(ORG, "transaction_batch", metadata={"fileName": "año.csv"})
+    with store.run(ORG, job.job_id) as run:
+        run.succeeded(2)
+        run.failed({"externalId": "T-7", "code": "VALIDATION_ERROR", "message": "why"})
+    outcome = store.outcome(ORG, job.job_id)
+    assert (outcome.job.status, outcome.job.succeeded, len(outcome.failures)) == ("completed", 2, 1)
+    assert outcome.job.metadata == {"fileName": "año.csv"}
+    key, record = store.api_keys.create(ORG, ["a:b"])
+    assert store.api_keys.verify(key) == record
+    store.close()
+
+
+def test_valkey_is_another_word_for_redis(redis_url):
+    store = connect(redis_url.replace("redis://", "valkey://"))
+    store.ping()
+    store.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "127.0.0.1:6379", "http://h", "redis", "redis:h", None, 5, b"redis://h"),
+        *("redis://h:port", "redis://h:99999", "redis://[::1", "redis://h?socket_timeout=abc"),
+        *("redis://h?nonsense=1", "redis://h?ssl_ca_certs=/x"),
+    ],
+    ids=repr,
+)
+def test_a_url_that_names_no_store_is_refused_at_once(url):
+    with pytest.raises(InvalidValue, match=r"^the store's URL "):
+        connect(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:s3cret", "redis://u:s3cret", "http://u:s3cret@h", "redis://u:s3cret@h:port"]
+)
+def test_a_refused_url_does_not_show_its_password(url):
+    with pytest.raises(InvalidValue) as refused:
+        connect(url)
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.fixture
+def mute():
+    """A server that takes connections, counts what comes in, and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        received: list[bytes] = []
+
+        def listen() -> None:
+            try:
+                while True:
+                    taken, _ = server.accept()
+                    received.append(taken.recv(65536))
+                    held.append(taken)
+            except OSError:
+                return
+
+        held: list[socket.socket] = []
+        threading.Thread(target=listen, daemon=True).start()
+        yield server.getsockname()[1], received
+        for each in held:
+            each.close()
+
+
+@pytest.mark.parametrize("options", ["", "?retry_on_timeout=true", "?health_check_interval=1"])
+def test_a_server_that_says_nothing_is_given_up_after_the_timeout_and_asked_once(mute, options):
+    port, received = mute
+    store = JobStore(open_client(f"redis://127.0.0.1:{port}/0{options}", StoreSettings(timeout_s=0.3)))
+    started = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        store.ping()
+    assert 0.25 < time.monotonic() - started < 3
+    assert len(received) == 1
+
+
+def test_a_store_that_is_not_there_is_unavailable():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(StoreUnavailable):
+        connect(f"redis://127.0.0.1:{port}/0").ping()
+
+
+def test_a_password_that_the_store_does_not_take_makes_it_unavailable(redis_client, redis_url):
+    redis_client.acl_setuser("reader", enabled=True, passwords=["+right"], keys=["*"], commands=["+get", "+ping"])
+    try:
+        for user, words in {"reader:wrong": ["PING"], "reader:right": ["HGETALL", "k"]}.items():
+            client = open_client(redis_url.replace("//", f"//{user}@"), StoreSettings())
+            with pytest.raises(StoreUnavailable):
+                Connection(client).command(*words)
+            client.close()
+    finally:
+        redis_client.acl_deluser("reader")

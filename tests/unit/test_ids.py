@@ -1,0 +1,55 @@
+"""Job ids: UUID version 7."""
+
+import time
+import uuid
+
+import pytest
+
+from batchstatus.ids import new_job_id
+from batchstatus.keys import checked_id
+
+MOMENT_MS = 1_763_910_245_123
+
+
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch):
+    """Makes an id as if it were that many milliseconds past the epoch."""
+
+    def made(milliseconds: int, nanoseconds: int = 0) -> str:
+        monkeypatch.setattr(time, "time_ns", lambda: milliseconds * 1_000_000 + nanoseconds)
+        return new_job_id()
+
+    return made
+
+
+def test_an_id_is_a_uuid_of_version_7_in_its_usual_spelling():
+    made = new_job_id()
+    parsed = uuid.UUID(made)
+    assert (parsed.version, parsed.variant) == (7, uuid.RFC_4122)
+    assert str(parsed) == made
+
+
+def test_an_id_can_be_part_of_a_key():
+    assert checked_id("job_id", new_job_id())
+
+
+def test_the_first_48_bits_are_the_milliseconds(at):
+    assert uuid.UUID(at(MOMENT_MS)).int >> 80 == MOMENT_MS
+
+
+@pytest.mark.parametrize("moment", [0, 255, MOMENT_MS, 2**48 - 2])
+def test_an_id_made_a_millisecond_later_sorts_after(at, moment):
+    assert max(at(moment, 999_999) for _ in range(20)) < min(at(moment + 1) for _ in range(20))
+
+
+def test_every_other_bit_is_random(at):
+    made = [uuid.UUID(at(MOMENT_MS)).int for _ in range(200)]
+    first, *others = made
+    varying = 0
+    for other in others:
+        varying |= first ^ other
+    assert varying == (1 << 76) - (1 << 64) | (1 << 62) - 1
+
+
+def test_no_two_ids_of_one_millisecond_are_the_same(at):
+    assert len({at(MOMENT_MS) for _ in range(2_000)}) == 2_000

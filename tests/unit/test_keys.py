@@ -1,0 +1,82 @@
+"""Every key in Redis, and that no id can forge one."""
+
+import re
+
+import pytest
+from redis.crc import key_slot
+
+from batchstatus import keys
+from batchstatus.errors import InvalidValue
+from batchstatus.keys import Keys, checked_id
+
+GOOD_IDS = ["a", "Z", "0", "_", "-", "org_acme", "0199-abc", "x" * 64]
+BAD_IDS = [
+    *("", "x" * 65, "a:b", "a{b", "a}b", "a b", "a/b", "a.b", "a*", "a\n", "\na", "a\0", "é", "\u0661"),
+    *(None, 5, b"a"),
+]
+
+
+def test_a_job_has_three_keys():
+    assert Keys("pre").job("org", "id") == ("pre:{org:id}", "pre:{org:id}:failures", "pre:{org:id}:skips")
+
+
+def test_api_keys_have_a_record_each_and_a_list_for_each_organization():
+    assert Keys("pre").api_key("abc") == "pre:apikey:abc"
+    assert Keys("pre").api_keys("org") == "pre:apikeys:org"
+
+
+def test_the_docstring_lists_exactly_these_keys():
+    named = Keys("prefix")
+    job = named.job("org", "jobId")
+    listed = re.findall(r"^    (<prefix>\S+)  +(hash|list)  ", keys.__doc__ or "", re.MULTILINE)
+    spelt = {re.sub(r"[<>]", "", key): type_ for key, type_ in listed}
+    assert spelt == {
+        job.job: "hash",
+        job.failures: "list",
+        job.skips: "list",
+        named.api_key("sha256"): "hash",
+        named.api_keys("org"): "hash",
+    }
+
+
+def test_the_keys_of_a_job_share_one_slot():
+    assert len({key_slot(key.encode()) for key in Keys("pre").job("org", "id")}) == 1
+
+
+def test_the_jobs_of_an_organization_do_not_share_one_slot():
+    assert len({key_slot(Keys("pre").job("org", f"id{n}").job.encode()) for n in range(50)}) > 25
+
+
+@pytest.mark.parametrize("good", GOOD_IDS)
+def test_an_id_of_letters_digits_underscores_and_hyphens_is_taken_as_it_is(good):
+    assert checked_id("org", good) == good
+    assert Keys("pre").job(good, good).job == f"pre:{{{good}:{good}}}"
+
+
+@pytest.mark.parametrize("bad", BAD_IDS, ids=repr)
+def test_any_other_id_is_refused_by_the_name_of_its_parameter(bad):
+    made = Keys("pre")
+    for call, name in [
+        (lambda: made.job(bad, "id"), "org"),
+        (lambda: made.job("org", bad), "job_id"),
+        (lambda: made.api_keys(bad), "org"),
+    ]:
+        with pytest.raises(InvalidValue, match=rf"^{name} "):
+            call()
+
+
+def test_a_long_bad_id_is_not_repeated_in_full():
+    with pytest.raises(InvalidValue) as refused:
+        checked_id("org", "x" * 100_000)
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize("good", ["batchstatus", "a.b", "tenant-1:prod", "x" * 64])
+def test_a_prefix_may_have_dots_and_colons_too(good):
+    assert Keys(good).api_key("abc") == f"{good}:apikey:abc"
+
+
+@pytest.mark.parametrize("bad", ["", "x" * 65, "a{b", "a}", "a b", "a\n", "é", "*", "a/b"], ids=repr)
+def test_a_prefix_with_braces_or_worse_is_refused(bad):
+    with pytest.raises(InvalidValue, match=r"^prefix "):
+        Keys(bad)

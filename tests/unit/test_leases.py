@@ -1,0 +1,154 @@
+"""The lease index: which jobs to look at, and when, on fakeredis and a real Valkey."""
+
+import zlib
+from collections import Counter
+from itertools import count, islice
+
+import pytest
+import redis
+
+from batchstatus import InvalidValue, JobStore, StoreUnavailable
+from batchstatus.keys import LEASE_BUCKETS, Keys, LeaseEntry
+from batchstatus.settings import StoreSettings
+
+ORG = "org_acme"
+KEYS = Keys("batchstatus")
+
+
+def entry(job_id: str = "J", org: str = ORG) -> LeaseEntry:
+    return KEYS.lease_entry(org, job_id)
+
+
+def in_one_bucket(many: int) -> list[LeaseEntry]:
+    """Entries of different jobs that share a bucket."""
+    numbered = (entry(f"J{number}") for number in count())
+    return list(islice((each for each in numbered if each.key == KEYS.leases(0)), many))
+
+
+def due(store: JobStore, limit: int = 100) -> list[LeaseEntry]:
+    return [each for bucket in range(LEASE_BUCKETS) for each in store.leases.due(bucket, limit)]
+
+
+def store_ms(client: "redis.Redis") -> int:
+    seconds, microseconds = client.time()
+    return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+def test_a_job_is_tracked_a_lease_ahead_by_the_clock_of_the_store(store: JobStore, client: "redis.Redis") -> None:
+    before = store_ms(client)
+    store.leases.track(entry(), 30_000)
+    assert before + 30_000 <= client.zscore(*entry()) <= store_ms(client) + 30_000
+    assert client.keys() == [entry().key.encode()]
+
+
+def test_tracking_a_job_again_leaves_one_entry(store: JobStore, client: "redis.Redis") -> None:
+    store.leases.track(entry(), 30_000)
+    store.leases.track(entry(), 30_000)
+    assert client.zcard(entry().key) == 1
+
+
+def test_tracking_a_job_brings_the_next_look_nearer_and_never_puts_it_off(
+    store: JobStore, client: "redis.Redis"
+) -> None:
+    store.leases.track(entry(), 60_000)
+    store.leases.track(entry(), 30_000)
+    sooner = client.zscore(*entry())
+    assert sooner <= store_ms(client) + 30_000
+    store.leases.track(entry(), 60_000)
+    assert client.zscore(*entry()) == sooner
+
+
+def test_a_look_can_be_put_off(store: JobStore, client: "redis.Redis") -> None:
+    store.leases.track(entry(), 0)
+    before = store_ms(client)
+    store.leases.put_off(entry(), 30_000)
+    assert before + 30_000 <= client.zscore(*entry()) <= store_ms(client) + 30_000
+
+
+def test_what_is_due_is_what_has_come(store: JobStore) -> None:
+    store.leases.track(entry("now"), 0)
+    store.leases.track(entry("later"), 30_000)
+    assert due(store) == [entry("now")]
+
+
+def test_looking_takes_nothing_away(store: JobStore, client: "redis.Redis") -> None:
+    store.leases.track(entry(), 0)
+    assert due(store) == due(store) == [entry()]
+
+
+def test_the_longest_overdue_of_a_bucket_come_first(store: JobStore, client: "redis.Redis") -> None:
+    entries = in_one_bucket(5)
+    for score, each in enumerate(entries):
+        client.zadd(each.key, {each.member: 1_000 - score})
+    assert store.leases.due(0, 3) == entries[:1:-1]
+    assert store.leases.due(1, 3) == []
+
+
+def test_what_is_due_comes_from_every_bucket(store: JobStore) -> None:
+    entries = {entry(f"J{number}", f"org_{number}") for number in range(200)}
+    assert len({each.key for each in entries}) == LEASE_BUCKETS
+    for each in entries:
+        store.leases.track(each, 0)
+    assert set(due(store)) == entries
+
+
+def test_a_tracked_job_is_moved(store: JobStore, client: "redis.Redis") -> None:
+    store.leases.track(entry(), 0)
+    store.leases.move(entry(), 4_000_000_000_000)
+    assert client.zscore(*entry()) == 4_000_000_000_000
+    assert due(store) == []
+
+
+def test_a_job_that_is_tracked_no_more_is_not_moved_back(store: JobStore, client: "redis.Redis") -> None:
+    store.leases.track(entry(), 0)
+    store.leases.drop(entry())
+    store.leases.move(entry(), 1)
+    store.leases.put_off(entry(), 0)
+    store.leases.drop(entry())
+    assert client.keys() == []
+
+
+def test_the_index_is_below_the_prefix(client: "redis.Redis") -> None:
+    ours, theirs = (JobStore(client, StoreSettings(prefix=prefix)) for prefix in ("ours", "theirs"))
+    ours.leases.track(Keys("ours").lease_entry(ORG, "J"), 0)
+    assert due(theirs) == []
+    assert [each.job for each in due(ours)] == [(ORG, "J")]
+
+
+def test_a_store_that_is_away_says_so() -> None:
+    def away() -> "redis.Redis":
+        raise redis.ConnectionError("connection refused")
+
+    store = JobStore(away)
+    with pytest.raises(StoreUnavailable):
+        store.leases.track(entry(), 0)
+    with pytest.raises(StoreUnavailable):
+        store.leases.due(0, 100)
+
+
+# The entries
+
+
+def test_an_entry_is_in_the_bucket_of_its_checksum() -> None:
+    for number in range(50):
+        bucket = zlib.crc32(f"{ORG}:J{number}".encode()) % 16
+        assert entry(f"J{number}") == (f"batchstatus:leases:{{{bucket}}}", f"{ORG}:J{number}")
+    assert entry("0199f3a1").key == "batchstatus:leases:{9}"  # fixed for workers in other languages
+
+
+def test_jobs_spread_evenly_over_the_buckets() -> None:
+    counts = Counter(entry(f"{number:08x}").key for number in range(16_000))
+    assert len(counts) == LEASE_BUCKETS
+    assert min(counts.values()) > 800
+    assert max(counts.values()) < 1_200
+
+
+@pytest.mark.parametrize("job", [("org", "J"), ("-", "_"), ("o" * 64, "j" * 64)])
+def test_an_entry_names_its_job(job: tuple[str, str]) -> None:
+    assert KEYS.lease_entry(*job).job == job
+
+
+@pytest.mark.parametrize("job", [("a:b", "J"), ("org", "a:b"), ("org", "{J}"), ("", "J"), ("org", "J\n")])
+def test_no_id_forges_an_entry(job: tuple[str, str]) -> None:
+    with pytest.raises(InvalidValue):
+        KEYS.lease_entry(*job)

@@ -1,0 +1,163 @@
+"""What a run has counted, cut into batches: every batch and its checkpoint are of one moment of the importer."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from batchstatus import outbox as outbox_module
+from batchstatus import worker as worker_module
+from batchstatus.outbox import Outbox
+from tests.support.counting import Deliverer, Importer, counting_half_of_a_run, rejected
+
+LONG_S = 60.0
+
+
+CHECKPOINTS = st.none() | st.integers(0, 5) | st.builds(lambda n: {"line": n}, st.integers(0, 3))
+STEPS = st.lists(
+    st.tuples(st.just("succeeded"), st.integers(1, 3), CHECKPOINTS)
+    | st.tuples(st.sampled_from(["failed", "skipped"]), st.just(1), CHECKPOINTS)
+    | st.tuples(st.just("total"), st.integers(0, 9), st.none())
+    | st.just(("deliver", 0, None)),
+    max_size=60,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(steps=STEPS, flush_rows=st.integers(1, 5))
+def test_what_has_arrived_is_always_a_state_that_the_importer_passed(steps: list[Any], flush_rows: int) -> None:
+    outbox = Outbox(flush_rows, max_waiting_rows=1_000)
+    importer, deliverer = Importer(outbox), Deliverer(outbox)
+    seen = 0
+    for verb, value, checkpoint in steps:
+        if verb != "deliver":
+            importer.do(verb, value, checkpoint)
+            continue
+        deliverer.deliver()
+        assert deliverer.arrived in importer.passed[seen:]
+        seen = importer.passed.index(deliverer.arrived, seen)
+    deliverer.deliver_all()
+    assert deliverer.arrived == importer.passed[-1]
+    assert all(len(batch.failures) + len(batch.skips) <= flush_rows for batch in deliverer.batches)
+    assert set(outbox.undelivered().values()) == {0}
+
+
+def at_each_bytecode(action: Callable[[], object], intrusion: Callable[[], object], step: int) -> bool:
+    """Do `action`, and `intrusion` before its `step`th bytecode; whether the action has so many."""
+    watched, passed, before = {outbox_module.__file__, worker_module.__file__}, 0, sys.gettrace()
+
+    def trace(frame: Any, event: str, _: Any) -> Any:
+        nonlocal passed
+        if frame.f_code.co_filename not in watched:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            passed += 1
+            if passed == step:
+                intrusion()
+        return trace
+
+    sys.settrace(trace)
+    try:
+        action()
+    finally:
+        sys.settrace(before)
+    return passed >= step
+
+
+@pytest.mark.parametrize("verb", ["succeeded", "failed", "skipped", "total"])
+@pytest.mark.parametrize("flush_rows", [1, 2, 100])
+def test_a_batch_taken_in_the_middle_of_counting_is_whole(verb: str, flush_rows: int) -> None:
+    step, more = 0, True
+    with ThreadPoolExecutor(1) as reporter:
+        while more:
+            step += 1
+            outbox = Outbox(flush_rows, max_waiting_rows=1_000)
+            importer, deliverer = Importer(outbox), Deliverer(outbox)
+            importer.do("failed", checkpoint=1)
+            taken: list[Future[Any]] = []
+
+            def take(deliverer: Deliverer = deliverer, taken: list[Future[Any]] = taken) -> None:
+                taken.append(reporter.submit(deliverer.deliver))
+                wait(taken, timeout=0.002)  # where it has to wait for a lock, it goes on later
+
+            more = at_each_bytecode(partial(importer.do, verb, 5, checkpoint=2), take, step)
+            wait(taken)
+            assert deliverer.arrived in importer.passed
+            importer.do("succeeded", 1, checkpoint=3)
+            deliverer.deliver_all()
+            assert deliverer.arrived == importer.passed[-1], f"taken before bytecode {step}"
+    assert step > 20
+
+
+@pytest.fixture
+def impatient_threads() -> Iterator[None]:
+    """Threads give way to each other as often as the interpreter can make them."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("impatient_threads")
+def test_threads_that_count_while_another_takes_lose_and_double_nothing() -> None:
+    threads, rounds = 6, 150
+    outbox = Outbox(flush_rows=7, max_waiting_rows=50)
+    run, deliverer = counting_half_of_a_run(outbox), Deliverer(outbox)
+
+    def count(thread: int) -> None:
+        for number in range(rounds):
+            run.succeeded()
+            run.succeeded(3)
+            run.failed(rejected(f"f {thread} {number}"))
+            run.skipped(rejected(f"s {thread} {number}"))
+
+    with ThreadPoolExecutor(threads) as pool:
+        counting = [pool.submit(count, thread) for thread in range(threads)]
+        while not all(each.done() for each in counting):
+            deliverer.deliver()
+    deliverer.deliver_all()
+    assert [each.exception() for each in counting] == [None] * threads
+    assert deliverer.arrived.succeeded == threads * rounds * 4
+    for name, arrived in {"f": deliverer.arrived.failures, "s": deliverer.arrived.skips}.items():
+        for thread in range(threads):
+            mine = [each for each in arrived if each.startswith(f"{name} {thread} ")]
+            assert mine == [f"{name} {thread} {number}" for number in range(rounds)]
+        assert len(arrived) == threads * rounds
+
+
+def in_another_thread(action: Callable[..., object], *arguments: Any) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(action, *arguments).result(LONG_S)
+
+
+@pytest.mark.usefixtures("impatient_threads")
+def test_checkpoints_of_threads_that_take_turns_cover_what_all_of_them_have_counted() -> None:
+    threads, rounds = 4, 150
+    outbox = Outbox(flush_rows=7, max_waiting_rows=10_000)
+    run, deliverer = counting_half_of_a_run(outbox), Deliverer(outbox)
+    turn, done = threading.Lock(), 0
+
+    def count(_: int) -> None:
+        nonlocal done
+        for number in range(rounds):
+            with turn:
+                done += 1
+                if number % 3:
+                    run.succeeded(checkpoint=done)
+                else:
+                    run.failed(rejected(done), checkpoint=done)
+
+    with ThreadPoolExecutor(threads) as pool:
+        counting = [pool.submit(count, thread) for thread in range(threads)]
+        while not all(each.done() for each in counting) or deliverer.deliver():
+            deliverer.deliver()
+            arrived = deliverer.arrived
+            assert arrived.succeeded + len(arrived.failures) == (arrived.checkpoint or 0)
+    assert deliverer.arrived.checkpoint == done == threads * rounds

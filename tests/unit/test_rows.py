@@ -1,0 +1,165 @@
+"""Failed and skipped rows: how each kind's are written, and how anything stored is read."""
+
+import json
+
+import pytest
+
+from batchstatus import rows
+from batchstatus.errors import InvalidValue
+from batchstatus.model import Kind
+
+T, U, E = Kind.TRANSACTION_BATCH, Kind.USER_EVENT_BATCH, Kind.ENTITY_AUTOMATIC
+NAMED = {T: {"externalId": "T-7"}, U: {"rowKey": "row_5"}, E: {"taxId": "20123456789", "type": "company"}}
+REASON = {"code": "VALIDATION_ERROR", "message": "why"}
+MARKER = "SKIPPED_DUPLICATE_TAX_ID"
+
+each_kind = pytest.mark.parametrize("kind", Kind)
+both_ways = pytest.mark.parametrize("write", [rows.failure, rows.skip], ids=["failure", "skip"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "stored"),
+    [
+        (T, {"externalId": "T-7", **REASON}),
+        (U, {"rowKey": "row_5", **REASON}),
+        (E, {"taxId": "20123456789", "type": "company", "outcome": "failed", **REASON}),
+    ],
+)
+def test_a_failed_row_is_stored_in_its_wire_shape_members_in_order(kind, stored):
+    assert rows.failure(kind, REASON | NAMED[kind]) == json.dumps(stored, separators=(",", ":"))
+
+
+def test_a_skipped_entity_is_stored_in_its_wire_shape():
+    assert json.loads(rows.skip(E, NAMED[E])) == {**NAMED[E], "outcome": "skipped_existing", "code": MARKER}
+
+
+@each_kind
+def test_a_skipped_row_keeps_no_message(kind):
+    assert "message" not in json.loads(rows.skip(kind, {**NAMED[kind], **REASON}))
+
+
+def test_an_entity_may_say_its_own_outcome_and_code():
+    given = {**NAMED[E], "outcome": "rejected", "code": "SKIPPED_ENTITY_ALREADY_EXISTS"}
+    assert json.loads(rows.skip(E, given)) == given
+    assert json.loads(rows.failure(E, given))["outcome"] == "rejected"
+
+
+@each_kind
+def test_a_message_may_be_missing(kind):
+    assert json.loads(rows.failure(kind, {**NAMED[kind], "code": "AB"}))["message"] == ""
+
+
+@each_kind
+def test_a_row_without_a_name_in_the_file_says_none(kind):
+    stored = json.loads(rows.failure(kind, dict.fromkeys(NAMED[kind]) | REASON))
+    assert {stored[name] for name in NAMED[kind]} == {None}
+
+
+@each_kind
+@both_ways
+def test_a_row_needs_the_members_that_name_it(kind, write):
+    for name in NAMED[kind]:
+        given = {key: value for key, value in NAMED[kind].items() if key != name} | REASON
+        with pytest.raises(InvalidValue, match=rf"^a {kind} row needs {name} "):
+            write(kind, given)
+
+
+@each_kind
+@both_ways
+def test_a_row_has_no_other_members(kind, write):
+    with pytest.raises(InvalidValue, match=rf"^a {kind} row has no member line, tax_id; it has "):
+        write(kind, {**NAMED[kind], **REASON, "tax_id": "1", "line": 5})
+
+
+@pytest.mark.parametrize("kind", [T, U])
+def test_only_entities_have_an_outcome(kind):
+    with pytest.raises(InvalidValue, match="outcome"):
+        rows.failure(kind, {**NAMED[kind], **REASON, "outcome": "failed"})
+
+
+@both_ways
+@pytest.mark.parametrize("bad", [None, "text", 5, [("externalId", "T")]], ids=repr)
+def test_a_row_is_a_dict(write, bad):
+    with pytest.raises(InvalidValue, match=r"^a row is a dict, not \w+$"):
+        write(T, bad)
+
+
+@pytest.mark.parametrize("code", [None, "", "lower", "A", "A B", "AB\n", 5, "Ä" * 5, "A" * 65], ids=repr)
+def test_a_code_that_no_machine_could_rely_on_is_refused(code):
+    with pytest.raises(InvalidValue, match=r"^code "):
+        rows.failure(T, {**NAMED[T], "code": code})
+
+
+def test_a_failed_row_needs_a_code():
+    with pytest.raises(InvalidValue, match=r"^code None "):
+        rows.failure(T, {**NAMED[T], "message": "why"})
+
+
+def test_a_code_of_the_workers_own_passes():
+    assert json.loads(rows.failure(T, {**NAMED[T], "code": "MY_OWN_CODE_2"}))["code"] == "MY_OWN_CODE_2"
+
+
+@pytest.mark.parametrize("member", ["externalId", "message"])
+def test_a_text_is_cut_at_a_thousand_characters(member):
+    stored = json.loads(rows.failure(T, {**NAMED[T], **REASON, member: "x" * 5_000}))
+    assert stored[member] == "x" * 1_000
+
+
+@pytest.mark.parametrize("name", [7, 7.5, True, "\ud800"], ids=repr)
+def test_a_name_that_is_no_text_becomes_one(name):
+    stored = rows.failure(T, {**REASON, "externalId": name})
+    assert json.loads(stored.encode())["externalId"] == ("?" if name == "\ud800" else str(name))
+
+
+@both_ways
+def test_an_outcome_that_cannot_be_sent_becomes_one_that_can(write):
+    assert write(E, {**NAMED[E], "code": "AB", "outcome": "\ud800"}).encode()
+
+
+@both_ways
+@pytest.mark.parametrize("letter", ["x", "é", "€", "😀", "\x00", '"'])
+@pytest.mark.parametrize("length", [900, 1_000, 100_000])
+def test_a_row_is_at_most_4_kib_and_keeps_its_code(write, letter, length):
+    long = letter * length
+    given = {"taxId": long, "type": long, "outcome": long, "code": "A" * 64, "message": long}
+    stored = write(E, given).encode()
+    assert len(stored) <= 4 * 1024
+    assert json.loads(stored)["code"] == "A" * 64
+
+
+def test_a_row_that_is_too_large_keeps_its_short_texts():
+    stored = json.loads(rows.failure(E, {**NAMED[E], "outcome": "x" * 50_000, **REASON}))
+    assert stored == {**NAMED[E], "outcome": stored["outcome"], **REASON}
+
+
+# Reading
+
+
+@each_kind
+@both_ways
+def test_what_is_written_is_what_is_read(kind, write):
+    written = write(kind, {**NAMED[kind], "code": "AB"})
+    assert rows.decode(kind, written.encode()) == json.loads(written)
+
+
+@each_kind
+@pytest.mark.parametrize(
+    "stored",
+    [b"row 5 is bad", b"", b"5", b'"text"', b"[1]", b"null", b"{broken", b"\xff\xfe", b"[" * 100_000],
+    ids=lambda stored: repr(stored[:12]),
+)
+def test_free_text_becomes_a_message(kind, stored):
+    row = rows.decode(kind, stored)
+    assert row["message"] == stored.decode("utf-8", "replace")
+    assert row["code"] == "PROCESSING_ERROR"
+    assert {row[name] for name in NAMED[kind]} == {None}
+
+
+@each_kind
+@pytest.mark.parametrize("code", [{}, {"code": None}, {"code": ""}], ids=repr)
+def test_a_row_without_a_code_reads_as_a_processing_error(kind, code):
+    assert rows.decode(kind, json.dumps({**NAMED[kind], **code}).encode())["code"] == "PROCESSING_ERROR"
+
+
+def test_members_that_this_version_does_not_know_are_passed_on():
+    assert rows.decode(T, b'{"externalId":"T-7","code":"AB","line":5}')["line"] == 5

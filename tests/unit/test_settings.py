@@ -1,0 +1,162 @@
+"""Settings: every variable of the environment, and one line that names what is wrong."""
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+from batchstatus.errors import InvalidValue
+from batchstatus.settings import Settings, StoreSettings
+
+URL = "redis://127.0.0.1:6379/0"
+VARIABLES = ["BIND", "WORKERS", "LEASE_S", "GRACE_S", "RETENTION_DAYS", "STORE_TIMEOUT_MS", "PREFIX", "LOG_LEVEL"]
+
+
+def from_env(**variables: str) -> Settings:
+    """Settings from these BATCHSTATUS_* variables and a URL."""
+    environ = {"REDIS_URL": URL, **variables}
+    return Settings.from_env({f"BATCHSTATUS_{name}": value for name, value in environ.items()})
+
+
+def test_the_url_alone_is_enough():
+    assert from_env() == Settings(redis_url=URL, bind="127.0.0.1:8000", workers=2, log_level="info")
+    assert from_env().store == StoreSettings()
+
+
+def test_what_is_not_set_is_as_the_contract_has_it():
+    store = from_env().store
+    assert (store.timeout_s, store.retention_s, store.max_rows) == (1.0, 30 * 86_400, 1_000_000)
+    assert (store.lease_s, store.grace_s, store.prefix) == (30.0, 3.0, "batchstatus")
+
+
+@pytest.mark.parametrize("environ", [{}, {"BATCHSTATUS_REDIS_URL": ""}, {"BATCHSTATUS_REDIS_URL": " "}])
+def test_there_is_no_store_by_default(environ):
+    with pytest.raises(InvalidValue, match=r"^BATCHSTATUS_REDIS_URL is not set"):
+        Settings.from_env(environ)
+
+
+def test_the_real_environment_is_read_when_no_other_is_given(monkeypatch):
+    monkeypatch.setenv("BATCHSTATUS_REDIS_URL", URL)
+    monkeypatch.setenv("BATCHSTATUS_WORKERS", "5")
+    assert Settings.from_env().workers == 5
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "service", "store"),
+    [
+        ("BIND", "0.0.0.0:80", {"bind": "0.0.0.0:80"}, {}),
+        ("WORKERS", "7", {"workers": 7}, {}),
+        ("LOG_LEVEL", "DEBUG", {"log_level": "DEBUG"}, {}),
+        ("LEASE_S", "2.5", {}, {"lease_s": 2.5}),
+        ("GRACE_S", "0", {}, {"grace_s": 0}),
+        ("RETENTION_DAYS", "0.5", {}, {"retention_s": 43_200}),
+        ("STORE_TIMEOUT_MS", "250", {}, {"timeout_s": 0.25}),
+        ("PREFIX", "tenant-1", {}, {"prefix": "tenant-1"}),
+    ],
+)
+def test_each_variable_sets_what_it_names_and_nothing_else(variable, value, service, store):
+    wanted = Settings(redis_url=URL, **service, store=StoreSettings(**store))
+    assert from_env(**{variable: value}) == wanted != from_env()
+
+
+def test_several_variables_go_together():
+    settings = from_env(LEASE_S="60", RETENTION_DAYS="1", PREFIX="p", WORKERS="3", BIND="[::1]:8")
+    assert (settings.workers, settings.bind) == (3, "[::1]:8")
+    assert settings.store == StoreSettings(lease_s=60.0, retention_s=86_400.0, prefix="p")
+
+
+def test_a_long_lease_goes_with_a_longer_retention():
+    assert from_env(LEASE_S="4000000", RETENTION_DAYS="90").store.lease_s == 4_000_000
+
+
+def test_a_short_retention_goes_with_a_shorter_lease():
+    store = from_env(LEASE_S="5", GRACE_S="1", RETENTION_DAYS="0.0002").store
+    assert (store.lease_s, store.retention_s) == (5, pytest.approx(17.28))
+
+
+NO_SECONDS = ["", "abc", "-1", "nan", "inf", "1s", "1,5", "1e400"]
+BAD = {
+    "BIND": [
+        *("", "8000", ":8000", "localhost", "localhost:", "localhost:65536", "localhost:-1", "a b:80"),
+        *("::1:80", "[::1]", "localhost:80x", "localhost:080000"),
+    ],
+    "WORKERS": ["", "0", "-1", "two", "2.0", "1e1"],
+    "LOG_LEVEL": ["", "loud", "info ", "10"],
+    "LEASE_S": [*NO_SECONDS, "0", "2592000"],
+    "GRACE_S": [*NO_SECONDS, "2592000"],
+    "RETENTION_DAYS": [*NO_SECONDS, "0", "0.0001", "1e12"],
+    "STORE_TIMEOUT_MS": ["", "abc", "0", "-1", "1.5", "nan", "1000000000000000"],
+    "PREFIX": ["", "a{b", "a b", "x" * 65],
+}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [(variable, value) for variable, values in BAD.items() for value in values]
+)
+def test_a_bad_value_is_refused_in_one_line_that_begins_with_the_variable(variable, value):
+    with pytest.raises(InvalidValue, match=rf"^BATCHSTATUS_{variable}='") as refused:
+        from_env(**{variable: value})
+    assert "\n" not in str(refused.value)
+    assert value in str(refused.value)
+
+
+def test_every_variable_has_its_bad_values_here():
+    assert sorted(BAD) == sorted(VARIABLES)
+
+
+@pytest.mark.parametrize(
+    ("bind", "address"),
+    [
+        ("127.0.0.1:8000", ("127.0.0.1", 8000)),
+        ("[::1]:80", ("::1", 80)),
+        ("a-host.b:0", ("a-host.b", 0)),
+    ],
+)
+def test_the_address_is_host_and_port(bind, address):
+    assert Settings(redis_url=URL, bind=bind).address == address
+
+
+# In Python
+
+
+@pytest.mark.parametrize("name", ["lease_s", "grace_s", "retention_s", "timeout_s"])
+@pytest.mark.parametrize("bad", [None, "1", True, -1, float("nan"), float("inf"), 1e300], ids=repr)
+def test_what_is_no_time_is_refused_by_its_name(name, bad):
+    with pytest.raises(InvalidValue, match=rf"^({name}|retention_s) "):
+        StoreSettings(**{name: bad})
+
+
+@pytest.mark.parametrize("name", ["lease_s", "retention_s", "timeout_s"])
+def test_only_the_grace_may_be_nothing(name):
+    assert StoreSettings(grace_s=0).grace_ms == 0
+    with pytest.raises(InvalidValue, match=rf"^{name} 0 is too short$"):
+        StoreSettings(**{name: 0})
+
+
+@pytest.mark.parametrize("name", ["max_connections", "max_rows"])
+@pytest.mark.parametrize("bad", [None, "1", 0, -1, 1.5], ids=repr)
+def test_what_is_no_limit_is_refused_by_its_name(name, bad):
+    with pytest.raises(InvalidValue, match=rf"^{name} "):
+        StoreSettings(**{name: bad})
+
+
+@pytest.mark.parametrize("bad", ["", "a{b", None, 5], ids=repr)
+def test_a_prefix_that_could_forge_a_key_is_refused(bad):
+    with pytest.raises(InvalidValue, match=r"^prefix "):
+        StoreSettings(prefix=bad)
+
+
+def test_a_job_must_outlive_its_lease():
+    assert StoreSettings(lease_s=10, grace_s=2, retention_s=12.001)
+    with pytest.raises(InvalidValue, match=r"^retention_s 12 is not longer than lease and grace together$"):
+        StoreSettings(lease_s=10, grace_s=2, retention_s=12)
+
+
+def test_times_are_sent_in_whole_milliseconds_and_never_as_nothing():
+    settings = StoreSettings(lease_s=0.0001, grace_s=1.2345, retention_s=86_400)
+    assert (settings.lease_ms, settings.grace_ms, settings.retention_ms) == (1, 1_234, 86_400_000)
+
+
+@pytest.mark.parametrize("settings", [StoreSettings(), Settings(redis_url=URL)], ids=["store", "service"])
+def test_settings_do_not_change(settings):
+    with pytest.raises(FrozenInstanceError):
+        settings.prefix = settings.bind = "other"
