@@ -17,7 +17,7 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 from random import uniform
 from time import monotonic, sleep
 from typing import Any, BinaryIO, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from batchstatus import answers
 from batchstatus.errors import InvalidValue, JobNotFound, ServiceUnavailable
@@ -68,6 +68,18 @@ class Client:
         """
         with self._answer(self._path(job_id)) as response:
             return answers.read(response, lambda body: {**body["job"], "jobId": answers.job(body).job_id})
+
+    def history(self, **asked: str | int | None) -> dict[str, Any]:
+        """A page of the organization's jobs, newest first, as on the wire; `nextCursor` is None on the last one.
+
+        `asked` are the parameters of the route: `kind`, `status`, `createdAfter`, `createdBefore`, `limit`,
+        `cursor`. Raises as `get`, without JobNotFound.
+
+            client.history(status="failed,interrupted", limit=100)["jobs"]
+        """
+        query = urlencode({name: value for name, value in asked.items() if value is not None})
+        with self._answer(f"{self._base}/batch-import/jobs?{query}") as response:
+            return answers.read(response, lambda body: {**body, "jobs": answers.typed(body["jobs"], list)})
 
     def failures(self, job_id: str) -> dict[str, Any]:
         """The job's counters and its first 500 failed rows, of one moment, as on the wire.

@@ -77,13 +77,19 @@ class Connection:
             return self._pipeline(commands[0][1], commands, transaction=True)
 
     def pipeline(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Several commands in one round trip (in a Cluster, one for each server), each of its own moment."""
+        """Several commands in one round trip (in a Cluster, one for each server), each of its own moment.
+
+        The answer to one that met a key which holds something else is a JobCorrupt.
+        """
         with _STORE_ERRORS:
             pipeline = self._client.pipeline(transaction=False)
             for words in commands:
                 pipeline.execute_command(*words)
-            answers: list[Any] = pipeline.execute()
-            return answers
+            answers: list[Any] = pipeline.execute(raise_on_error=False)
+            for answer in answers:
+                if isinstance(answer, Exception) and not _is_corrupt(answer):
+                    raise answer
+        return [JobCorrupt(str(each)) if isinstance(each, Exception) else each for each in answers]
 
     def evaluate(
         self, sha1: str, source: str, keys: Sequence[str], arguments: Sequence[Any], *, durable: bool = True
@@ -176,6 +182,10 @@ class Connection:
 _CORRUPT = ("WRONGTYPE", "user_script:", "ERR user_script:")
 
 
+def _is_corrupt(error: BaseException | None) -> bool:
+    return isinstance(error, ResponseError) and str(error).rpartition("caused error: ")[2].startswith(_CORRUPT)
+
+
 class _StoreErrors:
     """Translates redis-py's errors. A class, because a generator would cost a poll a microsecond more."""
 
@@ -185,7 +195,7 @@ class _StoreErrors:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, ResponseError) and str(error).rpartition("caused error: ")[2].startswith(_CORRUPT):
+        if _is_corrupt(error):
             raise JobCorrupt(str(error)) from error
         if isinstance(error, ResponseError):
             raise StoreRefused(f"the store refused: {error}") from error

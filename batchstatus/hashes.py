@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 from batchstatus.errors import JobCorrupt
-from batchstatus.model import CONTROL_FLAGS, Job, JobFailure, Kind, Status
+from batchstatus.model import CONTROL_FLAGS, Job, JobFailure, Kind, Place, Status
 
 Hash = Mapping[bytes, bytes]
 """A job's hash as Redis gives it."""
@@ -49,6 +49,12 @@ def integer(stored: Hash, field: bytes) -> int | None:
         return None
     # isdigit of bytes is ASCII only; 16 digits are more than any count or time needs.
     return int(value) if value.isdigit() and len(value) <= 16 else _corrupt(stored, field)
+
+
+def place(status: bytes, kind: bytes | None, created_ms: bytes | None) -> Place:
+    """Where a job belongs in the index, by fields of its hash."""
+    stored = {b"status": status, b"kind": kind or b"", b"createdAt": created_ms or b""}
+    return Place(_kind(stored), _status(stored), _count(stored, b"createdAt"))
 
 
 def lease_ms(stored: Hash) -> int | None:

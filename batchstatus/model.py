@@ -6,9 +6,9 @@ Nothing in here does input or output. The names on the wire are in `schemas`, th
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 Row: TypeAlias = Mapping[str, Any]
 """A failed or skipped row in its wire shape, such as `{"externalId": "T-7", "code": …, "message": …}`."""
@@ -16,8 +16,14 @@ Row: TypeAlias = Mapping[str, Any]
 CONTROL_FLAGS = ("batchCancelRequested", "batchPauseRequested", "batchPaused")
 """What control adds to a job's metadata, as `true`; a creator must not set them."""
 
+_EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
+
 MAX_COUNT = 2**53 - 1
 """The largest row count: the largest integer that JSON carries exactly everywhere (RFC 8259 §6)."""
+
+
+MAX_PAGE = 100
+"""The most jobs of one page, or of one question for several."""
 
 
 class Kind(StrEnum):
@@ -101,6 +107,11 @@ class Job:
     rev: int = 0
 
     @property
+    def created_ms(self) -> int:
+        """When it was created, in milliseconds since the epoch."""
+        return (self.created_at - _EPOCH) // _MILLISECOND
+
+    @property
     def done(self) -> int:
         """The rows that have an outcome: succeeded, failed or skipped."""
         return self.succeeded + self.failed + self.skipped
@@ -114,6 +125,22 @@ class Job:
     def terminal(self) -> bool:
         """Whether the status is final."""
         return self.status in TERMINAL
+
+
+class Place(NamedTuple):
+    """Where a job belongs in its organization's index; the time is its `created_at` in ms since the epoch."""
+
+    kind: Kind
+    status: Status
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Jobs of an organization, newest first, and the cursor of the next page; None if this is the last."""
+
+    jobs: tuple[Job, ...]
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,22 @@
-"""Settles jobs whose worker vanished, whether or not anyone polls them.
+"""Settles jobs whose worker vanished, whether or not anyone polls them, and clears up after expired ones.
 
 Every service process has a reaper, and none is the leader: they read the same index, and `settle` decides.
 """
 
 import logging
 import threading
+import time
 
 from batchstatus.errors import InvalidValue, JobCorrupt, JobNotFound, StoreUnavailable
-from batchstatus.keys import LEASE_BUCKETS, LeaseEntry
+from batchstatus.keys import BUCKETS, Entry
 from batchstatus.scripts import Verdict
 from batchstatus.store import JobStore
 
 # A job is to be settled 5 s after its lease at the latest. The two looks are 3 s apart, and each may come an
 # interval late: that leaves room.
 INTERVAL_S = 0.5
+SWEEP_S = 10.0
+"""How often to look for jobs that have expired; nothing is wrong while their index entries are there."""
 SLICE = 200
 
 _log = logging.getLogger(__name__)
@@ -37,7 +40,7 @@ class Reaper:
         Raises StoreUnavailable, but only after looking at all else: in a Cluster, other servers may answer.
         """
         before, away = self.settled, None
-        for bucket in range(LEASE_BUCKETS):
+        for bucket in range(BUCKETS):
             try:
                 entries = self._store.leases.due(bucket, SLICE)
             except StoreUnavailable as error:
@@ -64,9 +67,13 @@ class Reaper:
 
     def _run(self) -> None:
         away = False
+        sweep_at = 0.0
         while not self._stop.wait(INTERVAL_S):
             try:
                 self.look()
+                if time.monotonic() >= sweep_at:
+                    sweep_at = time.monotonic() + SWEEP_S
+                    self._store.retention.sweep()
             except Exception as error:  # whatever it is, the next look may work
                 if not away:
                     _log.warning("the reaper cannot look: %s", error)
@@ -74,7 +81,7 @@ class Reaper:
             else:
                 away = False
 
-    def _look_at(self, entry: LeaseEntry) -> None:
+    def _look_at(self, entry: Entry) -> None:
         try:
             verdict, due_ms = self._store.look(*entry.job)
         except (JobNotFound, InvalidValue):

@@ -1,14 +1,13 @@
 """The scripts in `lua/`, one typed function each. They decide everything about a job's life.
 
 A script answers with a plain word and what belongs to it; the functions here turn the words into results
-and errors. Keys, arguments and answers are described at the head of each script.
+and errors. Keys, arguments and answers are described at the head of each script. One that is about to change a
+job's status raises Unplaced unless `placed` names that status: `batchstatus.transitions` takes care of it.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from importlib.resources import files
 from typing import Any
 
 from batchstatus import hashes
@@ -17,36 +16,21 @@ from batchstatus.errors import (
     InvalidTransition,
     InvalidValue,
     JobExists,
-    JobNotFound,
     LeaseHeld,
     LeaseLost,
     ReportsLost,
 )
 from batchstatus.keys import JobKeys
 from batchstatus.model import Action, Job, Kind, Status
+from batchstatus.script import Script
 
-
-class Script:
-    """A script by its verb, loaded once; calling it runs it and gives the answer's word and the rest."""
-
-    def __init__(self, verb: str, *, durable: bool = True) -> None:
-        self._durable = durable
-        self.source = files("batchstatus").joinpath("lua", f"{verb}.lua").read_text("utf-8")
-        self._sha1 = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
-
-    def __call__(
-        self, connection: Connection, keys: Sequence[str], *arguments: str | int
-    ) -> tuple[str, list[Any]]:
-        """Run the script; JobNotFound if it found no job."""
-        word, *rest = connection.evaluate(self._sha1, self.source, keys, arguments, durable=self._durable)
-        if word == b"NOT_FOUND":
-            raise JobNotFound("there is no such job")
-        return word.decode(), rest
-
+FRESH_MS = 5 * 60_000
+"""How long after it was entered into the index a job may be made."""
 
 CREATE, CLAIM, REPORT, FINISH = map(Script, ("create", "claim", "report", "finish"))
 CONTROL, SETTLE = map(Script, ("control", "settle"))
-TRACK, DUE = Script("track", durable=False), Script("due", durable=False)
+ENTER, PLACE = map(Script, ("enter", "place"))
+TRACK, DUE, FORGET = (Script(verb, durable=False) for verb in ("track", "due", "forget"))
 
 
 class Verdict(StrEnum):
@@ -97,21 +81,35 @@ def create(
     takeover_ms: int,
     digest: str,
     retention_ms: int,
-) -> Job:
-    """Make a queued job, or give the one made before with the same content; else JobExists."""
+    created_ms: int,
+    fresh_ms: int = FRESH_MS,
+) -> Job | None:
+    """Make a queued job, or give the one made before with the same content; else JobExists.
+
+    None if `created_ms` is longer ago than `fresh_ms`: it is then that of a job which is gone.
+    """
     total = "" if total_items is None else total_items
-    arguments = (org_id, job_id, kind, total, metadata, takeover_ms, digest, retention_ms)
+    arguments = (org_id, job_id, kind, total, metadata, takeover_ms, digest, retention_ms, created_ms, fresh_ms)
     word, rest = CREATE(connection, keys, *arguments)
+    if word == "STALE":
+        return None
     if word == "TAKEN":
         raise JobExists(f"job {job_id} exists with another kind, total, metadata or takeover window")
     return hashes.decode(_hash(rest[0]))
 
 
 def claim(
-    connection: Connection, keys: JobKeys, *, token: str, lease_ms: int, grace_ms: int, retention_ms: int
+    connection: Connection,
+    keys: JobKeys,
+    *,
+    token: str,
+    lease_ms: int,
+    grace_ms: int,
+    retention_ms: int,
+    placed: str = Status.RUNNING,
 ) -> Claim:
     """Take the job, or raise LeaseHeld or InvalidTransition. The same token again gives the same fence."""
-    word, rest = CLAIM(connection, keys, token, lease_ms, grace_ms, retention_ms)
+    word, rest = CLAIM(connection, keys, token, lease_ms, grace_ms, retention_ms, placed)
     if word == "HELD":
         raise LeaseHeld("another worker holds the job's lease", left_s=rest[0] / 1000)
     if word == "ENDED":
@@ -168,24 +166,34 @@ def finish(
     worker_error: str | None = None,
     job_failure: str | None = None,
     retention_ms: int,
+    placed: str | None = None,
 ) -> None:
     """End the job, or with `interrupted` give its lease back. May be repeated. LeaseLost when fenced out."""
-    arguments = (fence, status, worker_error or "", job_failure or "", retention_ms)
-    word, rest = FINISH(connection, keys, *arguments)
+    placed = status if placed is None else placed
+    word, rest = FINISH(
+        connection, keys, fence, status, worker_error or "", job_failure or "", retention_ms, placed
+    )
     if word == "FENCED":
         raise LeaseLost(_lost(rest[0].decode()))
 
 
-def control(connection: Connection, keys: JobKeys, *, action: Action, retention_ms: int) -> Job:
+def control(
+    connection: Connection, keys: JobKeys, *, action: Action, retention_ms: int, placed: str = Status.CANCELLED
+) -> Job:
     """Ask for a pause, a resume or a cancel; the job as it stands after. InvalidTransition if it has ended."""
-    word, rest = CONTROL(connection, keys, action, retention_ms)
+    word, rest = CONTROL(connection, keys, action, retention_ms, placed)
     if word == "ENDED":
         raise InvalidTransition(f"the job is {rest[0].decode()} already")
     return hashes.decode(_hash(rest[0]))
 
 
 def settle(
-    connection: Connection, keys: JobKeys, *, grace_ms: int, retention_ms: int
+    connection: Connection,
+    keys: JobKeys,
+    *,
+    grace_ms: int,
+    retention_ms: int,
+    placed: str = Status.INTERRUPTED,
 ) -> tuple[Verdict, int | None]:
     """Look at a running job past its lease; the second look, `grace_ms` after the first, decides.
 
@@ -193,22 +201,33 @@ def settle(
     """
     # A deposed primary must not settle even for itself: its readers would see a job end that lives on elsewhere.
     connection.confirm(keys.job, retention_ms)
-    word, rest = SETTLE(connection, keys, grace_ms, retention_ms)
+    word, rest = SETTLE(connection, keys, grace_ms, retention_ms, placed)
     return Verdict(word), int(rest[0]) if rest else None
 
 
-def track(connection: Connection, keys: tuple[str], *, member: str, lease_ms: int) -> None:
-    """Note when to look at a job's lease; a look that is due sooner stays."""
-    TRACK(connection, keys, member, lease_ms, "LT")
+def enter(connection: Connection, keys: tuple[str], *, job_id: str) -> int:
+    """Put a job that is to be made into its organization's index; its `createdAt` (ms since the epoch)."""
+    _, rest = ENTER(connection, keys, job_id)
+    return int(float(rest[0]))
 
 
-def put_off(connection: Connection, keys: tuple[str], *, member: str, lease_ms: int) -> None:
-    """Look at a job that is tracked in `lease_ms`, and no sooner."""
-    TRACK(connection, keys, member, lease_ms, "XX")
+def place(connection: Connection, keys: tuple[str], *, job_id: str, created_ms: int) -> None:
+    """Put a job into the index of the status that it is about to come into."""
+    PLACE(connection, keys, job_id, created_ms)
+
+
+def forget(connection: Connection, keys: Sequence[str], *, member: str, older_ms: int) -> None:
+    """Take a job out of indexes where its time is `older_ms` ago or longer."""
+    FORGET(connection, keys, member, older_ms)
+
+
+def track(connection: Connection, keys: tuple[str], *, member: str, in_ms: int, which: str) -> None:
+    """Note when to look at a job: `LT`, no later than that; `GT`, no sooner; `XX`, then, if it is tracked."""
+    TRACK(connection, keys, member, in_ms, which)
 
 
 def due(connection: Connection, keys: tuple[str], *, limit: int) -> list[str]:
-    """The members of a bucket of the lease index whose next look has come."""
+    """The members of a bucket whose next look has come."""
     _, rest = DUE(connection, keys, limit)
     return [member.decode(errors="replace") for member in rest[0]]
 

@@ -1,23 +1,30 @@
 """The store: the only door to jobs in Redis, for workers and for the service."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
-from batchstatus import hashes, rows, scripts, values
+from batchstatus import hashes, rows, values
 from batchstatus.apikeys import ApiKeys
 from batchstatus.clients import Client, check_url, open_client
-from batchstatus.clock import StoreClock
 from batchstatus.connection import Connection
-from batchstatus.errors import InvalidValue, JobNotFound, StoreUnavailable
+from batchstatus.errors import InvalidValue, JobCorrupt, JobNotFound, StoreUnavailable
+from batchstatus.history import Filter, History
 from batchstatus.ids import new_job_id
-from batchstatus.keys import JobKeys, Keys
-from batchstatus.leases import LeaseIndex
-from batchstatus.model import CONTROL_FLAGS, Action, Job, Kind, Outcome, Row
+from batchstatus.keys import Keys
+from batchstatus.listing import page
+from batchstatus.looks import Leases
+from batchstatus.model import MAX_PAGE, Action, Job, Kind, Outcome, Page, Row, Status
+from batchstatus.reader import Reader
+from batchstatus.retention import Retention
 from batchstatus.scripts import Verdict
 from batchstatus.settings import StoreSettings
+from batchstatus.transitions import Transitions
 from batchstatus.worker import Run
+
+Rows: TypeAlias = list[Row]  # by this name, for JobStore has a `list` of its own
 
 
 class JobStore:
@@ -31,11 +38,14 @@ class JobStore:
             timeout_s=self.settings.timeout_s,
         )
         self._keys = Keys(self.settings.prefix)
-        self._clock = StoreClock(self._connection)
+        self._history = History(self._connection, self._keys)
+        self._transitions = Transitions(self._connection, self._keys, self.settings)
+        self._reader = Reader(self._connection, self._keys, self._transitions, lambda: self.on_settled())
         self.api_keys = ApiKeys(self._connection, self._keys)
         self.on_settled: Callable[[], None] = lambda: None
         """Called after this store has found a job's worker dead and ended the job."""
-        self.leases = LeaseIndex(self._connection, self._keys)
+        self.leases = Leases(self._connection, self._keys)
+        self.retention = Retention(self._connection, self._keys, self.settings)
 
     @classmethod
     def open(cls, url: str, settings: StoreSettings) -> "JobStore":
@@ -67,18 +77,14 @@ class JobStore:
         if takeover_ms > self.settings.retention_ms:
             raise InvalidValue(f"takeover_s {takeover_s!r} is longer than the retention")
         encoded = values.metadata(metadata)
-        new_id = new_job_id() if job_id is None else job_id
-        return scripts.create(
-            self._connection,
-            self._keys.job(org, new_id),
-            org_id=org,
-            job_id=new_id,
+        return self._transitions.create(
+            org,
+            new_job_id() if job_id is None else job_id,
             kind=checked_kind,
             total_items=total,
             metadata=encoded,
             takeover_ms=takeover_ms,
             digest=values.digest(checked_kind, total, json.loads(encoded), takeover_ms),
-            retention_ms=self.settings.retention_ms,
         )
 
     def run(
@@ -96,8 +102,9 @@ class JobStore:
         """A run of the job, to be entered with `with`; see Run for what it does and what the times mean."""
         return Run(
             self._connection,
+            self._transitions,
             self._keys.job(org, job_id),
-            self._keys.lease_entry(org, job_id),
+            (org, job_id),
             self.settings,
             wait_s=wait_s,
             stall_s=stall_s,
@@ -109,32 +116,55 @@ class JobStore:
 
     def get(self, org: str, job_id: str) -> Job:
         """The job as it stands, settled if its worker is dead. JobNotFound if there is none."""
-        stored, *_ = self._read(org, self._keys.job(org, job_id))
+        stored, *_ = self._reader.read(org, job_id)
         return hashes.decode(stored)
 
     def get_many(self, org: str, job_ids: Sequence[str]) -> dict[str, Job]:
         """The jobs among these that there are, by id; one round trip (in a Cluster, one for each server)."""
-        keys = {job_id: self._keys.job(org, job_id) for job_id in job_ids}
-        answers = self._connection.pipeline([("HGETALL", each.job) for each in keys.values()])
-        found = {}
-        for (job_id, each), stored in zip(keys.items(), answers, strict=True):
-            if self._belongs(stored, org):
-                found[job_id] = hashes.decode(
-                    self._read(org, each)[0] if self._is_past_lease(stored, each) else stored
-                )
-        return found
+        found = self._reader.read_many(org, job_ids)
+        for job in found.values():
+            if isinstance(job, JobCorrupt):
+                raise job
+        return {job_id: job for job_id, job in found.items() if isinstance(job, Job)}
 
-    def states(self, jobs: Sequence[tuple[str, str]]) -> list[str | None]:
-        """The `state` of each (org, job id), None where there is no job; one round trip."""
-        fields = ("status", *CONTROL_FLAGS)
-        answers = self._connection.pipeline([("HMGET", self._keys.job(*each).job, *fields) for each in jobs])
-        return [hashes.state(status, flags) for status, *flags in answers]
+    def list(
+        self,
+        org: str,
+        *,
+        kinds: Iterable[Kind | str] | None = None,
+        statuses: Iterable[Status | str] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> Page:
+        """The organization's jobs, newest first, at most `limit` (1 to 100) of them.
+
+        Only those of these kinds, in one of these statuses, created between the two times (aware, both
+        excluded). The next page is had with the `next_cursor` of this one and otherwise the same arguments: no
+        job is skipped or repeated, whatever is created, ends and expires meanwhile. A damaged job is left out,
+        and logged.
+
+            page = store.list("org_acme", statuses=["failed", "interrupted"])
+        """
+        wanted = Filter(
+            kinds=values.some("kind", Kind, kinds),
+            statuses=values.some("status", Status, statuses),
+            after_ms=values.time_as_ms("created_after", created_after),
+            before_ms=values.time_as_ms("created_before", created_before, up=True),
+        )
+        most = values.count("limit", limit, least=1, most=MAX_PAGE)
+        return page(self._history, self._reader, org, wanted, most, cursor)
+
+    def states(self, jobs: Sequence[tuple[str, str]]) -> Sequence[str | None]:
+        """The `state` of each (org, job id), None where there is no job that can be read; one round trip."""
+        return self._reader.states(jobs)
 
     def outcome(self, org: str, job_id: str, limit: int = 500) -> Outcome:
         """The job with its first `limit` failed and skipped rows, all of one moment."""
         keys, last = self._keys.job(org, job_id), values.count("limit", limit, least=1) - 1
         lists = (("LRANGE", keys.failures, 0, last), ("LRANGE", keys.skips, 0, last))
-        stored, failures, skips = self._read(org, keys, *lists)
+        stored, failures, skips = self._reader.read(org, job_id, *lists)
         job = hashes.decode(stored)
         return Outcome(
             job=job,
@@ -142,23 +172,23 @@ class JobStore:
             skips=tuple(rows.decode(job.kind, each, rows.SKIPPED) for each in skips),
         )
 
-    def failures(self, org: str, job_id: str, start: int = 0, limit: int = 500) -> list[Row]:
+    def failures(self, org: str, job_id: str, start: int = 0, limit: int = 500) -> Rows:
         """The stored failed rows from number `start` (the first is 0), at most `limit` of them."""
         keys = self._keys.job(org, job_id)
         first = values.count("start", start)
         last = first + values.count("limit", limit, least=1) - 1
-        stored, page = self._read(org, keys, ("LRANGE", keys.failures, first, last))
+        stored, page = self._reader.read(org, job_id, ("LRANGE", keys.failures, first, last))
         kind = hashes.decode(stored).kind
         return [rows.decode(kind, each) for each in page]
 
-    def failure_pages(self, org: str, job_id: str, page: int = 1_000) -> tuple[Job, Iterator[list[Row]]]:
+    def failure_pages(self, org: str, job_id: str, page: int = 1_000) -> tuple[Job, Iterator[Rows]]:
         """The job, and all failed rows that are stored now, `page` at a time: memory stays flat.
 
         JobNotFound and the like are raised here, before the first page; StoreUnavailable by a page that
         cannot be had, also because the job expired meanwhile: what came before is then not the whole.
         """
         keys = self._keys.job(org, job_id)
-        stored, rows_stored = self._read(org, keys, ("LLEN", keys.failures))
+        stored, rows_stored = self._reader.read(org, job_id, ("LLEN", keys.failures))
         pages = self._pages(org, job_id, int(rows_stored), values.count("page", page, least=1))
         return hashes.decode(stored), pages
 
@@ -172,7 +202,7 @@ class JobStore:
 
     def look(self, org: str, job_id: str) -> tuple[Verdict, int | None]:
         """As `settle`, but give what the look found, and when the next is due (ms since the epoch)."""
-        return self._settle(self._keys.job(org, job_id))
+        return self._reader.look(org, job_id)
 
     def control(self, org: str, job_id: str, action: Action | str) -> Job:
         """Ask for `pause`, `resume` or `cancel`, and give the job as it stands after.
@@ -180,10 +210,9 @@ class JobStore:
         A queued job is cancelled at once; a running one shows in its metadata what was asked for, until its
         worker obeys. Repeating an action changes nothing. InvalidTransition if the job has ended.
         """
-        keys, checked = self._keys.job(org, job_id), values.action(action)
-        self._read(org, keys)  # a job whose worker is dead is settled first, and so refuses
-        retention_ms = self.settings.retention_ms
-        return scripts.control(self._connection, keys, action=checked, retention_ms=retention_ms)
+        checked = values.action(action)
+        self.get(org, job_id)  # a job whose worker is dead is settled first, and so refuses
+        return self._transitions.control(org, job_id, checked)
 
     def ping(self) -> None:
         """Raise StoreUnavailable unless the store answers."""
@@ -193,7 +222,7 @@ class JobStore:
         """Close all connections. The store may be used again; it then opens new ones."""
         self._connection.close()
 
-    def _pages(self, org: str, job_id: str, stored: int, page: int) -> Iterator[list[Row]]:
+    def _pages(self, org: str, job_id: str, stored: int, page: int) -> Iterator[Rows]:
         for start in range(0, stored, page):
             limit = min(page, stored - start)
             try:
@@ -203,29 +232,3 @@ class JobStore:
             if len(found) < limit:
                 raise StoreUnavailable(f"failed rows {start} to {start + limit} of job {job_id} are gone")
             yield found
-
-    def _read(self, org: str, keys: JobKeys, *others: tuple[Any, ...]) -> list[Any]:
-        """The job's hash, and the answers to `others` of the same moment; settled first where it is due."""
-        hash_ = ("HGETALL", keys.job)
-        answers = self._connection.transaction(hash_, *others) if others else [self._connection.command(*hash_)]
-        stored = answers[0]
-        if not self._belongs(stored, org):
-            raise JobNotFound("there is no such job")
-        if self._is_past_lease(stored, keys) and self._settle(keys)[0] in (Verdict.SETTLED, Verdict.ENDED):
-            return self._read(org, keys, *others)
-        return answers
-
-    def _belongs(self, stored: hashes.Hash, org: str) -> bool:
-        """Whether there is a job at all. The key holds the organization; a key written by hand may not."""
-        return bool(stored) and stored.get(b"orgId") == org.encode()
-
-    def _is_past_lease(self, stored: hashes.Hash, keys: JobKeys) -> bool:
-        lease_ms = hashes.lease_ms(stored)
-        return lease_ms is not None and self._clock.passed(lease_ms, keys.job)
-
-    def _settle(self, keys: JobKeys) -> tuple[Verdict, int | None]:
-        grace_ms, retention_ms = self.settings.grace_ms, self.settings.retention_ms
-        found = scripts.settle(self._connection, keys, grace_ms=grace_ms, retention_ms=retention_ms)
-        if found[0] is Verdict.SETTLED:
-            self.on_settled()
-        return found

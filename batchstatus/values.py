@@ -2,8 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from batchstatus.errors import InvalidValue
 from batchstatus.model import CONTROL_FLAGS, MAX_COUNT, Action, Kind
@@ -12,6 +14,9 @@ MAX_JSON_BYTES = 16 * 1024
 MAX_JSON_DEPTH = 32
 MAX_CHECKPOINT_BYTES = 4 * 1024
 MAX_TEXT = 1_000
+
+_E = TypeVar("_E", bound=StrEnum)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
 def kind(value: str) -> Kind:
@@ -30,10 +35,31 @@ def action(value: str) -> Action:
         raise InvalidValue(f"action {value!r} is none of {', '.join(Action)}") from None
 
 
-def count(name: str, value: int, least: int = 0) -> int:
-    """A number of rows from `least` to 2^53-1; `name` is what the caller calls it."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_COUNT:
-        raise InvalidValue(f"{name} {value!r} is not an integer from {least} to 2^53-1")
+def some(name: str, enum: type[_E], given: Iterable[str] | None) -> tuple[_E, ...]:
+    """The members of an enum that are given, each once, as members or as text; all of them for None."""
+    if isinstance(given, str):
+        given = (given,)
+    try:
+        return tuple(enum) if given is None else tuple(dict.fromkeys(enum(each) for each in given))
+    except ValueError:
+        raise InvalidValue(f"{name} {given!r:.200} is not of {', '.join(enum)}") from None
+
+
+def time_as_ms(name: str, value: datetime | None, *, up: bool = False) -> int | None:
+    """An aware time in milliseconds since the epoch, rounded down, or `up`; None for None."""
+    if value is None:
+        return None
+    if not isinstance(value, datetime) or value.tzinfo is None:
+        raise InvalidValue(f"{name} {value!r} is not an aware datetime")
+    since = value - datetime(1970, 1, 1, tzinfo=UTC)
+    return -(-since // _MILLISECOND) if up else since // _MILLISECOND
+
+
+def count(name: str, value: int, least: int = 0, most: int = MAX_COUNT) -> int:
+    """A number from `least` to `most`; `name` is what the caller calls it."""
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        limit = "2^53-1" if most == MAX_COUNT else most
+        raise InvalidValue(f"{name} {value!r} is not an integer from {least} to {limit}")
     return value
 
 

@@ -18,12 +18,13 @@ from batchstatus.errors import (
     LeaseLost,
     StoreUnavailable,
 )
-from batchstatus.keys import JobKeys, LeaseEntry
+from batchstatus.keys import JobKeys
 from batchstatus.model import Job, Row, Status
 from batchstatus.outbox import Outbox
 from batchstatus.reporter import Reporter
 from batchstatus.scripts import Verdict
 from batchstatus.settings import StoreSettings
+from batchstatus.transitions import Transitions
 
 _LONGEST_LOOK_S = 0.5
 
@@ -51,8 +52,9 @@ class Run:
     def __init__(
         self,
         connection: Connection,
+        transitions: Transitions,
         keys: JobKeys,
-        lease_entry: LeaseEntry,
+        org_and_id: tuple[str, str],
         settings: StoreSettings,
         *,
         wait_s: float,
@@ -68,7 +70,8 @@ class Run:
             raise InvalidValue(f"flush_s {flush_s!r} is too short")
         self._connection = connection
         self._keys = keys
-        self._lease_entry = lease_entry
+        self._transitions = transitions
+        self._org_and_id = org_and_id
         self._settings = settings
         self._wait_s = wait_s
         self._stall_s = stall_s
@@ -185,15 +188,12 @@ class Run:
             time.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
 
     def _claim_once(self, token: str) -> scripts.Claim:
-        settings, entry = self._settings, self._lease_entry
-        scripts.track(self._connection, (entry.key,), member=entry.member, lease_ms=settings.lease_ms)
-        times = {"grace_ms": settings.grace_ms, "retention_ms": settings.retention_ms}
         try:
-            return scripts.claim(self._connection, self._keys, token=token, lease_ms=settings.lease_ms, **times)
+            return self._transitions.claim(*self._org_and_id, token)
         except LeaseHeld as held:
-            if held.left_s > 0 or scripts.settle(self._connection, self._keys, **times)[0] is Verdict.SUSPECT:
+            if held.left_s > 0 or self._transitions.settle(*self._org_and_id)[0] is Verdict.SUSPECT:
                 raise
-        return scripts.claim(self._connection, self._keys, token=token, lease_ms=settings.lease_ms, **times)
+        return self._transitions.claim(*self._org_and_id, token)
 
     def _end(self, error: BaseException | None, deadline: float) -> None:
         """Write the job's end, trying until `deadline`; nothing is written over what did not arrive."""
@@ -201,14 +201,12 @@ class Run:
         last_error: StoreUnavailable | None = None
         while not (undelivered := self._undelivered()):
             try:
-                scripts.finish(
-                    self._connection,
-                    self._keys,
+                self._transitions.finish(
+                    *self._org_and_id,
                     fence=self._claimed().fence,
                     status=status,
                     worker_error=worker_error,
                     job_failure=failure,
-                    retention_ms=self._settings.retention_ms,
                 )
             except StoreUnavailable as unavailable:
                 last_error = unavailable

@@ -3,6 +3,7 @@
 from schemas.control import ControlSchema
 from schemas.error import ErrorSchema
 from schemas.failures import FAILURES_SCHEMAS, FailuresSchema
+from schemas.history import HistoryQuerySchema, HistoryResponseSchema, JobsQuerySchema, JobsResponseSchema
 from schemas.job import JobResponseSchema, JobSchema
 from schemas.success import SuccessSchema
 
@@ -11,7 +12,11 @@ __all__ = [
     "ControlSchema",
     "ErrorSchema",
     "FailuresSchema",
+    "HistoryQuerySchema",
+    "HistoryResponseSchema",
     "JobResponseSchema",
     "JobSchema",
+    "JobsQuerySchema",
+    "JobsResponseSchema",
     "SuccessSchema",
 ]

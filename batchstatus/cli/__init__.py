@@ -6,7 +6,7 @@ import click
 
 from batchstatus import __version__
 from batchstatus.cli.demo import demo
-from batchstatus.cli.jobs import control, failures, status, watch
+from batchstatus.cli.jobs import control, failures, history, status, watch
 from batchstatus.cli.keys import keys
 from batchstatus.cli.reap import reap
 from batchstatus.cli.serve import serve
@@ -19,7 +19,7 @@ def commands() -> None:
     """How far is my import? Serve the answer, ask for it, and manage who may ask."""
 
 
-for _command in (serve, demo, keys, status, watch, failures, control, reap):
+for _command in (serve, demo, keys, status, watch, history, failures, control, reap):
     commands.add_command(_command)
 
 

@@ -1,4 +1,4 @@
-"""`batchstatus status`, `watch` and `failures`: what a caller of the HTTP API asks."""
+"""`batchstatus status`, `watch`, `failures`, `control` and `history`: what a caller of the HTTP API asks."""
 
 import json
 import sys
@@ -7,10 +7,11 @@ from typing import BinaryIO
 
 import click
 
+from batchstatus import answers
 from batchstatus.cli.options import caller_options, json_option, open_caller
 from batchstatus.cli.progress import ProgressView
 from batchstatus.client import Client
-from batchstatus.model import CONTROL_FLAGS, Action, Job, Status
+from batchstatus.model import CONTROL_FLAGS, MAX_PAGE, Action, Job, Kind, Status
 
 PROGRESS_S = 1.0
 
@@ -80,6 +81,45 @@ def control(job_id: str, action: str, url: str, api_key: str, as_json: bool) -> 
     with open_caller(url, api_key) as client:
         job = client.control(job_id, action)
         click.echo(_wire(client, job_id) if as_json else describe(job))
+
+
+@click.command()
+@click.option("--kind", multiple=True, type=click.Choice([kind.value for kind in Kind]), help="Repeatable.")
+@click.option("--status", multiple=True, type=click.Choice([each.value for each in Status]), help="Repeatable.")
+@click.option("--created-after", metavar="TIME", help="Such as 2026-11-23T15:04:05Z.")
+@click.option("--created-before", metavar="TIME", help="The same.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, MAX_PAGE), help="Jobs on a page.")
+@click.option("--cursor", metavar="CURSOR", help="Where the page before ended.")
+@caller_options
+@json_option
+def history(
+    kind: tuple[str, ...],
+    status: tuple[str, ...],
+    created_after: str | None,
+    created_before: str | None,
+    limit: int,
+    cursor: str | None,
+    url: str,
+    api_key: str,
+    as_json: bool,
+) -> None:
+    """List the organization's jobs, newest first, a page at a time."""
+    with open_caller(url, api_key) as client:
+        page = client.history(
+            kind=",".join(kind) or None,
+            status=",".join(status) or None,
+            createdAfter=created_after,
+            createdBefore=created_before,
+            limit=limit,
+            cursor=cursor,
+        )
+    if as_json:
+        click.echo(json.dumps(page, ensure_ascii=False))
+        return
+    for job in page["jobs"]:
+        click.echo(f"{job['createdAt']}  {job['kind']:17}  {describe(answers.job({'job': job}))}")
+    if page["nextCursor"]:
+        click.echo(f"… older ones: --cursor {page['nextCursor']}", err=True)
 
 
 def describe(job: Job) -> str:

@@ -9,17 +9,20 @@
 --   2  lease_ms      ms
 --   3  grace_ms      ms between the first and the second look past a lease
 --   4  retention_ms  ms
+--   5  placed        text: the status in whose index the job has been placed for this, or ''
 -- RETURNS
 --   {'OK', hash}         claimed; the job, field by field, with the new fence
 --   {'HELD', left_ms}    another lease is alive, or its worker not known to be dead; below 0: past the lease
 --   {'ENDED', status}    the job is terminal
+--   {'PLACE', status, kind, created_ms}  nothing written: place the job in the index of that status, and ask again
 --   {'NOT_FOUND'}
 -- WRITES
 --   job: status token fence seq leaseExpiresAt heartbeatAt rev -suspectAt -batchPaused
 
-local token, lease_ms, grace_ms, retention_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local token, lease_ms, grace_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local retention_ms, placed = ARGV[4], ARGV[5]
 local job = redis.call('HMGET', KEYS[1],
-  'status', 'token', 'leaseExpiresAt', 'suspectAt', 'takeoverMs', 'heartbeatAt')
+  'status', 'token', 'leaseExpiresAt', 'suspectAt', 'takeoverMs', 'heartbeatAt', 'kind', 'createdAt')
 local status, held_by = job[1], job[2]
 if not status then return {'NOT_FOUND'} end
 
@@ -37,9 +40,11 @@ if status == 'running' then
   if not vacant then return {'HELD', lease_end - clock} end
 elseif status ~= 'queued' then
   return {'ENDED', status}
+elseif placed ~= 'running' then
+  return {'PLACE', 'running', job[7], job[8]}
 end
 
-local now = math.max(clock, tonumber(job[6] or 0))
+local now = math.max(clock, tonumber(job[6] or job[8]))
 redis.call('HINCRBY', KEYS[1], 'fence', 1)
 redis.call('HINCRBY', KEYS[1], 'rev', 1)
 redis.call('HDEL', KEYS[1], 'suspectAt', 'batchPaused')

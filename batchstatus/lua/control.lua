@@ -7,20 +7,26 @@
 -- ARGV
 --   1  action        text: pause, resume or cancel
 --   2  retention_ms  ms
+--   3  placed        text: the status in whose index the job has been placed for this, or ''
 -- RETURNS
 --   {'OK', hash}       the job as it stands now, field by field
 --   {'ENDED', status}  the job is terminal; nothing written
+--   {'PLACE', status, kind, created_ms}  nothing written: place the job in the index of that status, and ask again
 --   {'NOT_FOUND'}
 -- WRITES
 --   job: status completedAt rev batchPauseRequested batchCancelRequested
 --        -batchPauseRequested -batchPaused -takeoverMs -seq
 
-local action, retention_ms = ARGV[1], ARGV[2]
-local job = redis.call('HMGET', KEYS[1], 'status', 'batchPauseRequested', 'batchCancelRequested', 'createdAt')
+local action, retention_ms, placed = ARGV[1], ARGV[2], ARGV[3]
+local job = redis.call('HMGET', KEYS[1],
+  'status', 'batchPauseRequested', 'batchCancelRequested', 'createdAt', 'kind')
 local status, pausing, cancelling = job[1], job[2], job[3]
 if not status then return {'NOT_FOUND'} end
 local repeated = action == 'cancel' and status == 'cancelled'
 if status ~= 'queued' and status ~= 'running' and not repeated then return {'ENDED', status} end
+if action == 'cancel' and status == 'queued' and placed ~= 'cancelled' then
+  return {'PLACE', 'cancelled', job[5], job[4]}
+end
 
 -- PEXPIRE first: a script whose first write needs no memory goes through when memory is full. And a repeated
 -- action must write something too, or a WAIT after it would count replicas that never saw the first.

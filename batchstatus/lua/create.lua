@@ -13,9 +13,12 @@
 --   6  takeover_ms   ms after a lease's end in which another worker may take over; 0: none may
 --   7  digest        text, the same for the same content
 --   8  retention_ms  ms
+--   9  created_ms    when it was entered into its organization's index (ms since the epoch)
+--  10  fresh_ms      ms: how long ago that may be
 -- RETURNS
 --   {'CREATED', hash}  the job, field by field
 --   {'EXISTS', hash}   it was created before with this content; only its retention begins anew
+--   {'STALE'}          it was entered too long ago, by a job that is gone; nothing was written
 --   {'TAKEN'}          the id belongs to a job with other content; nothing was written
 -- WRITES
 --   job: orgId jobId kind status succeeded failed skipped createdAt metadata takeoverMs digest fence seq rev
@@ -23,6 +26,7 @@
 
 local org_id, job_id, kind, total_items = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local metadata, takeover_ms, digest, retention_ms = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local created_ms, fresh_ms = ARGV[9], tonumber(ARGV[10])
 
 if redis.call('EXISTS', KEYS[1]) == 1 then
   if redis.call('HGET', KEYS[1], 'digest') ~= digest then return {'TAKEN'} end
@@ -32,10 +36,10 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
 end
 
 local time = redis.call('TIME')
-local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+if time[1] * 1000 + time[2] / 1000 - created_ms > fresh_ms then return {'STALE'} end
 
 redis.call('HSET', KEYS[1], 'orgId', org_id, 'jobId', job_id, 'kind', kind, 'status', 'queued',
-  'succeeded', 0, 'failed', 0, 'skipped', 0, 'createdAt', now, 'metadata', metadata,
+  'succeeded', 0, 'failed', 0, 'skipped', 0, 'createdAt', created_ms, 'metadata', metadata,
   'takeoverMs', takeover_ms, 'digest', digest, 'fence', 0, 'seq', 0, 'rev', 1)
 if total_items ~= '' then redis.call('HSET', KEYS[1], 'totalItems', total_items) end
 redis.call('PEXPIRE', KEYS[1], retention_ms)

@@ -1,7 +1,7 @@
 -- due: the jobs whose next look has come, the longest overdue first
 --
 -- KEYS
---   1  leases  zset: time of the next look (ms since the epoch) → member
+--   1  looks  zset: time of the next look (ms since the epoch) → member
 -- ARGV
 --   1  limit   integer: members
 -- RETURNS

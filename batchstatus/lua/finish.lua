@@ -10,18 +10,22 @@
 --   3  worker_error  text, or '' for none
 --   4  job_failure   JSON object {code, message, details?}, or '' for none
 --   5  retention_ms  ms
+--   6  placed        text: the status in whose index the job has been placed for this, or ''
 -- RETURNS
 --   {'OK', status}      ended with this status (completed becomes cancelled if a cancel was asked for)
 --   {'RELEASED'}        the lease is given back, the job is free to claim within its takeover window
 --   {'FENCED', status}  the fence is not the newest, or the job was settled; nothing written
+--   {'PLACE', status, kind, created_ms}  nothing written: place the job in the index of that status, and ask again
 --   {'NOT_FOUND'}
 -- WRITES
 --   job: status completedAt workerError jobFailure heartbeatAt leaseExpiresAt suspectAt fence rev
 --        -token -seq -checkpoint -takeoverMs -suspectAt -leaseExpiresAt
 --        -batchCancelRequested -batchPauseRequested -batchPaused
 
-local fence, status, worker_error, job_failure, retention_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local job = redis.call('HMGET', KEYS[1], 'status', 'fence', 'takeoverMs', 'heartbeatAt', 'batchCancelRequested')
+local fence, status, worker_error, job_failure = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local retention_ms, placed = ARGV[5], ARGV[6]
+local job = redis.call('HMGET', KEYS[1],
+  'status', 'fence', 'takeoverMs', 'heartbeatAt', 'batchCancelRequested', 'kind', 'createdAt')
 if not job[1] then return {'NOT_FOUND'} end
 if job[2] ~= fence or job[1] == 'queued' then return {'FENCED', job[1]} end
 if job[1] ~= 'running' then
@@ -32,20 +36,22 @@ if job[1] ~= 'running' then
   return {'OK', job[1]}
 end
 
+local release = status == 'interrupted' and tonumber(job[3]) > 0
+if status == 'completed' and job[5] then status = 'cancelled' end
+if not release and placed ~= status then return {'PLACE', status, job[6], job[7]} end
+
 local time = redis.call('TIME')
-local now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(job[4]))
-now = string.format('%.0f', now)
+local now = string.format('%.0f', math.max(time[1] * 1000 + math.floor(time[2] / 1000), job[4]))
 -- PEXPIRE first: a script whose first write needs no memory goes through when memory is full.
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, retention_ms) end
 redis.call('HINCRBY', KEYS[1], 'rev', 1)
-if status == 'interrupted' and tonumber(job[3]) > 0 then
+if release then
   -- The fence moves on, so that a late report cannot bring the lease back. Suspect since 0: no more looks needed.
   redis.call('HINCRBY', KEYS[1], 'fence', 1)
   redis.call('HSET', KEYS[1], 'heartbeatAt', now, 'leaseExpiresAt', now, 'suspectAt', 0)
   redis.call('HDEL', KEYS[1], 'token')
   return {'RELEASED'}
 end
-if status == 'completed' and job[5] then status = 'cancelled' end
 redis.call('HDEL', KEYS[1], 'token', 'seq', 'checkpoint', 'takeoverMs', 'suspectAt', 'leaseExpiresAt',
   'batchCancelRequested', 'batchPauseRequested', 'batchPaused')
 redis.call('HSET', KEYS[1], 'status', status, 'heartbeatAt', now, 'completedAt', now)

@@ -7,6 +7,7 @@
 -- ARGV
 --   1  grace_ms      ms between the first and the second look past a lease
 --   2  retention_ms  ms
+--   3  placed        text: the status in whose index the job has been placed for this, or ''
 -- RETURNS
 --   {'ALIVE', due}    the lease is alive until due (ms since the epoch); nothing written
 --   {'SUSPECT', due}  past its lease; a second look at due, or later, decides
@@ -14,13 +15,15 @@
 --   {'SETTLED'}       its worker is dead: the job is interrupted now
 --   {'QUEUED'}        no worker has it; nothing written
 --   {'ENDED'}         the job is terminal; nothing written
+--   {'PLACE', status, kind, created_ms}  nothing written: place the job in the index of that status, and ask again
 --   {'NOT_FOUND'}
 -- WRITES
 --   job: suspectAt status completedAt rev -token -seq -checkpoint -takeoverMs -suspectAt -leaseExpiresAt
 --        -batchCancelRequested -batchPauseRequested -batchPaused
 
-local grace_ms, retention_ms = tonumber(ARGV[1]), ARGV[2]
-local job = redis.call('HMGET', KEYS[1], 'status', 'leaseExpiresAt', 'suspectAt', 'takeoverMs', 'heartbeatAt')
+local grace_ms, retention_ms, placed = tonumber(ARGV[1]), ARGV[2], ARGV[3]
+local job = redis.call('HMGET', KEYS[1],
+  'status', 'leaseExpiresAt', 'suspectAt', 'takeoverMs', 'heartbeatAt', 'kind', 'createdAt')
 if not job[1] then return {'NOT_FOUND'} end
 if job[1] == 'queued' then return {'QUEUED'} end
 if job[1] ~= 'running' then return {'ENDED'} end
@@ -36,6 +39,7 @@ if not suspect_at then
 end
 if clock - suspect_at < grace_ms then return {'SUSPECT', suspect_at + grace_ms} end
 if clock < lease_end + job[4] then return {'VACANT', lease_end + job[4]} end
+if placed ~= 'interrupted' then return {'PLACE', 'interrupted', job[6], job[7]} end
 
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, retention_ms) end
 redis.call('HINCRBY', KEYS[1], 'rev', 1)

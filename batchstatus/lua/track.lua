@@ -1,19 +1,19 @@
--- track: note when to look at a job's lease; written before the lease is, so that no lease goes unseen
--- A look that is due sooner stays: the claim may be refused, and then the lease is another's.
+-- track: note when to look at a job, for its lease or its expiry; written before either, so that none goes unseen
 --
 -- KEYS
---   1  leases    zset: time of the next look (ms since the epoch) → member
+--   1  looks     zset: time of the next look (ms since the epoch) → member
 -- ARGV
 --   1  member    text: org:jobId
---   2  lease_ms  ms from now to the look
---   3  which     text: LT, or XX to put the look off, if there is to be one
+--   2  in_ms     ms from now to the look
+--   3  which     text: LT, a look that is due sooner stays; GT, one that is due later stays;
+--                XX, the look is put off, if there is to be one
 -- RETURNS
 --   {'OK'}
 -- WRITES
---   leases: the member
+--   looks: the member
 
-local member, lease_ms, which = ARGV[1], ARGV[2], ARGV[3]
+local member, in_ms, which = ARGV[1], ARGV[2], ARGV[3]
 local time = redis.call('TIME')
-local due = time[1] * 1000 + math.floor(time[2] / 1000) + lease_ms
+local due = time[1] * 1000 + math.floor(time[2] / 1000) + in_ms
 redis.call('ZADD', KEYS[1], which, string.format('%.0f', due), member)
 return {'OK'}

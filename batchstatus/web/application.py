@@ -13,7 +13,7 @@ from flask import Flask, Response, g, request
 
 from batchstatus.errors import StoreUnavailable
 from batchstatus.store import JobStore
-from batchstatus.web import control, errors, failures, jobs, logs, openapi, ops
+from batchstatus.web import control, errors, failures, history, jobs, logs, openapi, ops
 from batchstatus.web.access import Access
 from batchstatus.web.breaker import Breaker
 from batchstatus.web.context import Parts, ask_the_store, asks_the_store, install, parts
@@ -77,7 +77,7 @@ def create_app(store: JobStore) -> Service:
     app.url_map.merge_slashes = False
     app.before_request(_start)
     app.after_request(_finish)
-    for module in (jobs, control, failures, ops, openapi):
+    for module in (jobs, history, control, failures, ops, openapi):
         app.register_blueprint(module.blueprint)
     errors.register(app)
     return app

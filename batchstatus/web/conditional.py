@@ -7,7 +7,6 @@ not the revision.
 
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 
 from flask import Response, request
 from werkzeug.datastructures import ETags
@@ -18,13 +17,10 @@ from batchstatus.model import Job, Status
 MAX_HEADER = 1_000
 SOONEST_S, LATEST_S = 2, 5
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 
 def entity_tag(job: Job, part: str = "job") -> str:
     """The job's tag, without its `W/` and quotes. An id that is used again once its job expired gives others."""
-    created_ms = (job.created_at - _EPOCH) // timedelta(milliseconds=1)
-    return f"{part}-{created_ms:x}-{job.rev}-{job.state}"
+    return f"{part}-{job.created_ms:x}-{job.rev}-{job.state}"
 
 
 def known_state() -> str | None:

@@ -12,8 +12,8 @@ READ_PERMISSIONS = frozenset({"transactions:create", "entities:bulk_import", "ev
 """Any one of these lets a key read every job of its organization."""
 
 
-def reader(job_id: str) -> ApiKey:
-    """The caller, who may read the jobs of its organization; refuses others (401, 403), and impossible ids."""
+def caller() -> ApiKey:
+    """The caller, who may read the jobs of its organization; refuses others (401, 403)."""
     record = current_access().key(request.headers.get("Authorization", ""))
     if record is None:
         raise ApiError(
@@ -22,6 +22,12 @@ def reader(job_id: str) -> ApiKey:
     g.org = record.org
     if not record.permissions & READ_PERMISSIONS:
         raise ApiError(403, "FORBIDDEN", "The API key has none of the permissions that this route needs.")
+    return record
+
+
+def reader(job_id: str) -> ApiKey:
+    """The caller, who may read the jobs of its organization; refuses others (401, 403), and impossible ids."""
+    record = caller()
     if not ID.fullmatch(job_id):
         raise JobNotFound("a malformed id names no job")
     return record

@@ -1,4 +1,4 @@
-"""Reads request bodies, and names every field that is wrong."""
+"""Reads request bodies and queries, and names every field that is wrong."""
 
 import json
 from typing import Any, cast
@@ -25,8 +25,19 @@ def json_body(schema: Schema) -> dict[str, Any]:
         raise invalid_request({"body": reason}) from None
     if not isinstance(body, dict):
         raise invalid_request({"body": "not a JSON object"})
+    return _load(schema, body)
+
+
+def query(schema: Schema) -> dict[str, Any]:
+    """The request's query as `schema` loads it; 400 if a parameter is wrong, unknown, or there twice."""
+    if twice := [name for name, values in request.args.lists() if len(values) > 1]:
+        raise invalid_request(dict.fromkeys(twice, "there more than once"))
+    return _load(schema, request.args.to_dict())
+
+
+def _load(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:
     try:
-        loaded: dict[str, Any] = schema.load(body)
+        loaded: dict[str, Any] = schema.load(given)
     except ValidationError as error:
         details = {
             name: " ".join(map(str, said)) for name, said in cast("dict[str, list[str]]", error.messages).items()

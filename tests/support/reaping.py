@@ -7,7 +7,7 @@ import redis
 
 from batchstatus import Job, JobStore, scripts
 from batchstatus.connection import Connection
-from batchstatus.keys import Keys, LeaseEntry
+from batchstatus.keys import Entry, Keys
 from batchstatus.settings import StoreSettings
 from tests.support.waiting import wait_until
 
@@ -16,7 +16,7 @@ KEYS = Keys("reaping")
 SETTINGS = StoreSettings(prefix="reaping", lease_s=30, grace_s=0.3)
 
 
-def entry(job: Job) -> LeaseEntry:
+def entry(job: Job) -> Entry:
     return KEYS.lease_entry(ORG, job.job_id)
 
 

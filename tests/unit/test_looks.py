@@ -8,25 +8,25 @@ import pytest
 import redis
 
 from batchstatus import InvalidValue, JobStore, StoreUnavailable
-from batchstatus.keys import LEASE_BUCKETS, Keys, LeaseEntry
+from batchstatus.keys import BUCKETS, Entry, Keys
 from batchstatus.settings import StoreSettings
 
 ORG = "org_acme"
 KEYS = Keys("batchstatus")
 
 
-def entry(job_id: str = "J", org: str = ORG) -> LeaseEntry:
+def entry(job_id: str = "J", org: str = ORG) -> Entry:
     return KEYS.lease_entry(org, job_id)
 
 
-def in_one_bucket(many: int) -> list[LeaseEntry]:
+def in_one_bucket(many: int) -> list[Entry]:
     """Entries of different jobs that share a bucket."""
     numbered = (entry(f"J{number}") for number in count())
     return list(islice((each for each in numbered if each.key == KEYS.leases(0)), many))
 
 
-def due(store: JobStore, limit: int = 100) -> list[LeaseEntry]:
-    return [each for bucket in range(LEASE_BUCKETS) for each in store.leases.due(bucket, limit)]
+def due(store: JobStore, limit: int = 100) -> list[Entry]:
+    return [each for bucket in range(BUCKETS) for each in store.leases.due(bucket, limit)]
 
 
 def store_ms(client: "redis.Redis") -> int:
@@ -86,7 +86,7 @@ def test_the_longest_overdue_of_a_bucket_come_first(store: JobStore, client: "re
 
 def test_what_is_due_comes_from_every_bucket(store: JobStore) -> None:
     entries = {entry(f"J{number}", f"org_{number}") for number in range(200)}
-    assert len({each.key for each in entries}) == LEASE_BUCKETS
+    assert len({each.key for each in entries}) == BUCKETS
     for each in entries:
         store.leases.track(each, 0)
     assert set(due(store)) == entries
@@ -138,7 +138,7 @@ def test_an_entry_is_in_the_bucket_of_its_checksum() -> None:
 
 def test_jobs_spread_evenly_over_the_buckets() -> None:
     counts = Counter(entry(f"{number:08x}").key for number in range(16_000))
-    assert len(counts) == LEASE_BUCKETS
+    assert len(counts) == BUCKETS
     assert min(counts.values()) > 800
     assert max(counts.values()) < 1_200
 

@@ -1,0 +1,124 @@
+"""The organization's index: its jobs by kind and status, newest first.
+
+A job's entry is written before the job is made, or comes into a status, and the one before is removed after
+that. So there is no moment at which a job is missing, and an entry that leads nowhere, or to a job that has gone
+on, is harmless: whoever reads a page looks at the jobs. All of an organization's index is in one slot, so that
+what is read of it is of one moment.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from batchstatus import scripts
+from batchstatus.connection import Connection
+from batchstatus.errors import InvalidValue
+from batchstatus.keys import ID, Keys
+from batchstatus.model import TRANSITIONS, Kind, Place, Status
+
+DANGLING_MS = 10 * 60_000
+"""How old an entry without a job has to be to be removed: the job of a younger one may be on its way."""
+
+_CURSOR = re.compile(rf"(\d{{1,16}})-({ID.pattern})", re.ASCII)
+
+
+class Position(NamedTuple):
+    """Where a job stands in the index: by `createdAt` (ms since the epoch), then by id."""
+
+    created_ms: int
+    job_id: str
+
+    @property
+    def cursor(self) -> str:
+        """The position as callers get it: opaque text, safe in a URL."""
+        return base64.urlsafe_b64encode(f"{self.created_ms}-{self.job_id}".encode()).decode().rstrip("=")
+
+    @classmethod
+    def of(cls, cursor: str) -> "Position":
+        """The position that a cursor stands for, or InvalidValue."""
+        text = ""
+        with suppress(binascii.Error, ValueError, AttributeError):
+            text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+        found = _CURSOR.fullmatch(text)
+        if found is None:
+            raise InvalidValue(f"cursor {cursor!r:.100} is none that was given out")
+        return cls(int(found[1]), found[2])
+
+
+class Filter(NamedTuple):
+    """Which jobs: of these kinds, in one of these statuses, created between two times.
+
+    Both times are excluded, and in ms since the epoch; None: any.
+    """
+
+    kinds: Collection[Kind]
+    statuses: Collection[Status]
+    after_ms: int | None = None
+    before_ms: int | None = None
+
+
+class History:
+    """The index of all organizations."""
+
+    def __init__(self, connection: Connection, keys: Keys) -> None:
+        self._connection = connection
+        self._keys = keys
+
+    def enter(self, org: str, kind: Kind, job_id: str) -> int:
+        """Enter a job that is about to be made; its `createdAt` (ms since the epoch). A repeat moves nothing."""
+        return scripts.enter(self._connection, (self._keys.index(org, kind, Status.QUEUED),), job_id=job_id)
+
+    def place(self, org: str, job_id: str, place: Place) -> None:
+        """Place a job where it is about to be."""
+        key = self._keys.index(org, place.kind, place.status)
+        scripts.place(self._connection, (key,), job_id=job_id, created_ms=place.created_ms)
+
+    def tidy(self, org: str, job_id: str, kind: Kind, status: Status) -> None:
+        """Remove a job, which is in this status now, from where it cannot be any more."""
+        gone = set(Status) - {status} - TRANSITIONS[status]
+        self._connection.pipeline([("ZREM", self._keys.index(org, kind, each), job_id) for each in sorted(gone)])
+
+    def forget(self, org: str, job_id: str, older_ms: int = DANGLING_MS) -> None:
+        """Remove a job that is gone from wherever it is."""
+        keys = [self._keys.index(org, kind, status) for kind in Kind for status in Status]
+        scripts.forget(self._connection, keys, member=job_id, older_ms=older_ms)
+
+    def positions(
+        self, org: str, wanted: Filter, after: Position | None, many: int
+    ) -> tuple[list[Position], bool]:
+        """At most `many` positions that follow `after`, newest first, and whether there are more after them.
+
+        There is one at least, unless there are none. The jobs may have gone on, or be gone.
+        """
+        keys = [self._keys.index(org, kind, status) for kind in wanted.kinds for status in wanted.statuses]
+        while True:
+            lists = [_positions(flat) for flat in self._newest(keys, wanted, after, many)]
+            # Of a list that was cut short nothing is known beyond its last entry.
+            horizon = max((found[-1] for found in lists if len(found) == many), default=None)
+            certain = {each for found in lists for each in found if horizon is None or each >= horizon}
+            following = sorted(
+                (each for each in certain if (after is None or each < after) and ID.fullmatch(each.job_id)),
+                reverse=True,
+            )
+            if following or horizon is None:
+                return following[:many], horizon is not None or len(following) > many
+            many *= 2  # so many were created in the very millisecond of `after`, and come before it
+
+    def _newest(
+        self, keys: Sequence[str], wanted: Filter, after: Position | None, many: int
+    ) -> list[Sequence[bytes]]:
+        highest = "+inf" if wanted.before_ms is None else f"({wanted.before_ms}"
+        if after is not None and (wanted.before_ms is None or after.created_ms < wanted.before_ms):
+            highest = str(after.created_ms)
+        lowest = "-inf" if wanted.after_ms is None else f"({wanted.after_ms}"
+        limit = ("WITHSCORES", "LIMIT", 0, many)
+        return self._connection.transaction(*(("ZREVRANGEBYSCORE", key, highest, lowest, *limit) for key in keys))
+
+
+def _positions(flat: Sequence[bytes]) -> list[Position]:
+    """What `ZREVRANGEBYSCORE … WITHSCORES` answers: member, score, member, score …"""
+    pairs = zip(flat[::2], flat[1::2], strict=True)
+    return [Position(int(float(score)), member.decode("utf-8", "replace")) for member, score in pairs]

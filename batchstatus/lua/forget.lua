@@ -1,0 +1,20 @@
+-- forget: take a job out of indexes, but for entries that are too new: those may belong to a job on its way
+--
+-- KEYS
+--   all  index     zset: time (ms since the epoch) → member
+-- ARGV
+--   1    member    text
+--   2    older_ms  ms: only entries whose time is so long ago, or longer
+-- RETURNS
+--   {'OK'}
+-- WRITES
+--   index: the member
+
+local member, older_ms = ARGV[1], ARGV[2]
+local time = redis.call('TIME')
+local latest = time[1] * 1000 + math.floor(time[2] / 1000) - older_ms
+for _, key in ipairs(KEYS) do
+  local score = redis.call('ZSCORE', key, member)
+  if score and tonumber(score) <= latest then redis.call('ZREM', key, member) end
+end
+return {'OK'}

@@ -1,0 +1,17 @@
+-- place: put a job into the index of the status that it is about to come into; written before it does
+--
+-- KEYS
+--   1  index       zset: createdAt (ms since the epoch) → jobId; that of the kind and the status to come
+-- ARGV
+--   1  job_id      text
+--   2  created_ms  the job's createdAt, ms since the epoch
+-- RETURNS
+--   {'OK'}
+-- WRITES
+--   index: the member
+
+local job_id, created_ms = ARGV[1], ARGV[2]
+-- PERSIST first, which changes nothing: a script whose first write needs no memory goes through when memory is full.
+redis.call('PERSIST', KEYS[1])
+redis.call('ZADD', KEYS[1], created_ms, job_id)
+return {'OK'}

@@ -1,0 +1,67 @@
+"""Takes jobs that have expired out of the indexes. Redis drops a job's own keys by itself.
+
+Each job is looked at ten minutes after its creation, which finds entries whose job was never made, and then
+whenever it is about to expire, which it may have put off by a change. Nothing scans the keyspace.
+"""
+
+import logging
+
+from batchstatus import hashes
+from batchstatus.connection import Connection
+from batchstatus.errors import InvalidValue, JobCorrupt, StoreUnavailable
+from batchstatus.history import History
+from batchstatus.keys import BUCKETS, Entry, Keys
+from batchstatus.looks import Expiries
+from batchstatus.settings import StoreSettings
+
+SLICE = 200
+
+_log = logging.getLogger(__name__)
+
+
+class Retention:
+    """Looks after the entries of the jobs of all organizations."""
+
+    def __init__(self, connection: Connection, keys: Keys, settings: StoreSettings) -> None:
+        self._connection = connection
+        self._keys = keys
+        self._settings = settings
+        self._history = History(connection, keys)
+        self._expiries = Expiries(connection, keys)
+
+    def sweep(self) -> None:
+        """Look once at what is due, at most 200 jobs of each bucket.
+
+        Raises StoreUnavailable, but only after looking at all else: in a Cluster, other servers may answer.
+        """
+        away = None
+        for bucket in range(BUCKETS):
+            try:
+                for entry in self._expiries.due(bucket, SLICE):
+                    self._look_at(entry)
+            except StoreUnavailable as error:
+                away = error
+        if away is not None:
+            raise away
+
+    def _look_at(self, entry: Entry) -> None:
+        org, job_id = entry.job
+        try:
+            key = self._keys.job(org, job_id).job
+            fields = ("HMGET", key, "status", "kind", "createdAt")
+            (status, kind, created_ms), left_ms = self._connection.transaction(fields, ("PTTL", key))
+            if status is None:
+                self._history.forget(org, job_id)
+                self._expiries.drop(entry)
+                return
+            # What a crash between two writes has left behind is put right on the way.
+            place = hashes.place(status, kind, created_ms)
+            self._history.place(org, job_id, place)
+            self._history.tidy(org, job_id, place.kind, place.status)
+        except InvalidValue:
+            self._expiries.drop(entry)
+        except JobCorrupt as error:
+            _log.error("job %s of %s cannot be looked at: %s", job_id, org, error)
+            self._expiries.put_off(entry, self._settings.retention_ms)
+        else:
+            self._expiries.put_off(entry, left_ms if left_ms > 0 else self._settings.retention_ms)

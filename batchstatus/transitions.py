@@ -1,0 +1,152 @@
+"""Moves a job from one status to the next, and keeps the indexes in step.
+
+What an index says is written before what it is about, so that a crash in between leaves an entry that leads
+nowhere, and never a job that no index knows. The scripts insist: see Unplaced.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from batchstatus import scripts
+from batchstatus.connection import Connection
+from batchstatus.errors import StoreUnavailable
+from batchstatus.history import DANGLING_MS, History
+from batchstatus.keys import Keys
+from batchstatus.looks import Expiries, Leases
+from batchstatus.model import Action, Job, Kind, Place, Status
+from batchstatus.script import Unplaced
+from batchstatus.scripts import Claim, Verdict
+from batchstatus.settings import StoreSettings
+
+_T = TypeVar("_T")
+
+
+class Transitions:
+    """The steps of the jobs of all organizations. Each may raise StoreUnavailable, and may then be repeated."""
+
+    def __init__(self, connection: Connection, keys: Keys, settings: StoreSettings) -> None:
+        self._connection = connection
+        self._keys = keys
+        self._settings = settings
+        self._history = History(connection, keys)
+        self._leases = Leases(connection, keys)
+        self._expiries = Expiries(connection, keys)
+
+    def create(
+        self,
+        org: str,
+        job_id: str,
+        *,
+        kind: Kind,
+        total_items: int | None,
+        metadata: str,
+        takeover_ms: int,
+        digest: str,
+    ) -> Job:
+        """Make a queued job, or give the one made before with the same content; else JobExists."""
+        self._expiries.track(self._keys.expiry_entry(org, job_id), DANGLING_MS)
+        while True:
+            created_ms = self._history.enter(org, kind, job_id)
+            job = scripts.create(
+                self._connection,
+                self._keys.job(org, job_id),
+                org_id=org,
+                job_id=job_id,
+                kind=kind,
+                total_items=total_items,
+                metadata=metadata,
+                takeover_ms=takeover_ms,
+                digest=digest,
+                retention_ms=self._settings.retention_ms,
+                created_ms=created_ms,
+            )
+            if job is not None:
+                if job.status is not Status.QUEUED:
+                    self._tidy(org, job_id, kind, job.status)
+                return job
+            self._history.forget(org, job_id, older_ms=scripts.FRESH_MS)
+
+    def claim(self, org: str, job_id: str, token: str) -> Claim:
+        """Take the job, or raise LeaseHeld or InvalidTransition. The same token again gives the same fence."""
+        settings, keys = self._settings, self._keys.job(org, job_id)
+        self._leases.track(self._keys.lease_entry(org, job_id), settings.lease_ms)
+        return self._placed(
+            org,
+            job_id,
+            lambda placed: scripts.claim(
+                self._connection,
+                keys,
+                token=token,
+                lease_ms=settings.lease_ms,
+                grace_ms=settings.grace_ms,
+                retention_ms=settings.retention_ms,
+                placed=placed,
+            ),
+        )
+
+    def finish(
+        self,
+        org: str,
+        job_id: str,
+        *,
+        fence: int,
+        status: Status,
+        worker_error: str | None,
+        job_failure: str | None,
+    ) -> None:
+        """End the job, or with `interrupted` give its lease back. LeaseLost when fenced out."""
+        keys = self._keys.job(org, job_id)
+        self._placed(
+            org,
+            job_id,
+            lambda placed: scripts.finish(
+                self._connection,
+                keys,
+                fence=fence,
+                status=status,
+                worker_error=worker_error,
+                job_failure=job_failure,
+                retention_ms=self._settings.retention_ms,
+                placed=placed,
+            ),
+        )
+
+    def control(self, org: str, job_id: str, action: Action) -> Job:
+        """Ask for a pause, a resume or a cancel; the job as it stands after. InvalidTransition if it has ended."""
+        keys, retention_ms = self._keys.job(org, job_id), self._settings.retention_ms
+        return self._placed(
+            org,
+            job_id,
+            lambda placed: scripts.control(
+                self._connection, keys, action=action, retention_ms=retention_ms, placed=placed
+            ),
+        )
+
+    def settle(self, org: str, job_id: str) -> tuple[Verdict, int | None]:
+        """Look whether a running job's worker is dead; what the look found, and when the next is due."""
+        keys, settings = self._keys.job(org, job_id), self._settings
+        times = {"grace_ms": settings.grace_ms, "retention_ms": settings.retention_ms}
+        return self._placed(
+            org, job_id, lambda placed: scripts.settle(self._connection, keys, **times, placed=placed)
+        )
+
+    def _placed(self, org: str, job_id: str, step: Callable[[str], _T]) -> _T:
+        """Take a step; if it changes the status, with the job placed in the index before, and tidied up after."""
+        place: Place | None = None
+        while True:
+            try:
+                done = step(place.status if place else "")
+            except Unplaced as unplaced:
+                place = unplaced.place
+                self._history.place(org, job_id, place)
+            else:
+                break
+        if place is not None:
+            self._tidy(org, job_id, place.kind, place.status)
+        return done
+
+    def _tidy(self, org: str, job_id: str, kind: Kind, status: Status) -> None:
+        # The step is taken; an entry that stays behind is skipped by readers, and goes when the job does.
+        with suppress(StoreUnavailable):
+            self._history.tidy(org, job_id, kind, status)

@@ -1,0 +1,53 @@
+"""`GET /batch-import/jobs`: the organization's jobs, newest first, or several of them by id."""
+
+from flask import Blueprint, Response, request
+
+from batchstatus.errors import InvalidValue
+from batchstatus.keys import ID
+from batchstatus.web.context import current_store
+from batchstatus.web.errors import invalid_request
+from batchstatus.web.permissions import caller
+from batchstatus.web.requests import query
+from batchstatus.web.responses import json_response
+from schemas import HistoryQuerySchema, HistoryResponseSchema, JobsQuerySchema, JobsResponseSchema
+
+blueprint = Blueprint("history", __name__)
+
+NOT_STORED = {"Cache-Control": "private, no-cache"}
+
+_HISTORY_QUERY, _JOBS_QUERY = HistoryQuerySchema(), JobsQuerySchema()
+_HISTORY, _JOBS = HistoryResponseSchema(), JobsResponseSchema()
+
+
+@blueprint.get("/batch-import/jobs")
+def jobs() -> Response:
+    """A page of history; with `ids`, these jobs."""
+    org = caller().org
+    return _by_id(org) if "ids" in request.args else _history(org)
+
+
+def _by_id(org: str) -> Response:
+    asked = query(_JOBS_QUERY)["ids"]
+    found = current_store().get_many(org, [each for each in asked if ID.fullmatch(each)])
+    body = {
+        "jobs": [found[each] for each in asked if each in found],
+        "not_found": [each for each in asked if each not in found],
+    }
+    return json_response(_JOBS.dump(body), headers=NOT_STORED)
+
+
+def _history(org: str) -> Response:
+    asked = query(_HISTORY_QUERY)
+    try:
+        page = current_store().list(
+            org,
+            kinds=asked.get("kind"),
+            statuses=asked.get("status"),
+            created_after=asked.get("created_after"),
+            created_before=asked.get("created_before"),
+            limit=asked.get("limit", 20),
+            cursor=asked.get("cursor"),
+        )
+    except InvalidValue:
+        raise invalid_request({"cursor": "none that was given out"}) from None
+    return json_response(_HISTORY.dump(page), headers=NOT_STORED)

@@ -1,0 +1,79 @@
+"""Several jobs at once: a page of history, and jobs by id (contract §7)."""
+
+import re
+from typing import Any, ClassVar
+
+from marshmallow import Schema, ValidationError, fields, validate
+
+from batchstatus.model import MAX_PAGE, Kind, Status
+from schemas.fields import Time
+from schemas.job import JobResponseSchema, JobSchema
+
+
+class Commas(fields.Field[list[str]]):
+    """A comma-separated list of words, each of which is one of `choices`; without choices, any."""
+
+    def __init__(self, choices: list[str] | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.choices = choices
+
+    def _deserialize(self, value: str, attr: str | None, data: Any, **kwargs: Any) -> list[str]:
+        words = list(dict.fromkeys(value.split(",")))
+        if self.choices and (unknown := sorted(set(words) - set(self.choices))):
+            raise ValidationError(f"unknown: {', '.join(unknown)[:200]}; there are {', '.join(self.choices)}")
+        return words
+
+
+class Digits(fields.Field[int]):
+    """A number from 1 to MAX_PAGE, in ASCII digits and nothing else."""
+
+    def _deserialize(self, value: str, attr: str | None, data: Any, **kwargs: Any) -> int:
+        number = int(value) if re.fullmatch("[0-9]{1,9}", value) else 0
+        if not 1 <= number <= MAX_PAGE:
+            raise ValidationError(f"not a number from 1 to {MAX_PAGE}")
+        return number
+
+
+class HistoryQuerySchema(Schema):
+    """What a page of history is asked for with; unknown parameters are refused."""
+
+    kind = Commas([*Kind])
+    status = Commas([*Status])
+    createdAfter = Time(attribute="created_after")
+    createdBefore = Time(attribute="created_before")
+    limit = Digits()
+    cursor = fields.String(validate=validate.Length(max=200, error="none that was given out"))
+
+
+class JobsQuerySchema(Schema):
+    """What jobs are asked for by id with; no other parameter goes with it."""
+
+    ids = Commas(required=True, validate=validate.Length(max=MAX_PAGE, error=f"more than {MAX_PAGE} ids"))
+
+
+class HistoryResponseSchema(Schema):
+    """A page of the organization's jobs, newest first; `nextCursor` is null on the last one."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {
+        "success": True,
+        "jobs": [JobResponseSchema.EXAMPLE["job"]],
+        "nextCursor": "MTc2Mzk5NjU4MDAwMC0wMTk5ZjNhMQ",
+    }
+
+    success = fields.Constant(True, required=True)
+    jobs = fields.List(fields.Nested(JobSchema), required=True)
+    nextCursor = fields.String(attribute="next_cursor", required=True, allow_none=True)
+
+
+class JobsResponseSchema(Schema):
+    """The jobs that were found, in the order in which they were asked for, and the ids that were not."""
+
+    EXAMPLE: ClassVar[dict[str, Any]] = {
+        "success": True,
+        "jobs": [JobResponseSchema.EXAMPLE["job"]],
+        "notFound": ["november-2"],
+    }
+
+    success = fields.Constant(True, required=True)
+    jobs = fields.List(fields.Nested(JobSchema), required=True)
+    notFound = fields.List(fields.String(), attribute="not_found", required=True)
