@@ -11,7 +11,7 @@ import binascii
 import re
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from batchstatus import scripts
 from batchstatus.connection import Connection
@@ -81,8 +81,8 @@ class History:
         gone = set(Status) - {status} - TRANSITIONS[status]
         self._connection.pipeline([("ZREM", self._keys.index(org, kind, each), job_id) for each in sorted(gone)])
 
-    def forget(self, org: str, job_id: str, older_ms: int = DANGLING_MS) -> None:
-        """Remove a job that is gone from wherever it is."""
+    def forget(self, org: str, job_id: str, older_ms: int) -> None:
+        """Remove a job that is gone from wherever it was entered so long ago, or longer."""
         keys = [self._keys.index(org, kind, status) for kind in Kind for status in Status]
         scripts.forget(self._connection, keys, member=job_id, older_ms=older_ms)
 
@@ -95,7 +95,7 @@ class History:
         """
         keys = [self._keys.index(org, kind, status) for kind in wanted.kinds for status in wanted.statuses]
         while True:
-            lists = [_positions(flat) for flat in self._newest(keys, wanted, after, many)]
+            lists = [_positions(answer) for answer in self._newest(keys, wanted, after, many)]
             # Of a list that was cut short nothing is known beyond its last entry.
             horizon = max((found[-1] for found in lists if len(found) == many), default=None)
             certain = {each for found in lists for each in found if horizon is None or each >= horizon}
@@ -109,7 +109,7 @@ class History:
 
     def _newest(
         self, keys: Sequence[str], wanted: Filter, after: Position | None, many: int
-    ) -> list[Sequence[bytes]]:
+    ) -> list[Sequence[Any]]:
         highest = "+inf" if wanted.before_ms is None else f"({wanted.before_ms}"
         if after is not None and (wanted.before_ms is None or after.created_ms < wanted.before_ms):
             highest = str(after.created_ms)
@@ -118,7 +118,8 @@ class History:
         return self._connection.transaction(*(("ZREVRANGEBYSCORE", key, highest, lowest, *limit) for key in keys))
 
 
-def _positions(flat: Sequence[bytes]) -> list[Position]:
-    """What `ZREVRANGEBYSCORE … WITHSCORES` answers: member, score, member, score …"""
-    pairs = zip(flat[::2], flat[1::2], strict=True)
+def _positions(answer: Sequence[Any]) -> list[Position]:
+    """What `ZREVRANGEBYSCORE … WITHSCORES` answers: pairs with RESP3, with RESP2 member, score, member, score …"""
+    in_pairs = answer and not isinstance(answer[0], bytes)
+    pairs = answer if in_pairs else zip(answer[::2], answer[1::2], strict=True)
     return [Position(int(float(score)), member.decode("utf-8", "replace")) for member, score in pairs]

@@ -9,7 +9,7 @@ import logging
 from batchstatus import hashes
 from batchstatus.connection import Connection
 from batchstatus.errors import InvalidValue, JobCorrupt, StoreUnavailable
-from batchstatus.history import History
+from batchstatus.history import DANGLING_MS, History
 from batchstatus.keys import BUCKETS, Entry, Keys
 from batchstatus.looks import Expiries
 from batchstatus.settings import StoreSettings
@@ -51,7 +51,7 @@ class Retention:
             fields = ("HMGET", key, "status", "kind", "createdAt")
             (status, kind, created_ms), left_ms = self._connection.transaction(fields, ("PTTL", key))
             if status is None:
-                self._history.forget(org, job_id)
+                self._history.forget(org, job_id, DANGLING_MS)
                 self._expiries.drop(entry)
                 return
             # What a crash between two writes has left behind is put right on the way.

@@ -1,0 +1,108 @@
+"""Nothing is left of a job that has expired, on fakeredis and a real Valkey."""
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import redis
+
+from batchstatus import JobStore, Kind, Status, retention, transitions
+from batchstatus.keys import Keys
+from batchstatus.reaper import Reaper
+from batchstatus.settings import StoreSettings
+from tests.support.sdk import store_ms
+from tests.support.waiting import wait_until
+
+ORG = "org_acme"
+SETTINGS = StoreSettings(prefix="retention", lease_s=0.2, grace_s=0.05, retention_s=0.7)
+KEYS = Keys(SETTINGS.prefix)
+SOON_MS = 300
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries without a job are old after 0.3 s, and not after ten minutes."""
+    monkeypatch.setattr(retention, "DANGLING_MS", SOON_MS)
+    monkeypatch.setattr(transitions, "DANGLING_MS", SOON_MS)
+
+
+@pytest.fixture
+def short_lived(client: "redis.Redis") -> JobStore:
+    return JobStore(client, SETTINGS)
+
+
+def entries(client: "redis.Redis", job_id: str) -> list[str]:
+    """The keys of all indexes that have this job."""
+    found: Any = client.keys("retention:*")
+    indexes = [key for key in found if client.type(key) == b"zset"]
+    here = {job_id.encode(), f"{ORG}:{job_id}".encode()}
+    return sorted(key.decode() for key in indexes if here & set(client.zrange(key, 0, -1)))
+
+
+def test_nothing_is_left_of_expired_jobs_however_they_ended(short_lived: JobStore, client: "redis.Redis") -> None:
+    for kind in Kind:
+        ids = [short_lived.create(ORG, kind).job_id for _ in range(4)]
+        for job_id, leaving in zip(ids, (None, ValueError("boom"), SystemExit()), strict=False):
+            with suppress(ValueError, SystemExit), short_lived.run(ORG, job_id) as run:
+                run.failed({"taxId": "1", "externalId": "2", "rowKey": "3", "type": "person", "code": "X1"})
+                if leaving:
+                    raise leaving
+        short_lived.control(ORG, ids[3], "cancel")
+    assert client.keys("retention:*")
+    reaper = Reaper(short_lived)
+    wait_until(lambda: (reaper.look(), short_lived.retention.sweep(), not client.keys("retention:*"))[-1])
+
+
+def test_a_job_that_lives_on_keeps_its_entry_and_is_looked_at_when_it_would_expire(
+    client: "redis.Redis",
+) -> None:
+    store = JobStore(client, StoreSettings(prefix="retention", retention_s=3_600))
+    job = store.create(ORG, Kind.TRANSACTION_BATCH)
+    entry = KEYS.expiry_entry(ORG, job.job_id)
+    assert client.zscore(*entry) == pytest.approx(store_ms(client) + SOON_MS, abs=SOON_MS)
+    wait_until(lambda: store.retention.sweep() or client.zscore(*entry) > store_ms(client) + 3_000_000)
+    assert store.list(ORG).jobs == (job,)
+
+
+def test_an_entry_whose_job_was_never_made_is_removed_but_not_while_the_job_may_be_on_its_way(
+    short_lived: JobStore, client: "redis.Redis"
+) -> None:
+    entry, index = KEYS.expiry_entry(ORG, "never"), KEYS.index(ORG, Kind.TRANSACTION_BATCH, Status.QUEUED)
+    client.zadd(entry.key, {entry.member: 0})
+    client.zadd(index, {"never": store_ms(client) + 60_000})
+    short_lived.retention.sweep()
+    assert entries(client, "never") == [index]
+    client.zadd(entry.key, {entry.member: 0})
+    client.zadd(index, {"never": store_ms(client) - SOON_MS})
+    short_lived.retention.sweep()
+    assert entries(client, "never") == []
+
+
+def test_what_a_crash_between_two_writes_has_left_is_put_right(client: "redis.Redis") -> None:
+    store = JobStore(client, StoreSettings(prefix="retention"))
+    job = store.create(ORG, Kind.TRANSACTION_BATCH)
+    with store.run(ORG, job.job_id):
+        pass
+    completed = KEYS.index(ORG, job.kind, Status.COMPLETED)
+    client.zadd(KEYS.index(ORG, job.kind, Status.RUNNING), {job.job_id: job.created_ms})
+    client.zrem(completed, job.job_id)
+    wait_until(lambda: store.retention.sweep() or client.zscore(completed, job.job_id))
+    index = [key for key in entries(client, job.job_id) if ":index:" in key]
+    assert index == [completed]
+    assert client.zscore(completed, job.job_id) == job.created_ms
+
+
+def test_a_damaged_job_is_looked_at_again_later_and_harms_nobody_else(
+    client: "redis.Redis", caplog: pytest.LogCaptureFixture
+) -> None:
+    store = JobStore(client, StoreSettings(prefix="retention"))
+    jobs = [store.create(ORG, Kind.TRANSACTION_BATCH) for _ in range(8)]
+    client.hset(KEYS.job(ORG, jobs[0].job_id).job, "createdAt", "yesterday")
+    expiries = [KEYS.expiry_entry(ORG, job.job_id) for job in jobs]
+    wait_until(
+        lambda: (
+            store.retention.sweep() or all(client.zscore(*entry) > store_ms(client) + 1_000 for entry in expiries)
+        )
+    )
+    assert jobs[0].job_id in caplog.text
+    assert "createdAt" in caplog.text
