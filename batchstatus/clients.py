@@ -4,6 +4,7 @@ redis-py's defaults do not suit a status endpoint: ten retries of five seconds e
 hung server take a minute, and repeat writes. Here every wait is `timeout_s`, and nothing is repeated.
 """
 
+import queue
 from typing import Any, TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
@@ -63,11 +64,25 @@ def _options(settings: StoreSettings) -> dict[str, Any]:
 def _single(url: str, parts: SplitResult, settings: StoreSettings) -> "redis.Redis":
     target = url if parts.scheme == "unix" else urlunsplit(parts._replace(scheme=_SINGLE[parts.scheme]))
     pool = redis.BlockingConnectionPool.from_url(
-        target, max_connections=settings.max_connections, timeout=settings.timeout_s, **_options(settings)
+        target,
+        max_connections=settings.max_connections,
+        timeout=settings.timeout_s,
+        queue_class=_queue,
+        **_options(settings),
     )
     # A URL may carry options of redis-py; this one would break every reader ("false" is truthy there).
     pool.connection_kwargs["decode_responses"] = False
     return redis.Redis(connection_pool=pool)
+
+
+def _queue(size: int) -> "queue.LifoQueue[Any]":
+    """What a pool keeps its connections in; looked up when the pool is made, so that under gevent it is gevent's.
+
+    redis-py holds on to the one of the standard library, which a `gevent.Timeout` leaves in disorder: a wait
+    broken off while it takes its lock again releases a lock that it does not have, callers get a RuntimeError,
+    and the pool loses connections for good.
+    """
+    return queue.LifoQueue(size)
 
 
 class _Sentinels(Sentinel):
@@ -114,6 +129,7 @@ def _sentinel(parts: SplitResult, settings: StoreSettings) -> "redis.Redis":
         db=int(database or 0),
         max_connections=settings.max_connections,
         timeout=settings.timeout_s,
+        queue_class=_queue,
         **_credentials(parts),
     )
     return primary
