@@ -5,12 +5,16 @@ hung server take a minute, and repeat writes. Here every wait is `timeout_s`, an
 """
 
 import queue
+import random
 from typing import Any, TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 import redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisClusterException
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
 
@@ -135,12 +139,31 @@ def _sentinel(parts: SplitResult, settings: StoreSettings) -> "redis.Redis":
     return primary
 
 
+class _Cluster(RedisCluster):
+    """A Cluster that can be opened while one of its primaries is away.
+
+    redis-py's own asks the first primary, and no other, for the table of commands that it needs.
+    """
+
+    def command(self, **_: Any) -> Any:
+        """The table of commands, from whichever primary answers; at random, so that the next try asks another."""
+        primaries: list[ClusterNode] = self.get_primaries()  # type: ignore[no-untyped-call]
+        random.shuffle(primaries)
+        trouble: Exception = RedisClusterException("the Cluster has no primary")
+        for node in primaries:
+            try:
+                return self.execute_command("COMMAND", target_nodes=node)  # type: ignore[no-untyped-call]
+            except (RedisConnectionError, RedisTimeoutError) as error:
+                trouble = error
+        raise trouble
+
+
 def _cluster(parts: SplitResult, settings: StoreSettings) -> RedisCluster:
     """`redis+cluster://[user:password@]host:port,…`; some of the nodes are enough."""
     options = {**_options(settings), **_credentials(parts), "max_connections": settings.max_connections}
     nodes = [ClusterNode(host, port) for host, port in _nodes(parts, 6379)]  # type: ignore[no-untyped-call]
     # A slot without a node is refused for its own jobs only.
-    return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
+    return _Cluster(startup_nodes=nodes, require_full_coverage=False, **options)
 
 
 def _credentials(parts: SplitResult) -> dict[str, Any]:

@@ -45,11 +45,21 @@ class Connection:
         self._wait_ms = max(1, int(timeout_s * 1000 * _WAIT_SHARE))
         self._opened: Any = None  # redis-py types raw commands too loosely for mypy
         self._opening = threading.Lock()
+        self._in_doubt: set[str] = set()  # servers of a Cluster that were pinged and have not answered yet
 
     def command(self, *words: Any) -> Any:
         """One command, one round trip; the answer as RESP2 gives it (bytes, int, list, None)."""
         with _STORE_ERRORS:
             return self._client.execute_command(*words)
+
+    def ping(self) -> None:
+        """Raise StoreUnavailable unless the store answers; of a Cluster, one of its primaries is enough."""
+        with _STORE_ERRORS:
+            if not self.is_cluster:
+                self._client.execute_command("PING")
+            elif not any(map(self._answers, self._primaries())):
+                self._forget_nodes()
+                raise RedisConnectionError("no primary of the Cluster answers")
 
     def clock_ms(self, key: str | None = None) -> float:
         """The store's clock, in milliseconds since the epoch; in a Cluster that of the server that has `key`."""
@@ -121,6 +131,11 @@ class Connection:
             self._opened = None
 
     @property
+    def has_many_servers(self) -> bool:
+        """Whether one server may be away while others answer: the store is a Cluster that we have reached."""
+        return isinstance(self._opened, RedisCluster)
+
+    @property
     def is_cluster(self) -> bool:
         """Whether the store is a Cluster; connects if it has not yet."""
         return isinstance(self._client, RedisCluster)
@@ -163,6 +178,19 @@ class Connection:
         if not self.is_cluster:
             return self._client
         return self._client.get_redis_connection(self._client.get_node_from_key(key))
+
+    def _primaries(self) -> list[Any]:
+        """The primaries of a Cluster; those that have not answered their last ping come last."""
+        return sorted(self._client.get_primaries(), key=lambda node: node.name in self._in_doubt)
+
+    def _answers(self, node: Any) -> bool:
+        self._in_doubt.add(node.name)  # first, for we may be broken off while it hangs
+        try:
+            self._client.get_redis_connection(node).execute_command("PING")
+        except (RedisError, OSError):
+            return False
+        self._in_doubt.discard(node.name)
+        return True
 
     def _forget_nodes(self) -> None:
         """Learn anew which server has which slot; what is asked next goes there."""

@@ -215,8 +215,13 @@ class JobStore:
         return self._transitions.control(org, job_id, checked)
 
     def ping(self) -> None:
-        """Raise StoreUnavailable unless the store answers."""
-        self._connection.command("PING")
+        """Raise StoreUnavailable unless the store answers; of a Cluster, one of its primaries is enough."""
+        self._connection.ping()
+
+    @property
+    def has_many_servers(self) -> bool:
+        """Whether one server may be away while others answer, as in a Cluster."""
+        return self._connection.has_many_servers
 
     def close(self) -> None:
         """Close all connections. The store may be used again; it then opens new ones."""

@@ -6,6 +6,7 @@ request at a time wait for the store; so it is told of outcomes after the fact, 
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from pybreaker import STATE_OPEN, CircuitBreaker, CircuitBreakerError, CircuitBreakerListener
@@ -22,6 +23,7 @@ _NEVER_S = 10**9
 class Breaker(CircuitBreakerListener):
     """Opens after FAILURES requests in a row that the store let down, closes with the first ping it answers.
 
+    Of a Cluster one server may be away, and only what it has: there it opens once a ping has failed as well.
     `on_change` is told, with every change, whether it is open now.
     """
 
@@ -29,11 +31,8 @@ class Breaker(CircuitBreakerListener):
         self._store = store
         self._on_change = on_change
         self._circuit = CircuitBreaker(fail_max=FAILURES, reset_timeout=_NEVER_S, listeners=[self])
-
-    @property
-    def is_open(self) -> bool:
+        self.is_open = False
         """Whether asking the store is of no use at the moment."""
-        return bool(self._circuit.current_state == STATE_OPEN)
 
     def check(self) -> None:
         """Raise StoreUnavailable while it is open."""
@@ -42,22 +41,31 @@ class Breaker(CircuitBreakerListener):
 
     def succeeded(self) -> None:
         """The store has answered a request."""
-        if self._circuit.fail_counter and not self.is_open:
-            self._circuit.call(_nothing)
+        if self._circuit.fail_counter and not self._is_probing():
+            with suppress(CircuitBreakerError):  # another request may have opened it just now
+                self._circuit.call(_nothing)
 
     def failed(self, error: StoreUnavailable) -> None:
         """The store has let a request down."""
-        if not self.is_open:
-            try:
+        if not self._is_probing():
+            with suppress(StoreUnavailable, CircuitBreakerError):
                 self._circuit.call(_raise, error)
-            except (StoreUnavailable, CircuitBreakerError):
-                return
 
     def state_change(self, cb: CircuitBreaker, old_state: Any, new_state: Any) -> None:
         """Probe the store from when the circuit opens; called by pybreaker."""
-        self._on_change(new_state.name == STATE_OPEN)
-        if new_state.name == STATE_OPEN:
+        away = new_state.name == STATE_OPEN
+        if not (away and self._store.has_many_servers):
+            self._set(away)
+        if away:
             threading.Thread(target=self._probe, name="batchstatus probe", daemon=True).start()
+
+    def _is_probing(self) -> bool:
+        return bool(self._circuit.current_state == STATE_OPEN)
+
+    def _set(self, is_open: bool) -> None:
+        if is_open is not self.is_open:
+            self.is_open = is_open
+            self._on_change(is_open)
 
     def _probe(self) -> None:
         pause = threading.Event()
@@ -65,6 +73,7 @@ class Breaker(CircuitBreakerListener):
             try:
                 self._store.ping()
             except Exception:  # whatever it is: a probe that died would leave the circuit open for ever
+                self._set(True)
                 pause.wait(PROBE_EVERY_S)
             else:
                 return self._circuit.close()

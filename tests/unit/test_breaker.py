@@ -27,9 +27,13 @@ class Pinged:
 
     def __init__(self) -> None:
         self.trouble: Exception | None = AWAY
+        self.has_many_servers = False
         self.pings = 0
+        self.goes_on = threading.Event()
+        self.goes_on.set()
 
     def ping(self) -> None:
+        self.goes_on.wait(15)
         self.pings += 1
         if self.trouble:
             raise self.trouble
@@ -135,6 +139,37 @@ def test_no_error_of_a_ping_leaves_it_open_for_ever(breaker: Breaker, pinged: Pi
     wait_until(lambda: pinged.pings > 5)
     pinged.trouble = None
     wait_until(lambda: not breaker.is_open)
+
+
+def test_of_a_store_with_many_servers_a_ping_decides(
+    breaker: Breaker, pinged: Pinged, changes: list[bool]
+) -> None:
+    pinged.has_many_servers, pinged.trouble = True, None
+    fail(breaker, 5)
+    wait_until(lambda: not probes())
+    breaker.check()
+    assert (pinged.pings, changes) == (1, [])
+    pinged.trouble = AWAY
+    fail(breaker, 5)
+    wait_until(lambda: breaker.is_open)
+    assert changes == [True]
+
+
+def test_whoever_is_answered_while_a_ping_decides_has_an_answer(breaker: Breaker, pinged: Pinged) -> None:
+    pinged.has_many_servers, pinged.trouble = True, None
+    pinged.goes_on.clear()
+    fail(breaker, 5)
+    breaker.succeeded()
+    breaker.check()
+    pinged.goes_on.set()
+
+
+def test_an_answer_that_comes_as_another_request_opens_it_is_an_answer(
+    breaker: Breaker, pinged: Pinged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail(breaker, 5)
+    monkeypatch.setattr(breaker, "_is_probing", lambda: False)  # as it was when it was looked at
+    breaker.succeeded()
 
 
 # In the service
