@@ -18,8 +18,16 @@ def ending(error: BaseException | None) -> tuple[Status, str | None, str | None]
         return Status.INTERRUPTED, None, None
     if isinstance(error, JobAborted):
         return Status.FAILED, None, _job_failure(error.code, error.message, error.details)
-    message = values.text(f"{type(error).__name__}: {error}")
+    message = values.text(f"{type(error).__name__}: {_said(error)}")
     return Status.FAILED, message, _job_failure("WORKER_ERROR", message, None)
+
+
+def _said(error: Exception) -> str:
+    """What the error says; the job must end even if the error cannot say it."""
+    try:
+        return str(error)
+    except Exception as another:
+        return f"(its text cannot be had: {type(another).__name__})"
 
 
 def _job_failure(code: str, message: str, details: Any) -> str:

@@ -147,6 +147,9 @@ class Outbox:
     def wait(self, timeout_s: float) -> None:
         """Wait until a batch is full, `wake` is called, or the time is up."""
         self._work.wait(timeout_s)
+        # Here and not in `take`, which is not called any more once something went wrong; what comes after this
+        # sets it anew.
+        self._work.clear()
 
     def wake(self) -> None:
         """End the `wait` that is under way, or else the next one."""
@@ -155,7 +158,6 @@ class Outbox:
     def take(self) -> Batch | None:
         """The next batch, or None; the same one until `sent` is called."""
         if self._sending is None:
-            self._work.clear()
             self._sending = next((batch for tally in self._all() if (batch := tally.take())), None)
             if any(tally.full for tally in self._all()):
                 self._work.set()

@@ -39,7 +39,7 @@ class Reporter(threading.Thread):
         self._keys = keys
         self._settings = settings
         self._fence = claim.fence
-        self._seq = claim.seq
+        self.seq = claim.seq
         self._outbox = outbox
         self._heartbeat_s = min(MAX_HEARTBEAT_S, settings.lease_s / 3)
         self._flush_s = min(flush_s, self._heartbeat_s)
@@ -62,16 +62,16 @@ class Reporter(threading.Thread):
             while self._deliver_until is None:
                 self._outbox.wait(self._flush_s)
                 self._report_once()
-            self._report_once()  # once more at least, however short the time
-            while self._outbox.error is None and time.monotonic() < self._deliver_until and self._outbox.take():
-                self._report_once()
+            # A store that answers gets everything, however little time there is; the time is for one that is away.
+            while self._report_once():
+                continue
         except BaseException as error:  # an error in a thread is seen by nobody else
             self._outbox.fail(error)
 
-    def _report_once(self) -> None:
+    def _report_once(self) -> bool:
+        """Send what there is, or a heartbeat if one is due; whether rows were sent and have arrived."""
         batch = self._outbox.take() if self._outbox.error is None else None
-        if batch or self._heartbeat_is_due():
-            self._send(batch)
+        return (batch is not None or self._heartbeat_is_due()) and self._send(batch)
 
     def _heartbeat_is_due(self) -> bool:
         now, paused = time.monotonic(), self._outbox.paused > 0
@@ -82,8 +82,11 @@ class Reporter(threading.Thread):
         due = now - self._heard_at >= self._heartbeat_s or (self._outbox.at_rest() and not self._said_paused)
         return due and not stalled and not self._lost
 
-    def _send(self, batch: Batch | None) -> None:
-        """Send a batch, or a heartbeat if there is none, until the store has answered or time is up."""
+    def _send(self, batch: Batch | None) -> bool:
+        """Send a batch, or a heartbeat if there is none, until the store has answered or time is up.
+
+        Gives whether rows have arrived.
+        """
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
@@ -92,16 +95,19 @@ class Reporter(threading.Thread):
                 if batch and isinstance(error, StoreRefused):
                     self._keep_alive()
                 if self._deliver_until is not None and time.monotonic() + pause_s >= self._deliver_until:
-                    return None
+                    return False
                 time.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
             except BatchStatusError as error:
                 # Refused for good. The batch is dropped as a whole, and the importer is told with its next call.
                 self._lost = isinstance(error, LeaseLost | JobNotFound)
                 self._outbox.fail(error)
-                return self._outbox.sent()
+                self._outbox.sent()
+                return False
             else:
-                return self._outbox.sent() if batch else None
+                if batch:
+                    self._outbox.sent()
+                return batch is not None
 
     def _keep_alive(self) -> None:
         """A full store still takes heartbeats. It has not counted the batch, so the last `seq` is the last one."""
@@ -109,7 +115,7 @@ class Reporter(threading.Thread):
             self._report(None)
 
     def _report(self, batch: Batch | None) -> None:
-        seq = self._seq if batch is None else self._seq + 1
+        seq = self.seq if batch is None else self.seq + 1
         content, paused = batch or Batch(), self._outbox.at_rest()
         wanted = scripts.report(
             self._connection,
@@ -126,5 +132,5 @@ class Reporter(threading.Thread):
             failures=content.failures,
             skips=content.skips,
         )
-        self._seq, self._said_paused, self._heard_at = seq, paused, time.monotonic()
+        self.seq, self._said_paused, self._heard_at = seq, paused, time.monotonic()
         self._outbox.obey(wanted)

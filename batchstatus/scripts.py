@@ -153,7 +153,7 @@ def report(
     if word == "TOO_MANY":
         raise InvalidValue(f"more rows were reported than the job's total of {rest[0]:,}; none of them counted")
     if word == "GAP":
-        raise ReportsLost(f"report {seq} follows {rest[0]} in the store: acknowledged reports were lost")
+        raise ReportsLost(f"the store is at report {rest[0]}, the worker at {seq}: acknowledged reports were lost")
     return Wanted(rest[1].decode())
 
 
@@ -166,15 +166,20 @@ def finish(
     worker_error: str | None = None,
     job_failure: str | None = None,
     retention_ms: int,
+    seq: int | None = None,
     placed: str | None = None,
 ) -> None:
-    """End the job, or with `interrupted` give its lease back. May be repeated. LeaseLost when fenced out."""
-    placed = status if placed is None else placed
-    word, rest = FINISH(
-        connection, keys, fence, status, worker_error or "", job_failure or "", retention_ms, placed
-    )
+    """End the job, or with `interrupted` give its lease back. May be repeated. LeaseLost when fenced out.
+
+    With `seq`, that of the last report, ReportsLost unless the store still has it.
+    """
+    arguments = (fence, status, worker_error or "", job_failure or "", retention_ms)
+    last, there = "" if seq is None else seq, status if placed is None else placed
+    word, rest = FINISH(connection, keys, *arguments, last, there)
     if word == "FENCED":
         raise LeaseLost(_lost(rest[0].decode()))
+    if word == "GAP":
+        raise ReportsLost(f"the store is at report {rest[0]} of {seq}: acknowledged reports were lost")
 
 
 def control(

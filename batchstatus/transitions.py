@@ -94,8 +94,12 @@ class Transitions:
         status: Status,
         worker_error: str | None,
         job_failure: str | None,
+        seq: int | None,
     ) -> None:
-        """End the job, or with `interrupted` give its lease back. LeaseLost when fenced out."""
+        """End the job, or with `interrupted` give its lease back. LeaseLost when fenced out.
+
+        With `seq`, that of the last report, ReportsLost unless the store still has it.
+        """
         keys = self._keys.job(org, job_id)
         self._placed(
             org,
@@ -107,6 +111,7 @@ class Transitions:
                 status=status,
                 worker_error=worker_error,
                 job_failure=job_failure,
+                seq=seq,
                 retention_ms=self._settings.retention_ms,
                 placed=placed,
             ),

@@ -16,6 +16,7 @@ from batchstatus.errors import (
     JobNotFound,
     LeaseHeld,
     LeaseLost,
+    ReportsLost,
     StoreUnavailable,
 )
 from batchstatus.keys import JobKeys
@@ -156,12 +157,16 @@ class Run:
 
     def _leave(self, error: BaseException | None, refused: BaseException | None, deadline: float) -> bool:
         """End the job for what the block was left with, or for what the store has refused before."""
+        cancelled = isinstance(error, JobCancelled)
         if isinstance(refused, LeaseLost | JobNotFound):
-            if error is None:
+            if error is None or cancelled:
                 raise refused
             return False
-        cancelled = isinstance(error, JobCancelled)
-        self._end(refused if cancelled and refused else error or refused, deadline)
+        try:
+            self._end(refused if cancelled and refused else error or refused, deadline)
+        except ReportsLost as lost:
+            self._end(lost, deadline)
+            raise
         if refused is not None and (error is None or cancelled):
             raise refused
         return cancelled
@@ -198,6 +203,7 @@ class Run:
     def _end(self, error: BaseException | None, deadline: float) -> None:
         """Write the job's end, trying until `deadline`; nothing is written over what did not arrive."""
         status, worker_error, failure = ending(error)
+        exact = status in (Status.COMPLETED, Status.CANCELLED)
         last_error: StoreUnavailable | None = None
         while not (undelivered := self._undelivered()):
             try:
@@ -207,6 +213,7 @@ class Run:
                     status=status,
                     worker_error=worker_error,
                     job_failure=failure,
+                    seq=self._reporter.seq if exact else None,
                 )
             except StoreUnavailable as unavailable:
                 last_error = unavailable

@@ -10,11 +10,13 @@
 --   3  worker_error  text, or '' for none
 --   4  job_failure   JSON object {code, message, details?}, or '' for none
 --   5  retention_ms  ms
---   6  placed        text: the status in whose index the job has been placed for this, or ''
+--   6  seq           integer: the last report's, or '' where the counters need not be exact
+--   7  placed        text: the status in whose index the job has been placed for this, or ''
 -- RETURNS
 --   {'OK', status}      ended with this status (completed becomes cancelled if a cancel was asked for)
 --   {'RELEASED'}        the lease is given back, the job is free to claim within its takeover window
 --   {'FENCED', status}  the fence is not the newest, or the job was settled; nothing written
+--   {'GAP', seq}        the store lost reports: its last one is seq; nothing written
 --   {'PLACE', status, kind, created_ms}  nothing written: place the job in the index of that status, and ask again
 --   {'NOT_FOUND'}
 -- WRITES
@@ -23,9 +25,9 @@
 --        -batchCancelRequested -batchPauseRequested -batchPaused
 
 local fence, status, worker_error, job_failure = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local retention_ms, placed = ARGV[5], ARGV[6]
-local job = redis.call('HMGET', KEYS[1],
-  'status', 'fence', 'takeoverMs', 'heartbeatAt', 'batchCancelRequested', 'kind', 'createdAt')
+local retention_ms, seq, placed = ARGV[5], ARGV[6], ARGV[7]
+local job = redis.call('HMGET', KEYS[1], 'status', 'fence', 'takeoverMs', 'heartbeatAt', 'batchCancelRequested',
+  'seq', 'kind', 'createdAt')
 if not job[1] then return {'NOT_FOUND'} end
 if job[2] ~= fence or job[1] == 'queued' then return {'FENCED', job[1]} end
 if job[1] ~= 'running' then
@@ -35,10 +37,11 @@ if job[1] ~= 'running' then
   for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, retention_ms) end
   return {'OK', job[1]}
 end
+if seq ~= '' and seq ~= job[6] then return {'GAP', tonumber(job[6])} end
 
 local release = status == 'interrupted' and tonumber(job[3]) > 0
 if status == 'completed' and job[5] then status = 'cancelled' end
-if not release and placed ~= status then return {'PLACE', status, job[6], job[7]} end
+if not release and placed ~= status then return {'PLACE', status, job[7], job[8]} end
 
 local time = redis.call('TIME')
 local now = string.format('%.0f', math.max(time[1] * 1000 + math.floor(time[2] / 1000), job[4]))

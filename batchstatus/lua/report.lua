@@ -19,7 +19,7 @@
 --   {'OK', rev, wanted}         counted; wanted: cancel or pause, or run where neither is asked for
 --   {'DUPLICATE', rev, wanted}  the last report again, or a heartbeat: nothing counted, lease renewed
 --   {'FENCED', status}          the fence is not the newest, or the job is not running; nothing written
---   {'GAP', seq}                seq does not follow the last one, which is given; nothing written
+--   {'GAP', seq}                seq is not the last one, given here, nor a report's next; nothing written
 --   {'TOO_MANY', total}         more rows than the job has; nothing written
 --   {'NOT_FOUND'}
 -- WRITES
@@ -33,7 +33,8 @@ if not job[1] then return {'NOT_FOUND'} end
 if job[1] ~= 'running' or job[2] ~= fence then return {'FENCED', job[1]} end
 local last, n_skips = tonumber(job[3]), #ARGV - 10 - n_failures
 local new, wanted = seq ~= last, job[9] and 'cancel' or job[10] and 'pause' or 'run'
-if new and seq ~= last + 1 then return {'GAP', last} end
+local empty = #ARGV == 10 and succeeded .. total_items .. checkpoint == '0'
+if new and (empty or seq ~= last + 1) then return {'GAP', last} end
 local total = tonumber(total_items ~= '' and total_items or job[5] or 2 ^ 53 - 1)
 if new and job[6] + job[7] + job[8] + succeeded + n_failures + n_skips > total then return {'TOO_MANY', total} end
 local room = {[2] = max_rows - redis.call('LLEN', KEYS[2]), [3] = max_rows - redis.call('LLEN', KEYS[3])}
@@ -41,16 +42,15 @@ if new then
   redis.call('HINCRBY', KEYS[1], 'succeeded', succeeded)
   redis.call('HINCRBY', KEYS[1], 'failed', n_failures)
   redis.call('HINCRBY', KEYS[1], 'skipped', n_skips)
-  for list, rows in pairs({[2] = {11, n_failures}, [3] = {11 + n_failures, n_skips}}) do
-    local to = rows[1] + math.min(rows[2], room[list]) - 1
-    for from = rows[1], to, 1000 do redis.call('RPUSH', KEYS[list], unpack(ARGV, from, math.min(from + 999, to))) end
+  for list, first in pairs({[2] = 11, [3] = 11 + n_failures}) do
+    local to = first + math.min(list == 2 and n_failures or n_skips, room[list]) - 1
+    for from = first, to, 1000 do redis.call('RPUSH', KEYS[list], unpack(ARGV, from, math.min(from + 999, to))) end
   end
   if total_items ~= '' then redis.call('HSET', KEYS[1], 'totalItems', total_items) end
   if checkpoint ~= '' then redis.call('HSET', KEYS[1], 'checkpoint', checkpoint) end
 end
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, retention_ms) end
-local pausing = paused == '1' and wanted == 'pause' and not job[11]
-if pausing then redis.call('HSET', KEYS[1], 'batchPaused', 1) end
+local pausing = paused == '1' and wanted == 'pause' and not job[11] and redis.call('HSET', KEYS[1], 'batchPaused', 1)
 local rev = redis.call('HINCRBY', KEYS[1], 'rev', (new or pausing) and 1 or 0)
 local time = redis.call('TIME')
 local now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), job[4])

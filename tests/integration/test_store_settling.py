@@ -186,5 +186,11 @@ def test_reading_renews_nothing(store: JobStore, client: "redis.Redis") -> None:
     client.expire(keys_of(job).job, SOON_S)
     for look in LOOKS.values():
         look(store, job)
-    store.create(ORG, "transaction_batch", job_id="mine")
-    assert client.ttl(keys_of(job).job) <= SOON_S
+        assert client.ttl(keys_of(job).job) <= SOON_S
+
+
+def test_creating_a_job_again_renews_what_there_is_of_it(store: JobStore, client: "redis.Redis") -> None:
+    job = store.create(ORG, "transaction_batch", job_id="mine")
+    client.expire(keys_of(job).job, SOON_S)
+    assert store.create(ORG, "transaction_batch", job_id="mine") == job
+    assert client.ttl(keys_of(job).job) > RETENTION_S - 60

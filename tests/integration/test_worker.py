@@ -1,5 +1,6 @@
 """Leaving a run's block ends the job, and says truthfully how."""
 
+import re
 from contextlib import suppress
 
 import pytest
@@ -68,7 +69,8 @@ def test_cancelling_does_not_hide_that_rows_were_refused(store: JobStore) -> Non
     with pytest.raises(InvalidValue, match="total of 1"):
         count_and_leave(store, job, JobCancelled())
     ended = store.get(ORG, job.job_id)
-    assert (ended.status, counters(ended)) == (Status.CANCELLED, (0, 0, 0))
+    assert (ended.status, counters(ended)) == (Status.FAILED, (0, 0, 0))
+    assert "total of 1" in (ended.worker_error or "")
 
 
 @pytest.mark.parametrize("details", [None, {"rows": [5, 8, 9]}, ["ü", 1.5, None], 0, False])
@@ -152,15 +154,27 @@ class Unprintable(Exception):
     ids=["set", "nan", "long", "unprintable"],
 )
 def test_a_reason_that_cannot_be_stored_still_fails_the_job(store: JobStore, job: Job, error: Exception) -> None:
-    with pytest.raises(Exception):  # noqa: B017
+    with pytest.raises(type(error)) as raised:
         count_and_leave(store, job, error)
+    assert raised.value is error
     ended = store.get(ORG, job.job_id)
     assert (ended.status, counters(ended)) == (Status.FAILED, (1, 1, 1))
+    assert ended.job_failure is not None
 
 
-def test_details_over_16_kib_are_refused(store: JobStore, job: Job) -> None:
-    with pytest.raises(InvalidValue, match="details"), store.run(ORG, job.job_id):
-        raise JobAborted("INVALID_ENTITY_REFERENCES", "too much", details="x" * (16 * 1024 - 1))
+def test_an_error_without_a_text_is_named_by_its_type(store: JobStore, job: Job) -> None:
+    with pytest.raises(Unprintable):
+        count_and_leave(store, job, Unprintable())
+    assert (store.get(ORG, job.job_id).worker_error or "").startswith("Unprintable: ")
+
+
+def test_details_over_16_kib_are_left_out_and_the_reason_says_so(store: JobStore, job: Job) -> None:
+    with pytest.raises(JobAborted):
+        count_and_leave(store, job, JobAborted("INVALID_ENTITY_REFERENCES", "too much", "x" * (16 * 1024 - 1)))
+    failure = store.get(ORG, job.job_id).job_failure
+    assert failure is not None
+    assert (failure.code, failure.details) == ("INVALID_ENTITY_REFERENCES", None)
+    assert re.match(r"too much \(details is 16,385 bytes", failure.message)
 
 
 def test_details_of_16_kib_are_kept_beside_the_longest_message(store: JobStore, job: Job) -> None:

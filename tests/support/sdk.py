@@ -145,11 +145,11 @@ class TroubledClient:
 
 def _report(words: tuple[Any, ...]) -> Report:
     arguments = words[6:]
-    n_failures = int(arguments[8])
+    n_failures = int(arguments[9])
     return Report(
         seq=int(arguments[1]),
         succeeded=int(arguments[5]),
         failures=n_failures,
-        skips=len(arguments) - 9 - n_failures,
+        skips=len(arguments) - 10 - n_failures,
         checkpoint=arguments[7],
     )
