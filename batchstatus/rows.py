@@ -59,6 +59,8 @@ def decode(kind: Kind, stored: bytes, outcome: str = FAILED) -> Row:
         row.setdefault(name, None)
     if kind is Kind.ENTITY_AUTOMATIC:
         row.setdefault("outcome", outcome)
+    if outcome == FAILED and row.get("message") is None:
+        row["message"] = ""
     if not row.get("code"):
         row["code"] = UNSPECIFIED_CODE
     return row

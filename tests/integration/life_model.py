@@ -5,12 +5,13 @@ are kept as they were reported, and nothing here does input or output.
 """
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from batchstatus import values
-from batchstatus.model import TERMINAL, Job, JobFailure, Kind, Status
+from batchstatus.model import TERMINAL, Action, Job, JobFailure, Kind, Status
+from batchstatus.scripts import Wanted
 
 GRACE_MS = 3_000
 LEASE_MS = 30_000
@@ -84,6 +85,9 @@ class Life:
     heartbeat_at: int | None = None
     completed_at: int | None = None
     end: End | None = None
+    pausing: bool = False
+    cancelling: bool = False
+    paused: bool = False
 
     fence: int = 0
     seq: int = 0
@@ -104,6 +108,16 @@ class Life:
     def terminal(self) -> bool:
         return self.status in TERMINAL
 
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted.CANCEL if self.cancelling else Wanted.PAUSE if self.pausing else Wanted.RUN
+
+    @property
+    def flags(self) -> list[str]:
+        """What control has asked for, and whether the worker has paused, as readers find it in the metadata."""
+        asked = {"Paused": self.paused, "PauseRequested": self.pausing, "CancelRequested": self.cancelling}
+        return [f"batch{name}" for name, is_set in asked.items() if is_set]
+
     def created_again(self, content: Content) -> Answer:
         return Answer("EXISTS", self.fields(), wrote=True) if content == self.content else Answer("TAKEN")
 
@@ -118,17 +132,37 @@ class Life:
         self.token = token
         self.fence += 1
         self.seq = 0
+        self.paused = False
         self.rev += 1
         self._sign_of_life(now)
         return Answer("OK", self.fields(), wrote=True)
 
-    def report(self, now: int, fence: int, seq: int, report: Report) -> Answer:
+    def control(self, now: int, action: Action) -> Answer:
+        if self.terminal:
+            again = action is Action.CANCEL and self.status is Status.CANCELLED
+            return Answer("OK", self.fields(), wrote=True) if again else Answer("ENDED", self.status)
+        before = self.flags, self.status
+        if action is Action.PAUSE:
+            self.pausing = True
+        elif action is Action.RESUME:
+            self.pausing = self.paused = False
+        elif self.status is Status.RUNNING:
+            self.cancelling = True
+        else:
+            self._complete(End(Status.CANCELLED), max(now, self.created_at))
+        self.rev += before != (self.flags, self.status)
+        return Answer("OK", self.fields(), wrote=True)
+
+    def report(self, now: int, fence: int, seq: int, report: Report, paused: bool = False) -> Answer:
         if self.status is not Status.RUNNING or fence != self.fence:
             return Answer("FENCED", self.status)
+        obeys = paused and self.wanted is Wanted.PAUSE and not self.paused
         if seq == self.seq:
+            self.paused |= obeys
+            self.rev += obeys
             self._sign_of_life(now)
             return Answer("DUPLICATE", self.rev, wrote=True)
-        if seq != self.seq + 1:
+        if seq != self.seq + 1 or report == Report():
             return Answer("GAP", self.seq)
         total = self.total if report.total is None else report.total
         if total is not None and self.done + report.rows > total:
@@ -139,16 +173,19 @@ class Life:
         self.skips += report.skips
         self.checkpoint = report.checkpoint or self.checkpoint
         self.seq = seq
+        self.paused |= obeys
         self.rev += 1
         self._sign_of_life(now)
         return Answer("OK", self.rev, wrote=True)
 
-    def finish(self, now: int, fence: int, end: End) -> Answer:
+    def finish(self, now: int, fence: int, end: End, seq: int | None = None) -> Answer:
         if fence != self.fence or self.status is Status.QUEUED:
             return Answer("FENCED", self.status)
         if self.terminal:
             settled = self.status is Status.INTERRUPTED and end.status is not Status.INTERRUPTED
             return Answer("FENCED", self.status) if settled else Answer("OK", self.status, wrote=True)
+        if seq is not None and seq != self.seq:
+            return Answer("GAP", self.seq)
         self.rev += 1
         self.heartbeat_at = max(now, self.heartbeat_at or 0)
         if end.status is Status.INTERRUPTED and self.content.takeover_ms:
@@ -157,7 +194,8 @@ class Life:
             self.lease_end = self.heartbeat_at
             self.suspect_at = 0
             return Answer("RELEASED", wrote=True)
-        self._complete(end, self.heartbeat_at)
+        cancelled = self.cancelling and end.status is Status.COMPLETED
+        self._complete(replace(end, status=Status.CANCELLED) if cancelled else end, self.heartbeat_at)
         return Answer("OK", self.status, wrote=True)
 
     def settle(self, now: int) -> Answer:
@@ -203,7 +241,7 @@ class Life:
             worker_error=self.end.worker_error if self.end else None,
             created_at=_EPOCH + timedelta(milliseconds=self.created_at),
             completed_at=_time(self.completed_at),
-            metadata=json.loads(self.content.metadata),
+            metadata=json.loads(self.content.metadata) | dict.fromkeys(self.flags, True),
             job_failure=failure and JobFailure(failure["code"], failure["message"], failure.get("details")),
             rev=self.rev,
         )
@@ -233,6 +271,7 @@ class Life:
             "suspectAt": self.suspect_at,
             "checkpoint": self.checkpoint,
         }
+        fields |= dict.fromkeys(self.flags, 1)
         if not self.terminal:
             fields |= {"seq": self.seq, "takeoverMs": self.content.takeover_ms}
         return {name: str(value) for name, value in fields.items() if value is not None}
@@ -251,6 +290,7 @@ class Life:
     def _complete(self, end: End, now: int) -> None:
         self.status, self.end, self.completed_at = end.status, end, now
         self.token = self.lease_end = self.suspect_at = self.checkpoint = None
+        self.pausing = self.cancelling = self.paused = False
 
 
 def _time(ms: int | None) -> datetime | None:

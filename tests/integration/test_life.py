@@ -42,7 +42,7 @@ from batchstatus.errors import (
     ReportsLost,
 )
 from batchstatus.keys import Keys
-from batchstatus.model import TERMINAL, TRANSITIONS, Kind, Status
+from batchstatus.model import TERMINAL, TRANSITIONS, Action, Kind, Status
 from batchstatus.settings import StoreSettings
 from tests.integration.life_model import GRACE_MS, LEASE_MS, NOT_FOUND, Answer, Content, End, Life, Report
 from tests.support.set_clock import SetClockRedis
@@ -65,7 +65,10 @@ ERRORS = {
     "report TOO_MANY": InvalidValue,
     "report NOT_FOUND": JobNotFound,
     "finish FENCED": LeaseLost,
+    "finish GAP": ReportsLost,
     "finish NOT_FOUND": JobNotFound,
+    "control ENDED": InvalidTransition,
+    "control NOT_FOUND": JobNotFound,
     "settle NOT_FOUND": JobNotFound,
     "read NOT_FOUND": JobNotFound,
 }
@@ -157,6 +160,7 @@ class Rules:
         assert then is status or then in TRANSITIONS[status]
         assert after.terminal == ("completedAt" in after.job)
         assert after == before or not before.terminal
+        assert "batchCancelRequested" not in before.job or then is not Status.COMPLETED
 
     def nothing_goes_back(self, before: Stored, after: Stored) -> None:
         for name in ("succeeded", "failed", "skipped", "rev", "fence", "heartbeatAt"):
@@ -172,7 +176,7 @@ class Rules:
     def rev_tells_what_a_reader_sees(self, step: Step) -> None:
         if step.after.visible() != step.before.visible():
             assert step.after.number("rev") > step.before.number("rev")
-        if step.refused or step.call in {"report DUPLICATE", "settle SUSPECT", "settle VACANT"}:
+        elif step.refused or step.call in {"report DUPLICATE", "settle SUSPECT", "settle VACANT"}:
             assert step.after.number("rev") == step.before.number("rev")
 
     def expiry_alone_does_not_fence(self, step: Step) -> None:
@@ -210,8 +214,8 @@ class Worker:
     tokens: list[str] = field(default_factory=list)
     fence: int = 0
     seq: int = 0
-    last_report: tuple[int, int, Report] = (0, 0, Report())
-    last_end: tuple[int, End] = (0, End(Status.COMPLETED))
+    last_report: tuple[int, int, Report, bool] = (0, 0, Report(), False)
+    last_end: tuple[int, End, int | None] = (0, End(Status.COMPLETED), None)
 
 
 ROWS = {
@@ -292,9 +296,17 @@ ARGUMENTS = {
         "fate": st.sampled_from([*["arrives"] * 4, "is lost", "arrives, its answer is lost"]),
     },
     "report_again": {"who": who},
-    "heartbeat": {"who": who, "fence": fences},
-    "finish": {"who": who, "fence": fences, "end": ends, "then": st.none() | ends},
+    "heartbeat": {"who": who, "fence": fences, "paused": st.booleans()},
+    "finish": {
+        "who": who,
+        "fence": fences,
+        "end": ends,
+        "then": st.none() | ends,
+        "lost": st.sampled_from([None, None, None, 0, 0, 1]),
+    },
     "finish_again": {"who": who},
+    "control": {"action": st.sampled_from([Action.PAUSE, Action.PAUSE, Action.RESUME, Action.CANCEL])},
+    "control_and_heed": {"action": st.sampled_from(Action), "end": ends},
     "look": {
         "how": st.sampled_from(["settle", "settle", "get", "outcome", "outcome"]),
         "limit": st.sampled_from([1, 2, 500]),
@@ -320,6 +332,8 @@ WEIGHTS = {
     "heartbeat": 3,
     "finish": 3,
     "finish_again": 2,
+    "control": 2,
+    "control_and_heed": 2,
     "look": 5,
 }
 
@@ -445,7 +459,8 @@ class Lives(RuleBasedStateMachine):
 
     def report(self, who: str | int, content: dict[str, Any], fence: str, step: int, fate: str) -> None:
         worker = self._worker(who)
-        worker.last_report = self._fence(worker, fence), max(0, worker.seq + step), self._report_of(**content)
+        report = self._report_of(**content)
+        worker.last_report = self._fence(worker, fence), max(0, worker.seq + step), report, False
         if fate != "is lost":
             self._report(worker, heard=fate == "arrives")
 
@@ -458,22 +473,42 @@ class Lives(RuleBasedStateMachine):
     def report_again(self, who: str | int) -> None:
         self._report(self._worker(who), heard=True)
 
-    def heartbeat(self, who: str | int, fence: str) -> None:
+    def heartbeat(self, who: str | int, fence: str, paused: bool) -> None:
         worker = self._worker(who)
-        worker.last_report = self._fence(worker, fence), worker.seq, Report()
+        worker.last_report = self._fence(worker, fence), worker.seq, Report(), paused
         self._report(worker, heard=True)
 
-    def finish(self, who: str | int, fence: str, end: End, then: End | None) -> None:
-        """End the job, or give its lease back; and perhaps once more, the same or another way."""
+    def finish(self, who: str | int, fence: str, end: End, then: End | None, lost: int | None = None) -> None:
+        """End the job, or give its lease back; and perhaps once more, the same or another way.
+
+        With `lost` only if the store has all reports of the worker; it has lost so many of them.
+        """
         worker = self._worker(who)
-        worker.last_end = self._fence(worker, fence), end
+        seq = None if lost is None else worker.seq + lost
+        worker.last_end = self._fence(worker, fence), end, seq
         self._finish(worker)
         if then:
-            worker.last_end = worker.last_end[0], then
+            worker.last_end = worker.last_end[0], then, worker.last_end[2]
             self._finish(worker)
 
     def finish_again(self, who: str | int) -> None:
         self._finish(self._worker(who))
+
+    def control(self, action: Action) -> None:
+        answer = self.life.control(self.now, action) if self.life else NOT_FOUND
+        job = self._call(
+            "control",
+            answer,
+            lambda: scripts.control(self.connection, self.keys, action=action, retention_ms=RETENTION_MS),
+        )
+        assert answer.word != "OK" or job == self.life.job()
+
+    def control_and_heed(self, action: Action, end: End) -> None:
+        """Somebody asks for something; the holder hears of it, obeys a pause, and in the end finishes."""
+        self.control(action)
+        self.heartbeat("holder", "its own", paused=action is Action.PAUSE)
+        if action is Action.CANCEL:
+            self.finish("holder", "its own", end, None)
 
     def settle(self) -> None:
         answer = self.life.settle(self.now) if self.life else NOT_FOUND
@@ -571,8 +606,8 @@ class Lives(RuleBasedStateMachine):
         return Report(succeeded, failures, skips, **others)
 
     def _report(self, worker: Worker, *, heard: bool) -> None:
-        fence, seq, report = worker.last_report
-        answer = self.life.report(self.now, fence, seq, report) if self.life else NOT_FOUND
+        fence, seq, report, paused = worker.last_report
+        answer = self.life.report(self.now, fence, seq, report, paused) if self.life else NOT_FOUND
         wanted = self._call(
             "report",
             answer,
@@ -587,13 +622,14 @@ class Lives(RuleBasedStateMachine):
                 succeeded=report.succeeded,
                 total_items=report.total,
                 checkpoint=report.checkpoint,
+                paused=paused,
                 failures=report.failures,
                 skips=report.skips,
             ),
             fence,
         )
         if answer.wrote:
-            assert wanted is scripts.Wanted.RUN
+            assert wanted is self.life.wanted
             if heard and worker.fence == fence:
                 worker.seq = seq
         if answer.word == "DUPLICATE" and report.rows:
@@ -602,8 +638,8 @@ class Lives(RuleBasedStateMachine):
                 self._met("a duplicate after a takeover")
 
     def _finish(self, worker: Worker) -> None:
-        fence, end = worker.last_end
-        answer = self.life.finish(self.now, fence, end) if self.life else NOT_FOUND
+        fence, end, seq = worker.last_end
+        answer = self.life.finish(self.now, fence, end, seq) if self.life else NOT_FOUND
         self._call(
             "finish",
             answer,
@@ -615,6 +651,7 @@ class Lives(RuleBasedStateMachine):
                 worker_error=end.worker_error,
                 job_failure=end.job_failure,
                 retention_ms=RETENTION_MS,
+                seq=seq,
             ),
             fence,
         )
@@ -700,6 +737,10 @@ LANDMARKS = {
     "a finish repeated with another status",
     "a finish of a job that was settled",
     "a job with a takeover window is settled",
+    "a job that was to be cancelled ends as that",
+    "a pause is obeyed",
+    "a paused job is taken over",
+    "a queued job is cancelled at once",
     "a reader finds it SUSPECT",
     "a reader finds it VACANT",
     "a reader finds it SETTLED",
@@ -739,6 +780,14 @@ def _landmarks(step: Step) -> Iterator[str]:
         yield "a thousand rows and more in one report"
     if step.call == "finish OK" and before.terminal:
         yield "a finish repeated"
+    if step.call == "finish OK" and after.job["status"] == "cancelled" and "batchCancelRequested" in before.job:
+        yield "a job that was to be cancelled ends as that"
+    if "batchPaused" in after.job and "batchPaused" not in before.job:
+        yield "a pause is obeyed"
+    if step.claimed_anew and "batchPaused" in before.job:
+        yield "a paused job is taken over"
+    if step.call == "control OK" and before.job["status"] == "queued" and after.terminal:
+        yield "a queued job is cancelled at once"
     if step.call == "finish FENCED" and before.terminal and step.fence == before.number("fence"):
         yield "a finish of a job that was settled"
     if step.call == "settle SETTLED" and window_ms:
@@ -748,7 +797,7 @@ def _landmarks(step: Step) -> Iterator[str]:
 def every_answer() -> set[str]:
     """Each word that the head of a script says it may answer, with its verb."""
     found = set()
-    for verb in ("create", "claim", "report", "finish", "settle"):
+    for verb in ("create", "claim", "report", "finish", "settle", "control"):
         source = getattr(scripts, verb.upper()).source
         returns = source.partition("-- RETURNS")[2].partition("-- WRITES")[0]
         found |= {f"{verb} {word}" for word in re.findall(r"\{'([A-Z_]+)'", returns)}
