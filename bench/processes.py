@@ -12,13 +12,16 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 class Served:
-    """A server process with its workers; enter it with `with`. Linux: the CPU time is read from /proc."""
+    """A server process with its workers; enter it with `with`. `{port}` in its command becomes the port.
+
+    Linux: the CPU time is read from /proc.
+    """
 
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
-        self._command = command
+        self._command = [word.format(port=self.port) for word in command]
         self._environment = {**environment, "BATCHSTATUS_BIND": f"127.0.0.1:{self.port}"}
 
     def cpu_s(self) -> float:

@@ -16,18 +16,19 @@ def main() -> None:
     print(f"Python {platform.python_version()}, {platform.machine()}, medians of {polls.ROUNDS} rounds\n")
     with EmbeddedServer() as server:
         store = connect(server.url)
-        _print_polls(polls.measure(store, server.url))
+        _print_polls(polls.measure(store, server.url, arguments.peers_python))
         _print_rows(rows.measure(store, server.url, arguments.peers_python))
         store.close()
 
 
-def _print_polls(results: list[tuple[str, float, float]]) -> None:
-    print(f"Server CPU per request, {polls.CONNECTIONS} connections, {polls.JOBS} running jobs, 2 workers")
-    print(f"  {'':42}{'CPU µs':>8}{'ratio':>8}{'p99 ms':>8}")
-    floor = results[0][1]
-    for name, cpu_us, p99_ms in results:
-        print(f"  {name:42}{cpu_us:8.0f}{cpu_us / floor:8.2f}{p99_ms:8.1f}")
-    print()
+def _print_polls(results: list[polls.Figures]) -> None:
+    for connections in polls.CONNECTIONS:
+        print(f"Server CPU per poll, {connections} connections, {polls.JOBS} running jobs, 2 workers")
+        print(f"  {'':42}{'CPU µs':>8}{'ratio':>8}{'p99 ms':>8}")
+        here = [each for each in results if each.connections == connections]
+        for each in here:
+            print(f"  {each.name:42}{each.cpu_us:8.0f}{each.cpu_us / here[0].cpu_us:8.2f}{each.p99_ms:8.1f}")
+        print()
 
 
 def _print_rows(results: list[tuple[str, float]]) -> None:

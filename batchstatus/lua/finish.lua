@@ -24,25 +24,22 @@
 --        -token -seq -checkpoint -takeoverMs -suspectAt -leaseExpiresAt
 --        -batchCancelRequested -batchPauseRequested -batchPaused
 
-local fence, status, worker_error, job_failure = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local retention_ms, seq, placed = ARGV[5], ARGV[6], ARGV[7]
-local job = redis.call('HMGET', KEYS[1], 'status', 'fence', 'takeoverMs', 'heartbeatAt', 'batchCancelRequested',
-  'seq', 'kind', 'createdAt')
+local fence, status, worker_error, job_failure, retention_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local seq, placed = ARGV[6], ARGV[7]
+local job = redis.call('HMGET', KEYS[1],
+  'status', 'fence', 'takeoverMs', 'heartbeatAt', 'batchCancelRequested', 'seq', 'kind', 'createdAt')
 if not job[1] then return {'NOT_FOUND'} end
 if job[2] ~= fence or job[1] == 'queued' then return {'FENCED', job[1]} end
 if job[1] ~= 'running' then
-  -- Only finish ends a job under its newest fence, but for settle, which interrupts.
+  -- Only finish ends a job under its newest fence, but for settle. And a WAIT after a repeat needs a write of it.
   if job[1] == 'interrupted' and status ~= 'interrupted' then return {'FENCED', job[1]} end
-  -- A WAIT after a repeat needs a write of it.
   for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, retention_ms) end
   return {'OK', job[1]}
 end
 if seq ~= '' and seq ~= job[6] then return {'GAP', tonumber(job[6])} end
-
 local release = status == 'interrupted' and tonumber(job[3]) > 0
 if status == 'completed' and job[5] then status = 'cancelled' end
 if not release and placed ~= status then return {'PLACE', status, job[7], job[8]} end
-
 local time = redis.call('TIME')
 local now = string.format('%.0f', math.max(time[1] * 1000 + math.floor(time[2] / 1000), job[4]))
 -- PEXPIRE first: a script whose first write needs no memory goes through when memory is full.

@@ -423,6 +423,7 @@ class Lives(RuleBasedStateMachine):
                 takeover_ms=content.takeover_ms,
                 digest=content.digest,
                 retention_ms=RETENTION_MS,
+                created_ms=int(self.connection.clock_ms()),
             ),
         )
         if answer.word != "TAKEN":
@@ -584,7 +585,8 @@ class Lives(RuleBasedStateMachine):
         self.claim(taker, "new", heard=True)
 
     def teardown(self) -> None:
-        assert {key.decode() for key in self.server.scan_iter()} <= self.known_keys, "a key that nobody knows"
+        jobs_keys = {key.decode() for key in self.server.scan_iter("batchstatus:{*")}
+        assert jobs_keys <= self.known_keys, "a key that nobody knows"
         self.server.flushall()
 
     # How it is done

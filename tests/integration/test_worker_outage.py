@@ -185,9 +185,10 @@ def test_an_end_whose_answer_was_lost_is_written_again(store: JobStore, troubled
     job, sent = store.create(ORG, "transaction_batch"), []
 
     def first_end(words: tuple[Any, ...]) -> bool:
-        if verb_of(words) == "FINISH":
-            sent.append(fields(troubled.client, job)["status"])
-        return verb_of(words) == "FINISH" and len(sent) == 1
+        status = fields(troubled.client, job)["status"]
+        if verb_of(words) == "FINISH" and status != "running":
+            sent.append(status)
+        return len(sent) == 1
 
     troubled.loses_answer_to = first_end
     with store.run(ORG, job.job_id) as run:
