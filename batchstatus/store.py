@@ -30,9 +30,14 @@ Rows: TypeAlias = list[Row]  # by this name, for JobStore has a `list` of its ow
 class JobStore:
     """Jobs in Redis. Every method may raise StoreUnavailable, and InvalidValue for ids that cannot be."""
 
-    def __init__(self, client: Client | Callable[[], Client], settings: StoreSettings | None = None) -> None:
+    def __init__(
+        self,
+        client: Client | Callable[[], Client],
+        settings: StoreSettings | None = None,
+        connect: type[Connection] = Connection,
+    ) -> None:
         self.settings = settings or StoreSettings()
-        self._connection = Connection(
+        self._connection = connect(
             client,
             min_replicas=self.settings.min_replicas,
             timeout_s=self.settings.timeout_s,
@@ -48,10 +53,10 @@ class JobStore:
         self.retention = Retention(self._connection, self._keys, self.settings)
 
     @classmethod
-    def open(cls, url: str, settings: StoreSettings) -> "JobStore":
+    def open(cls, url: str, settings: StoreSettings, connect: type[Connection] = Connection) -> "JobStore":
         """A store at this URL; nothing is sent before the first call."""
         check_url(url, settings)
-        return cls(partial(open_client, url, settings), settings)
+        return cls(partial(open_client, url, settings), settings, connect)
 
     def create(
         self,

@@ -14,6 +14,7 @@ from batchstatus.settings import Settings
 from batchstatus.store import JobStore
 from batchstatus.web.application import Service, create_app
 from batchstatus.web.metrics import forget_process, remove_shared, share_between_processes
+from batchstatus.web.trips import SharingConnection
 
 KEEPALIVE_S = 15
 GRACEFUL_S = 30
@@ -56,7 +57,7 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Service:
         """The application, made in each worker after its fork; called by gunicorn."""
-        store = JobStore.open(self._settings.redis_url, self._settings.store)
+        store = JobStore.open(self._settings.redis_url, self._settings.store, SharingConnection)
         Reaper(store).start()
         return create_app(store)
 
