@@ -4,6 +4,7 @@ import json
 import signal
 import sqlite3
 import subprocess
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -81,14 +82,20 @@ def _import_all(stage: Stage, files: dict[Kind, Path], rate: int, *, entities: b
     for kind, job in jobs.items():
         stage.start_import(kind, files[kind], job.job_id, rate=rate, entities=entities)
     with ProgressView(console) as view, ThreadPoolExecutor(len(jobs)) as threads:
-        watching = {kind: threads.submit(_watch, stage, view, job) for kind, job in jobs.items()}
-        return {kind: each.result() for kind, each in watching.items()}
+        over = threading.Event()
+        watching = {kind: threads.submit(_watch, stage, view, job, over) for kind, job in jobs.items()}
+        try:
+            return {kind: each.result() for kind, each in watching.items()}
+        finally:
+            over.set()  # whoever stops the demo does not wait for the imports to end
 
 
-def _watch(stage: Stage, view: ProgressView, job: Job) -> Job:
+def _watch(stage: Stage, view: ProgressView, job: Job, over: threading.Event | None = None) -> Job:
     label = job.metadata["fileName"]
     with Client(stage.url, stage.api_key) as client:
         for now in client.watch(job.job_id, progress_s=PROGRESS_S):
+            if over and over.is_set():
+                break
             view.update(label, now)
     return now
 

@@ -40,7 +40,7 @@ class ProgressView:
             disable=not self._live,
         )
         self._tasks: dict[str, TaskID] = {}
-        self._printed: dict[str, tuple[float, int]] = {}
+        self._printed: dict[str, tuple[float, Job]] = {}
 
     def update(self, label: str, job: Job) -> None:
         """Show `job` as it is now, under `label`. May be called from several threads."""
@@ -72,12 +72,14 @@ class ProgressView:
         self._bars.update(self._tasks[label], total=end, completed=job.done, **fields)
 
     def _print_line(self, label: str, job: Job) -> None:
-        now = time.monotonic()
-        printed_at, done_then = self._printed.get(label, (0.0, 0))
-        if not job.terminal and now - printed_at < _LINE_EVERY_S:
-            return
-        speed = f", {(job.done - done_then) / (now - printed_at):,.0f} rows/s" if printed_at else ""
-        self._printed[label] = now, job.done
+        now, speed = time.monotonic(), ""
+        if label in self._printed:
+            printed_at, then = self._printed[label]
+            # A job that is over soon is seen at work too: another status has its line however soon it comes.
+            if job.status is then.status and now - printed_at < _LINE_EVERY_S:
+                return
+            speed = f", {(job.done - then.done) / max(now - printed_at, 0.001):,.0f} rows/s"
+        self._printed[label] = now, job
         total = "?" if job.total_items is None else format(job.total_items, ",")
         self._console.print(
             f"{label}: {job.status}, {job.done:,} of {total} rows, {job.failed:,} failed, "
