@@ -2,7 +2,9 @@
 
 The importer's threads count, the reporter's thread takes. A row must cost next to nothing, so there is no
 lock between them: each importing thread has a tally of its own, whose whole state is one immutable tuple,
-replaced at every call. To take is to read that tuple once; a batch is the difference to the one read before.
+replaced at every call. To take is to read the tuples of all tallies, in one step that the interpreter does not
+interrupt; a batch is the difference to those read before. (Only failed and skipped rows, which cost more
+anyway, take a lock, so that no batch has too many of them.)
 
 So the checkpoint of a batch covers that batch and all before it, and nothing after it: whatever has been
 delivered when a worker dies, its counters and its checkpoint agree.
@@ -11,6 +13,8 @@ delivered when a worker dies, its counters and its checkpoint agree.
 import threading
 from collections import deque
 from dataclasses import dataclass
+from itertools import chain, count
+from operator import attrgetter, itemgetter
 from typing import Any, TypeAlias
 
 from batchstatus.errors import JobCancelled
@@ -19,7 +23,10 @@ from batchstatus.scripts import Wanted
 Rest: TypeAlias = tuple[int, int, int | None]
 """Failed rows, skipped rows, the job's number of rows if it was set: what seldom changes."""
 
-State: TypeAlias = tuple[int, Any, Rest]
+Checkpoint: TypeAlias = tuple[int, Any] | None
+"""A checkpoint, and before it a number that tells which of several threads' is the newest."""
+
+State: TypeAlias = tuple[int, Checkpoint, Rest]
 """All that one thread has counted since the run began: succeeded rows, the checkpoint, and the rest."""
 
 
@@ -43,32 +50,23 @@ class Tally:
     def __init__(self) -> None:
         self.state: State = (0, None, (0, 0, None))
         self.taken: State = self.state
-        # A full batch's state waits here, so that a report never carries many more rows than that.
-        self.full: deque[State] = deque()
         self.failures: deque[str] = deque()
         self.skips: deque[str] = deque()
-        self.since_full = 0
 
-    def take(self) -> Batch:
-        """The next batch: up to the oldest full state, or up to now; empty if nothing was counted."""
-        # The state is read first: a full state that comes to wait after that is no older.
-        before, now = self.taken, self.state
-        while self.full:
-            full = self.full.popleft()
-            # One that came to wait just after it was taken as the state of the moment has nothing new.
-            if sum(full[2][:2]) > sum(before[2][:2]):
-                now = full
-                break
-        self.taken = now
-        (succeeded, checkpoint, (failed, skipped, total_items)) = now
-        (old_succeeded, old_checkpoint, (old_failed, old_skipped, old_total)) = before
+    def take(self, until: State) -> Batch:
+        """What was counted from what was taken before up to `until`, but for the checkpoint."""
+        succeeded, _, (failed, skipped, total_items) = until
+        old_succeeded, _, (old_failed, old_skipped, old_total) = self.taken
+        self.taken = until
         return Batch(
             succeeded=succeeded - old_succeeded,
             failures=tuple(self.failures.popleft() for _ in range(failed - old_failed)),
             skips=tuple(self.skips.popleft() for _ in range(skipped - old_skipped)),
             total_items=None if total_items == old_total else total_items,
-            checkpoint=None if checkpoint == old_checkpoint else checkpoint,
         )
+
+
+_STATE = attrgetter("state")
 
 
 class Outbox:
@@ -83,6 +81,12 @@ class Outbox:
         self._max_waiting_rows = max_waiting_rows
         self._tallies: dict[int, Tally] = {}
         self._sending: Batch | None = None
+        self._cutting = threading.Lock()
+        # A full batch's states wait here, so that a report never carries more rows than that.
+        self._full: deque[list[State]] = deque()
+        self._rows_since_cut = 0
+        self._checkpoint: Checkpoint = None
+        self.stamps = count(1)
         self._work = threading.Event()
         self._room = threading.Condition()
         self.error: BaseException | None = None
@@ -158,8 +162,10 @@ class Outbox:
     def take(self) -> Batch | None:
         """The next batch, or None; the same one until `sent` is called."""
         if self._sending is None:
-            self._sending = next((batch for tally in self._all() if (batch := tally.take())), None)
-            if any(tally.full for tally in self._all()):
+            with self._cutting:
+                cut = self._full.popleft() if self._full else self._cut()
+            self._sending = self._batch(cut) or None
+            if self._full:
                 self._work.set()
         return self._sending
 
@@ -177,14 +183,34 @@ class Outbox:
 
     def undelivered(self) -> dict[str, int]:
         """How many rows have not arrived, by outcome."""
-        batches = [self._sending or Batch()]
-        for tally in self._all():
-            batches += iter(tally.take, Batch())
+        sending, tallies = self._sending or Batch(), self._all()
         return {
-            "succeeded": sum(batch.succeeded for batch in batches),
-            "failed": sum(len(batch.failures) for batch in batches),
-            "skipped": sum(len(batch.skips) for batch in batches),
+            "succeeded": sending.succeeded + sum(tally.state[0] - tally.taken[0] for tally in tallies),
+            "failed": len(sending.failures) + sum(len(tally.failures) for tally in tallies),
+            "skipped": len(sending.skips) + sum(len(tally.skips) for tally in tallies),
         }
+
+    def _cut(self) -> list[State]:
+        """The states of all tallies at one moment: between two of them no other thread has a turn.
+
+        Otherwise a checkpoint could be in it, and not a row before it that another thread has counted.
+        """
+        self._rows_since_cut = 0
+        return list(map(_STATE, self._tallies.values()))
+
+    def _batch(self, cut: list[State]) -> Batch:
+        # A tally that is newer than the cut comes after all that are in it.
+        parts = [tally.take(until) for tally, until in zip(self._all(), cut, strict=False)]
+        newest = max((until[1] for until in cut if until[1]), key=itemgetter(0), default=None)
+        before, self._checkpoint = self._checkpoint, newest
+        totals = [part.total_items for part in parts if part.total_items is not None]
+        return Batch(
+            succeeded=sum(part.succeeded for part in parts),
+            failures=tuple(chain.from_iterable(part.failures for part in parts)),
+            skips=tuple(chain.from_iterable(part.skips for part in parts)),
+            total_items=totals[-1] if totals else None,
+            checkpoint=newest[1] if newest and (before is None or newest[1] != before[1]) else None,
+        )
 
     def _pause(self) -> None:
         with self._room:
@@ -209,10 +235,10 @@ class Outbox:
         return len(sending.failures) + len(sending.skips) + waiting
 
     def _added(self, tally: Tally, checkpoint: Any, rest: Rest) -> None:
-        succeeded, before, _ = tally.state
-        tally.state = (succeeded, before if checkpoint is None else checkpoint, rest)
-        tally.since_full += 1
-        if tally.since_full >= self._flush_rows:
-            tally.since_full = 0
-            tally.full.append(tally.state)
-            self._work.set()
+        with self._cutting:
+            succeeded, before, _ = tally.state
+            tally.state = (succeeded, before if checkpoint is None else (next(self.stamps), checkpoint), rest)
+            self._rows_since_cut += 1
+            if self._rows_since_cut >= self._flush_rows:
+                self._full.append(self._cut())
+                self._work.set()

@@ -109,7 +109,8 @@ class Run:
         # The hot path: one tuple replaced, and no lock; see batchstatus.outbox.
         tally = self._outbox.tally()
         succeeded, before, rest = tally.state
-        tally.state = (succeeded + n, before if checkpoint is None else checkpoint, rest)
+        stamped = before if checkpoint is None else (next(self._outbox.stamps), checkpoint)
+        tally.state = (succeeded + n, stamped, rest)
 
     def failed(self, row: Row, *, checkpoint: Any = None) -> None:
         """Count a row that failed, such as `{"externalId": "T-7", "code": "VALIDATION_ERROR", "message": "…"}`."""
