@@ -205,9 +205,10 @@ class Connection:
             self._opened = None
 
 
-# A script that meets a counter that is no number stops before it writes, with an error that names its line.
+# A script that meets a counter that is no number stops before it writes, with an error that names its line
+# (fakeredis words it as servers before 7.0 did).
 # (redis-py strips the ERR that the server sends, and puts "Command # 1 (…) of pipeline caused error: " first.)
-_CORRUPT = ("WRONGTYPE", "user_script:", "ERR user_script:")
+_CORRUPT = ("WRONGTYPE", "user_script:", "ERR user_script:", "Error running script ")
 
 
 def _is_corrupt(error: BaseException | None) -> bool:

@@ -22,7 +22,7 @@
 local token, lease_ms, grace_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local retention_ms, placed = ARGV[4], ARGV[5]
 local job = redis.call('HMGET', KEYS[1],
-  'status', 'token', 'leaseExpiresAt', 'suspectAt', 'takeoverMs', 'heartbeatAt', 'kind', 'createdAt')
+  'status', 'token', 'leaseExpiresAt', 'suspectAt', 'takeoverMs', 'heartbeatAt', 'kind', 'createdAt', 'fence', 'rev')
 local status, held_by = job[1], job[2]
 if not status then return {'NOT_FOUND'} end
 
@@ -44,11 +44,9 @@ elseif placed ~= 'running' then
   return {'PLACE', 'running', job[7], job[8]}
 end
 
-local now = math.max(clock, tonumber(job[6] or job[8]))
-redis.call('HINCRBY', KEYS[1], 'fence', 1)
-redis.call('HINCRBY', KEYS[1], 'rev', 1)
+local now, fence, rev = math.max(clock, tonumber(job[6] or job[8])), job[9] + 1, job[10] + 1
 redis.call('HDEL', KEYS[1], 'suspectAt', 'batchPaused')
-redis.call('HSET', KEYS[1], 'status', 'running', 'token', token, 'seq', 0,
+redis.call('HSET', KEYS[1], 'status', 'running', 'token', token, 'fence', fence, 'seq', 0, 'rev', rev,
   'heartbeatAt', string.format('%.0f', now), 'leaseExpiresAt', string.format('%.0f', now + lease_ms))
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, retention_ms) end
 return {'OK', redis.call('HGETALL', KEYS[1])}

@@ -19,7 +19,7 @@
 
 local action, retention_ms, placed = ARGV[1], ARGV[2], ARGV[3]
 local job = redis.call('HMGET', KEYS[1],
-  'status', 'batchPauseRequested', 'batchCancelRequested', 'createdAt', 'kind')
+  'status', 'batchPauseRequested', 'batchCancelRequested', 'createdAt', 'kind', 'rev')
 local status, pausing, cancelling = job[1], job[2], job[3]
 if not status then return {'NOT_FOUND'} end
 local repeated = action == 'cancel' and status == 'cancelled'
@@ -28,12 +28,14 @@ if action == 'cancel' and status == 'queued' and placed ~= 'cancelled' then
   return {'PLACE', 'cancelled', job[5], job[4]}
 end
 
+local time = redis.call('TIME')
+local now, rev = math.max(time[1] * 1000 + math.floor(time[2] / 1000), tonumber(job[4])), job[6] + 1
 -- PEXPIRE first: a script whose first write needs no memory goes through when memory is full. And a repeated
 -- action must write something too, or a WAIT after it would count replicas that never saw the first.
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, retention_ms) end
 local changes = (action == 'pause' and not pausing) or (action == 'resume' and pausing)
   or (action == 'cancel' and not cancelling and not repeated)
-if changes then redis.call('HINCRBY', KEYS[1], 'rev', 1) end
+if changes then redis.call('HSET', KEYS[1], 'rev', rev) end
 if changes and action == 'pause' then
   redis.call('HSET', KEYS[1], 'batchPauseRequested', 1)
 elseif changes and action == 'resume' then
@@ -41,8 +43,6 @@ elseif changes and action == 'resume' then
 elseif changes and status == 'running' then
   redis.call('HSET', KEYS[1], 'batchCancelRequested', 1)
 elseif changes then
-  local time = redis.call('TIME')
-  local now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), job[4])
   redis.call('HDEL', KEYS[1], 'batchPauseRequested', 'takeoverMs', 'seq')
   redis.call('HSET', KEYS[1], 'status', 'cancelled', 'completedAt', string.format('%.0f', now))
 end

@@ -27,7 +27,7 @@
 local fence, status, worker_error, job_failure, retention_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local seq, placed = ARGV[6], ARGV[7]
 local job = redis.call('HMGET', KEYS[1],
-  'status', 'fence', 'takeoverMs', 'heartbeatAt', 'batchCancelRequested', 'seq', 'kind', 'createdAt')
+  'status', 'fence', 'takeoverMs', 'heartbeatAt', 'batchCancelRequested', 'seq', 'kind', 'createdAt', 'rev')
 if not job[1] then return {'NOT_FOUND'} end
 if job[2] ~= fence or job[1] == 'queued' then return {'FENCED', job[1]} end
 if job[1] ~= 'running' then
@@ -41,10 +41,10 @@ local release = status == 'interrupted' and tonumber(job[3]) > 0
 if status == 'completed' and job[5] then status = 'cancelled' end
 if not release and placed ~= status then return {'PLACE', status, job[7], job[8]} end
 local time = redis.call('TIME')
-local now = string.format('%.0f', math.max(time[1] * 1000 + math.floor(time[2] / 1000), job[4]))
+local now, rev = string.format('%.0f', math.max(time[1] * 1000 + math.floor(time[2] / 1000), job[4])), job[9] + 1
 -- PEXPIRE first: a script whose first write needs no memory goes through when memory is full.
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, retention_ms) end
-redis.call('HINCRBY', KEYS[1], 'rev', 1)
+redis.call('HSET', KEYS[1], 'rev', rev)
 if release then
   -- The fence moves on, so that a late report cannot bring the lease back. Suspect since 0: no more looks needed.
   redis.call('HINCRBY', KEYS[1], 'fence', 1)

@@ -24,11 +24,12 @@
 --   {'NOT_FOUND'}
 -- WRITES
 --   job: heartbeatAt leaseExpiresAt seq succeeded failed skipped totalItems checkpoint batchPaused rev -suspectAt
+--   failures, skips: the rows, up to max_rows of each
 
 local fence, seq, lease_ms, retention_ms, max_rows = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
 local succeeded, total_items, checkpoint, paused, n_failures = ARGV[6], ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10])
 local job = redis.call('HMGET', KEYS[1], 'status', 'fence', 'seq', 'heartbeatAt', 'totalItems',
-  'succeeded', 'failed', 'skipped', 'batchCancelRequested', 'batchPauseRequested', 'batchPaused')
+  'succeeded', 'failed', 'skipped', 'batchCancelRequested', 'batchPauseRequested', 'batchPaused', 'rev')
 if not job[1] then return {'NOT_FOUND'} end
 if job[1] ~= 'running' or job[2] ~= fence then return {'FENCED', job[1]} end
 local last, n_skips = tonumber(job[3]), #ARGV - 10 - n_failures
@@ -38,6 +39,8 @@ if new and (empty or seq ~= last + 1) then return {'GAP', last} end
 local total = tonumber(total_items ~= '' and total_items or job[5] or 2 ^ 53 - 1)
 if new and job[6] + job[7] + job[8] + succeeded + n_failures + n_skips > total then return {'TOO_MANY', total} end
 local room = {[2] = max_rows - redis.call('LLEN', KEYS[2]), [3] = max_rows - redis.call('LLEN', KEYS[3])}
+local pausing, time = paused == '1' and wanted == 'pause' and not job[11], redis.call('TIME')
+local now, rev = math.max(time[1] * 1000 + math.floor(time[2] / 1000), job[4]), job[12] + ((new or pausing) and 1 or 0)
 if new then
   redis.call('HINCRBY', KEYS[1], 'succeeded', succeeded)
   redis.call('HINCRBY', KEYS[1], 'failed', n_failures)
@@ -50,11 +53,8 @@ if new then
   if checkpoint ~= '' then redis.call('HSET', KEYS[1], 'checkpoint', checkpoint) end
 end
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, retention_ms) end
-local pausing = paused == '1' and wanted == 'pause' and not job[11] and redis.call('HSET', KEYS[1], 'batchPaused', 1)
-local rev = redis.call('HINCRBY', KEYS[1], 'rev', (new or pausing) and 1 or 0)
-local time = redis.call('TIME')
-local now = math.max(time[1] * 1000 + math.floor(time[2] / 1000), job[4])
+if pausing then redis.call('HSET', KEYS[1], 'batchPaused', 1) end
 redis.call('HDEL', KEYS[1], 'suspectAt')
-redis.call('HSET', KEYS[1], 'seq', seq, 'heartbeatAt', string.format('%.0f', now),
+redis.call('HSET', KEYS[1], 'seq', seq, 'rev', rev, 'heartbeatAt', string.format('%.0f', now),
   'leaseExpiresAt', string.format('%.0f', now + lease_ms))
 return {new and 'OK' or 'DUPLICATE', rev, wanted}

@@ -23,7 +23,7 @@
 
 local grace_ms, retention_ms, placed = tonumber(ARGV[1]), ARGV[2], ARGV[3]
 local job = redis.call('HMGET', KEYS[1],
-  'status', 'leaseExpiresAt', 'suspectAt', 'takeoverMs', 'heartbeatAt', 'kind', 'createdAt')
+  'status', 'leaseExpiresAt', 'suspectAt', 'takeoverMs', 'heartbeatAt', 'kind', 'createdAt', 'rev')
 if not job[1] then return {'NOT_FOUND'} end
 if job[1] == 'queued' then return {'QUEUED'} end
 if job[1] ~= 'running' then return {'ENDED'} end
@@ -41,10 +41,9 @@ if clock - suspect_at < grace_ms then return {'SUSPECT', suspect_at + grace_ms} 
 if clock < lease_end + job[4] then return {'VACANT', lease_end + job[4]} end
 if placed ~= 'interrupted' then return {'PLACE', 'interrupted', job[6], job[7]} end
 
+local now, rev = math.max(clock, tonumber(job[5])), job[8] + 1
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, retention_ms) end
-redis.call('HINCRBY', KEYS[1], 'rev', 1)
 redis.call('HDEL', KEYS[1], 'token', 'seq', 'checkpoint', 'takeoverMs', 'suspectAt', 'leaseExpiresAt',
   'batchCancelRequested', 'batchPauseRequested', 'batchPaused')
-redis.call('HSET', KEYS[1], 'status', 'interrupted',
-  'completedAt', string.format('%.0f', math.max(clock, tonumber(job[5]))))
+redis.call('HSET', KEYS[1], 'status', 'interrupted', 'completedAt', string.format('%.0f', now), 'rev', rev)
 return {'SETTLED'}

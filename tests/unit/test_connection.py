@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from redis import exceptions
 
-from batchstatus import JobCorrupt, JobStore, StoreUnavailable, connect, scripts
+from batchstatus import Action, JobCorrupt, JobStore, Status, StoreUnavailable, connect, scripts
 from batchstatus.clients import open_client
 from batchstatus.connection import Connection
-from batchstatus.errors import InvalidValue
-from batchstatus.keys import Keys
+from batchstatus.keys import JobKeys, Keys
+from batchstatus.scripts import Verdict
 from batchstatus.settings import StoreSettings
 from tests.support.waiting import wait_until
 
@@ -90,31 +90,59 @@ def test_a_job_whose_key_holds_something_else_is_corrupt(client, send):
         send(Connection(client))
 
 
+TIMES = {"grace_ms": 0, "retention_ms": 60_000}
+REPORT = {"seq": 1, "max_rows": 5, "succeeded": 1, "failures": ["{}"], "lease_ms": 1, "retention_ms": 60_000}
 NUMBERS = {
+    "claim": ["leaseExpiresAt", "takeoverMs", "heartbeatAt", "fence", "rev"],
+    "control": ["createdAt", "rev"],
     "report": ["succeeded", "failed", "skipped", "totalItems", "seq", "heartbeatAt", "rev"],
     "finish": ["takeoverMs", "heartbeatAt", "rev"],
     "settle": ["leaseExpiresAt", "takeoverMs", "heartbeatAt", "rev"],
 }
 
 
-@pytest.mark.parametrize(("verb", "field"), [(verb, each) for verb, fields in NUMBERS.items() for each in fields])
-def test_a_script_that_meets_a_damaged_number_says_corrupt_and_writes_nothing(client, store, verb, field):
-    job = store.create(ORG, "transaction_batch", total_items=10)
+def do(verb: str, connection: Connection, keys: JobKeys, fence: int) -> None:
+    """What a worker, a caller or the reaper does with a job whose worker is suspect."""
+    {
+        "claim": lambda: scripts.claim(connection, keys, token="another", lease_ms=1, **TIMES),
+        "control": lambda: scripts.control(connection, keys, action=Action.CANCEL, retention_ms=60_000),
+        "report": lambda: scripts.report(connection, keys, fence=fence, **REPORT),
+        "finish": lambda: scripts.finish(
+            connection, keys, fence=fence, status=Status.INTERRUPTED, retention_ms=60_000
+        ),
+        "settle": lambda: scripts.settle(connection, keys, **TIMES),
+    }[verb]()
+
+
+@pytest.fixture
+def suspect(client, store, request):
+    """A job whose worker is suspect, to be taken over at once by who claims it; its keys and its fence."""
+    takeover_s = 60 if request.node.callspec.params["verb"] == "claim" else 0
+    job = store.create(ORG, "transaction_batch", total_items=10, takeover_s=takeover_s)
     connection, keys = Connection(client), Keys("batchstatus").job(ORG, job.job_id)
-    times = {"grace_ms": 0, "retention_ms": 60_000}
-    fence = scripts.claim(connection, keys, token="t", lease_ms=1, **times).fence
-    wait_until(lambda: scripts.settle(connection, keys, **times) == "SUSPECT")
+    fence = scripts.claim(connection, keys, token="t", lease_ms=1, **TIMES).fence
+    wait_until(lambda: scripts.settle(connection, keys, **TIMES)[0] is Verdict.SUSPECT)
+    return keys, fence
+
+
+each_verb = pytest.mark.parametrize("verb", NUMBERS)
+
+
+@each_verb
+def test_what_a_script_does_with_a_job_that_is_whole_shows(client, suspect, verb):
+    keys, fence = suspect
+    before = client.hgetall(keys.job)
+    do(verb, Connection(client), keys, fence)
+    assert int(client.hget(keys.job, "rev")) == int(before[b"rev"]) + 1
+
+
+@pytest.mark.parametrize(("verb", "field"), [(verb, each) for verb, fields in NUMBERS.items() for each in fields])
+def test_a_script_that_meets_a_damaged_number_says_corrupt_and_writes_nothing(client, suspect, verb, field):
+    keys, fence = suspect
     client.hset(keys.job, field, "many")
     before = client.hgetall(keys.job)
-    report = {"seq": 1, "max_rows": 5, "succeeded": 1, "failures": ["{}"], "lease_ms": 1, "retention_ms": 60_000}
     with pytest.raises(JobCorrupt):
-        {
-            "report": lambda: scripts.report(connection, keys, fence=fence, **report),
-            "finish": lambda: scripts.finish(
-                connection, keys, fence=fence, status="interrupted", retention_ms=60_000
-            ),
-            "settle": lambda: scripts.settle(connection, keys, **times),
-        }[verb]()
+        do(verb, Connection(client), keys, fence)
     assert client.hgetall(keys.job) == before
     assert client.exists(keys.failures) == 0
 
@@ -149,51 +177,7 @@ def test_a_closed_connection_opens_again(redis_url):
     assert connection.command("PING")
 
 
-# URLs
-
-
-@pytest.mark.parametrize("options", ["decode_responses=true", "decode_responses=false", "retry_on_timeout=true"])
-def test_options_of_redis_py_in_the_url_do_no_harm(redis_url, options):
-    store = connect(f"{redis_url}?{options}")
-    job = store.create(ORG, "transaction_batch", metadata={"fileName": "año.csv"})
-    with store.run(ORG, job.job_id) as run:
-        run.succeeded(2)
-        run.failed({"externalId": "T-7", "code": "VALIDATION_ERROR", "message": "why"})
-    outcome = store.outcome(ORG, job.job_id)
-    assert (outcome.job.status, outcome.job.succeeded, len(outcome.failures)) == ("completed", 2, 1)
-    assert outcome.job.metadata == {"fileName": "año.csv"}
-    key, record = store.api_keys.create(ORG, ["a:b"])
-    assert store.api_keys.verify(key) == record
-    store.close()
-
-
-def test_valkey_is_another_word_for_redis(redis_url):
-    store = connect(redis_url.replace("redis://", "valkey://"))
-    store.ping()
-    store.close()
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        *("", "127.0.0.1:6379", "http://h", "redis", "redis:h", None, 5, b"redis://h"),
-        *("redis://h:port", "redis://h:99999", "redis://[::1", "redis://h?socket_timeout=abc"),
-        *("redis://h?nonsense=1", "redis://h?ssl_ca_certs=/x"),
-    ],
-    ids=repr,
-)
-def test_a_url_that_names_no_store_is_refused_at_once(url):
-    with pytest.raises(InvalidValue, match=r"^the store's URL "):
-        connect(url)
-
-
-@pytest.mark.parametrize(
-    "url", ["redis://:s3cret", "redis://u:s3cret", "http://u:s3cret@h", "redis://u:s3cret@h:port"]
-)
-def test_a_refused_url_does_not_show_its_password(url):
-    with pytest.raises(InvalidValue) as refused:
-        connect(url)
-    assert "s3cret" not in str(refused.value)
+# Servers that do not answer
 
 
 @pytest.fixture
