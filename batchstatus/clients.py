@@ -37,21 +37,35 @@ def open_client(url: str, settings: StoreSettings) -> Client:
 
 def check_url(url: str, settings: StoreSettings) -> None:
     """Raise InvalidValue, naming what is wrong, unless the URL is one of ours. Nothing is sent."""
+    parts = _parts(url)
+    if parts.scheme == _CLUSTER:
+        return
+    try:
+        # Options that redis-py does not know show only when a connection is made; it is not opened.
+        client: Any = open_client(url, settings)
+        client.connection_pool.make_connection()
+    except InvalidValue:
+        raise
+    except (ValueError, TypeError) as error:
+        raise InvalidValue(f"the store's URL is wrong: {error}") from None
+
+
+def _parts(url: str) -> SplitResult:
+    """The URL's parts, their hosts and ports checked. No refusal quotes them: a password may stand there."""
     try:
         parts = urlsplit(url) if isinstance(url, str) else None
         if parts is None or parts.scheme not in [*_SINGLE, _SENTINEL, _CLUSTER]:
             known = ", ".join(f"{name}://" for name in [*_SINGLE, _SENTINEL, _CLUSTER])
             raise InvalidValue(f"the store's URL must start with one of {known}")
-        if parts.scheme == _CLUSTER:
-            _nodes(parts, 6379)
+        if parts.scheme in (_SENTINEL, _CLUSTER):
+            _nodes(parts, 0)
         else:
-            # Options that redis-py does not know show only when a connection is made; it is not opened.
-            client: Any = open_client(url, settings)
-            client.connection_pool.make_connection()
+            _ = parts.port
     except InvalidValue:
         raise
-    except (ValueError, TypeError) as error:
-        raise InvalidValue(f"the store's URL is wrong: {error}") from None
+    except ValueError:
+        raise InvalidValue("the store's URL has no proper host and port, after user:password@ if any") from None
+    return parts
 
 
 def _options(settings: StoreSettings) -> dict[str, Any]:
@@ -174,5 +188,5 @@ def _credentials(parts: SplitResult) -> dict[str, Any]:
 def _nodes(parts: SplitResult, default_port: int) -> list[tuple[str, int]]:
     nodes = [urlsplit(f"//{node}") for node in parts.netloc.rpartition("@")[2].split(",")]
     if not all(node.hostname for node in nodes):
-        raise InvalidValue(f"the store's URL names no host in {parts.netloc.rpartition('@')[2]!r}")
+        raise InvalidValue("the store's URL names no host where one should be")
     return [(str(node.hostname), node.port or default_port) for node in nodes]
