@@ -1,7 +1,6 @@
 """What can be set, checked once and frozen. This is the only reader of the environment."""
 
 import logging
-import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -12,6 +11,10 @@ from batchstatus.errors import InvalidValue
 from batchstatus.keys import Keys
 
 DAY_S = 86_400.0
+
+# No moment that is a century off is out of the calendar; no socket waits for more than 24 days.
+_CENTURY_S, _HOUR_S = 36_525 * DAY_S, 3_600.0
+_LONGEST_S = {"lease_s": _CENTURY_S, "grace_s": _CENTURY_S, "retention_s": _CENTURY_S, "timeout_s": _HOUR_S}
 
 _BIND = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 
@@ -40,10 +43,10 @@ class StoreSettings:
     min_replicas: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("lease_s", "grace_s", "retention_s", "timeout_s"):
+        for name, longest_s in _LONGEST_S.items():
             seconds = getattr(self, name)
-            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds):
-                raise InvalidValue(f"{name} {seconds!r} is not a number of seconds")
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds <= longest_s:
+                raise InvalidValue(f"{name} {seconds!r} is not a number of seconds up to {longest_s:.0f}")
             if seconds < 0 or (seconds == 0 and name != "grace_s"):
                 raise InvalidValue(f"{name} {seconds!r} is too short")
         if self.retention_s <= self.lease_s + self.grace_s:
@@ -106,7 +109,7 @@ class Settings:
         except InvalidValue as error:
             # The message begins with the field's name.
             names = {field: variable for variable, (field, _) in (_STORE_VARIABLES | _SERVICE_VARIABLES).items()}
-            variable = names.get(str(error).partition(" ")[0], "BATCHSTATUS_*")
+            variable = names.get(_to_blame(str(error).partition(" ")[0], store), "BATCHSTATUS_*")
             raise InvalidValue(f"{variable}={environ.get(variable)!r}: {error}") from None
 
 
@@ -133,6 +136,13 @@ def _read(environ: Mapping[str, str], variables: _Variables) -> dict[str, Any]:
         if variable in environ:
             try:
                 found[field] = convert(environ[variable])
-            except ValueError as error:
+            except (ValueError, OverflowError) as error:
                 raise InvalidValue(f"{variable}={environ[variable]!r}: {error}") from None
     return found
+
+
+def _to_blame(field: str, given: Mapping[str, Any]) -> str:
+    """The field that was set wrong: a lease or a grace, where they are too long for the default retention."""
+    if field == "retention_s" and field not in given:
+        return max("lease_s", "grace_s", key=lambda name: given.get(name, 0))
+    return field

@@ -9,6 +9,7 @@ from batchstatus.settings import Settings, StoreSettings
 
 URL = "redis://127.0.0.1:6379/0"
 VARIABLES = ["BIND", "WORKERS", "LEASE_S", "GRACE_S", "RETENTION_DAYS", "STORE_TIMEOUT_MS", "PREFIX", "LOG_LEVEL"]
+VARIABLES += ["MIN_REPLICAS"]
 
 
 def from_env(**variables: str) -> Settings:
@@ -51,6 +52,7 @@ def test_the_real_environment_is_read_when_no_other_is_given(monkeypatch):
         ("RETENTION_DAYS", "0.5", {}, {"retention_s": 43_200}),
         ("STORE_TIMEOUT_MS", "250", {}, {"timeout_s": 0.25}),
         ("PREFIX", "tenant-1", {}, {"prefix": "tenant-1"}),
+        ("MIN_REPLICAS", "2", {}, {"min_replicas": 2}),
     ],
 )
 def test_each_variable_sets_what_it_names_and_nothing_else(variable, value, service, store):
@@ -73,7 +75,7 @@ def test_a_short_retention_goes_with_a_shorter_lease():
     assert (store.lease_s, store.retention_s) == (5, pytest.approx(17.28))
 
 
-NO_SECONDS = ["", "abc", "-1", "nan", "inf", "1s", "1,5", "1e400"]
+NO_SECONDS = ["", "abc", "-1", "nan", "inf", "1s", "1,5", "1e300", "1e400"]
 BAD = {
     "BIND": [
         *("", "8000", ":8000", "localhost", "localhost:", "localhost:65536", "localhost:-1", "a b:80"),
@@ -84,7 +86,8 @@ BAD = {
     "LEASE_S": [*NO_SECONDS, "0", "2592000"],
     "GRACE_S": [*NO_SECONDS, "2592000"],
     "RETENTION_DAYS": [*NO_SECONDS, "0", "0.0001", "1e12"],
-    "STORE_TIMEOUT_MS": ["", "abc", "0", "-1", "1.5", "nan", "1000000000000000"],
+    "STORE_TIMEOUT_MS": ["", "abc", "0", "-1", "1.5", "nan", "3600001", "1000000000000000", "9" * 400],
+    "MIN_REPLICAS": ["", "-1", "1.5", "all"],
     "PREFIX": ["", "a{b", "a b", "x" * 65],
 }
 
@@ -97,6 +100,17 @@ def test_a_bad_value_is_refused_in_one_line_that_begins_with_the_variable(variab
         from_env(**{variable: value})
     assert "\n" not in str(refused.value)
     assert value in str(refused.value)
+
+
+@pytest.mark.parametrize(("lease_s", "grace_s", "blamed"), [("3e6", "1", "LEASE_S"), ("1", "3e6", "GRACE_S")])
+def test_what_is_too_long_for_the_default_retention_is_to_blame(lease_s, grace_s, blamed):
+    with pytest.raises(InvalidValue, match=rf"^BATCHSTATUS_{blamed}='3e6': retention_s .* is not longer than"):
+        from_env(LEASE_S=lease_s, GRACE_S=grace_s)
+
+
+def test_a_retention_that_was_set_too_short_for_a_lease_that_was_set_too_is_to_blame():
+    with pytest.raises(InvalidValue, match=r"^BATCHSTATUS_RETENTION_DAYS='1': "):
+        from_env(LEASE_S="86400", RETENTION_DAYS="1")
 
 
 def test_every_variable_has_its_bad_values_here():
@@ -119,10 +133,23 @@ def test_the_address_is_host_and_port(bind, address):
 
 
 @pytest.mark.parametrize("name", ["lease_s", "grace_s", "retention_s", "timeout_s"])
-@pytest.mark.parametrize("bad", [None, "1", True, -1, float("nan"), float("inf"), 1e300], ids=repr)
+@pytest.mark.parametrize("bad", [None, "1", True, -1, float("nan"), float("inf"), 1e300, 10**400], ids=str)
 def test_what_is_no_time_is_refused_by_its_name(name, bad):
-    with pytest.raises(InvalidValue, match=rf"^({name}|retention_s) "):
+    with pytest.raises(InvalidValue, match=rf"^{name} "):
         StoreSettings(**{name: bad})
+
+
+def test_times_of_a_century_and_no_longer_can_be_set():
+    century_s = 36_525 * 86_400
+    assert StoreSettings(lease_s=century_s - 10, retention_s=century_s).retention_s == century_s
+    with pytest.raises(InvalidValue, match=r"^retention_s 3155760001 is not .* seconds up to 3155760000$"):
+        StoreSettings(retention_s=century_s + 1)
+
+
+def test_the_store_may_take_an_hour_to_answer_and_no_longer():
+    assert StoreSettings(timeout_s=3_600).timeout_s == 3_600
+    with pytest.raises(InvalidValue, match=r"^timeout_s 3601 is not a number of seconds up to 3600$"):
+        StoreSettings(timeout_s=3_601)
 
 
 @pytest.mark.parametrize("name", ["lease_s", "retention_s", "timeout_s"])
