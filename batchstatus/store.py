@@ -1,6 +1,5 @@
 """The store: the only door to jobs in Redis, for workers and for the service."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -89,7 +88,7 @@ class JobStore:
             total_items=total,
             metadata=encoded,
             takeover_ms=takeover_ms,
-            digest=values.digest(checked_kind, total, json.loads(encoded), takeover_ms),
+            digest=values.digest(checked_kind, total, dict(metadata or {}), takeover_ms),
         )
 
     def run(

@@ -106,7 +106,9 @@ def as_json(name: str, value: Any, max_bytes: int) -> str:
 
 def digest(*content: Any) -> str:
     """A fingerprint of what a job was created with, whatever the order of the keys in it."""
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    # First as it is stored, where every key is a text: keys of several types cannot be sorted.
+    stored = json.loads(json.dumps(content))
+    canonical = json.dumps(stored, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 
