@@ -2,9 +2,6 @@
 
 import inspect
 import re
-from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,84 +10,17 @@ from batchstatus import scripts
 from batchstatus.errors import JobNotFound
 from batchstatus.keys import JobKeys
 from batchstatus.scripts import Script, Verdict
+from tests.support.lua import SOURCES, VERBS, Source, parts
 
-FOLDER = Path(scripts.__file__).parent / "lua"
 KEYS = JobKeys("the job", "the failures", "the skips")
+LEASES = ("the leases",)
 LISTED = {"failures": ["a failure", "another"], "skips": ["a skip"]}
 """What `report` takes as lists and sends as their number (`n_failures`) and then one by one."""
+DECIDED = {"track": {"which": "LT"}, "put_off": {"which": "XX"}}
+"""The arguments that a function decides itself."""
 
-
-@dataclass
-class Header:
-    """What a script says about itself."""
-
-    title: str
-    keys: list[tuple[str, str]] = field(default_factory=list)
-    argv: list[tuple[str, str]] = field(default_factory=list)
-    returns: dict[str, int] = field(default_factory=dict)
-    writes: dict[str, set[str]] = field(default_factory=dict)
-
-
-class Source:
-    """A script: its header and its body without comments."""
-
-    def __init__(self, verb: str) -> None:
-        self.verb = verb
-        self.text = (FOLDER / f"{verb}.lua").read_text()
-        head, _, body = self.text.partition("\n\n")
-        self.head = [line.removeprefix("--") for line in head.splitlines()]
-        self.body = re.sub(r"--[^\n]*", "", body)
-
-    @cached_property
-    def header(self) -> Header:
-        header, section, keys = Header(self.head[0].strip()), "", [""]
-        for line in self.head[1:]:
-            words = line.split()
-            if re.fullmatch(r" [A-Z]+", line):
-                section = words[0]
-            elif section in ("KEYS", "ARGV"):
-                number, name, *rest = words
-                found = header.keys if section == "KEYS" else header.argv
-                found.append((name, " ".join(rest)))
-                assert int(number) == len(found)
-            elif section == "RETURNS":
-                (answer,) = re.findall(r"^   \{'(\w+)'([^}]*)\}", line)
-                header.returns[answer[0]] = 1 + answer[1].count(",")
-            elif section == "WRITES":
-                if named := re.match(r"   ([a-z, ]+): ", line):
-                    keys, words = named[1].split(", "), line[named.end() :].split()
-                header.writes.update({key: header.writes.get(key, set()) | {*words} for key in keys})
-        return header
-
-    @cached_property
-    def calls(self) -> list[list[str]]:
-        """The arguments of each `redis.call`, as they are written."""
-        starts = [match.end() for match in re.finditer(r"redis\.call\(", self.body)]
-        return [parts(self.body[start:]) for start in starts]
-
-    @cached_property
-    def arguments(self) -> dict[str, str]:
-        """The locals that are made from ARGV: name -> expression."""
-        found = {}
-        for names, values in re.findall(r"^local ([\w, ]+) = (.*ARGV\[.*)$", self.body, re.MULTILINE):
-            pairs = zip(names.split(", "), parts(values + ")"), strict=True)
-            found.update({name: value for name, value in pairs if "ARGV[" in value})
-        return found
-
-
-def parts(text: str) -> list[str]:
-    """What stands between here and the bracket that closes, cut at the commas that are not inside others."""
-    found, depth = "", 0
-    for letter in text:
-        depth += (letter in "([{") - (letter in ")]}")
-        if depth < 0:
-            break
-        found += "\0" if letter == "," and depth == 0 else letter
-    return [part.strip() for part in found.split("\0")]
-
-
-VERBS = sorted(path.stem for path in FOLDER.glob("*.lua"))
-SOURCES = {verb: Source(verb) for verb in VERBS}
+CALLERS = {verb: SOURCES[verb] for verb in VERBS} | {"put_off": SOURCES["track"]}
+each_caller = pytest.mark.parametrize(("caller", "script"), CALLERS.items(), ids=CALLERS)
 
 
 @pytest.fixture(params=VERBS)
@@ -101,22 +31,27 @@ def script(request: pytest.FixtureRequest) -> Source:
 class Listener:
     """A connection that keeps what would be sent, and finds no job."""
 
-    def evaluate(self, sha1: str, source: str, keys: Any, arguments: Any) -> list[bytes]:
+    def confirm(self, key: str, ttl_ms: int) -> None:
+        """Nothing to confirm: there are no replicas."""
+
+    def evaluate(self, sha1: str, source: str, keys: Any, arguments: Any, *, durable: bool) -> list[bytes]:
         self.source, self.keys, self.arguments = source, list(keys), list(arguments)
         return [b"NOT_FOUND"]
 
 
-def parameters(verb: str) -> dict[str, inspect.Parameter]:
-    """The keyword parameters of the verb's function."""
-    found = inspect.signature(getattr(scripts, verb)).parameters
+def parameters(caller: str) -> dict[str, inspect.Parameter]:
+    """The keyword parameters of a function of ours."""
+    found = inspect.signature(getattr(scripts, caller)).parameters
     return {name: each for name, each in found.items() if each.kind is each.KEYWORD_ONLY}
 
 
-def sent(verb: str, **given: Any) -> Listener:
-    """What the verb's function sends."""
+def sent(caller: str, **given: Any) -> Listener:
+    """What a function of ours sends; where it takes a yes or a no, that is given as yes."""
     listener: Any = Listener()
+    yes = {name: True for name, each in parameters(caller).items() if each.annotation is bool}
+    keys = KEYS if CALLERS[caller].is_of_a_job else LEASES
     with pytest.raises(JobNotFound):
-        getattr(scripts, verb)(listener, KEYS, **given)
+        getattr(scripts, caller)(listener, keys, **given | yes)
     return listener
 
 
@@ -126,7 +61,8 @@ def sent(verb: str, **given: Any) -> Listener:
 def test_the_header_has_all_its_sections(script):
     assert script.header.title.startswith(f"{script.verb}: ")
     assert re.findall(r"^-- ([A-Z]+)$", script.text, re.MULTILINE) == ["KEYS", "ARGV", "RETURNS", "WRITES"]
-    assert all((script.header.keys, script.header.argv, script.header.returns, script.header.writes))
+    assert all((script.header.keys, script.header.argv, script.header.returns))
+    assert script.header.writes or script.text.count("\n-- WRITES\n--   nothing\n") == 1
 
 
 def test_every_argument_has_a_unit_or_a_type(script):
@@ -135,9 +71,10 @@ def test_every_argument_has_a_unit_or_a_type(script):
         assert name.endswith("_ms") == meaning.startswith("ms"), name
 
 
-def test_the_keys_are_those_of_a_job_with_their_types(script):
-    types = {"job": "hash", "failures": "list", "skips": "list"}
-    assert script.header.keys == list(types.items())[: len(script.header.keys)]
+def test_the_keys_are_those_of_a_job_or_a_bucket_of_the_lease_index_with_their_types(script):
+    job = [("job", "hash"), ("failures", "list"), ("skips", "list")]
+    leases = [("leases", "zset: time of the next look (ms since the epoch) → member")]
+    assert script.header.keys in (job, leases)
 
 
 # The body
@@ -152,9 +89,12 @@ def test_the_body_uses_the_declared_keys_and_no_other(script):
 
 def test_the_body_makes_up_no_key(script):
     for command, *arguments in script.calls:
-        assert command == "'TIME'" or re.fullmatch(r"KEYS\[\d\]|key", arguments[0]), (command, arguments)
-    assert ".." not in script.body
-    assert set(re.findall(r"(?:for _,|function \w+\()\s*(\w+)", script.body)) <= {"key"}
+        assert command == "'TIME'" or re.fullmatch(r"KEYS\[(\d|list)\]|key", arguments[0]), (command, arguments)
+    assert not re.search(r"\.\.|\bfunction\b", script.body)
+    assert not re.search(r"\b(key|list)\s*=|\blocal [^=\n]*\b(key|list)\b", script.body)
+    loops = re.findall(r"\bfor (\w+, \w+) in (\w+\(.*\)) do\b", script.body)
+    sources = {"_, key": r"ipairs\(KEYS\)", "list, rows": r"pairs\(\{\[2\] = \{[^{}]*\}, \[3\] = \{[^{}]*\}\}\)"}
+    assert all(re.fullmatch(sources[names], source) for names, source in loops)
 
 
 def test_the_body_names_its_arguments_as_the_header_does(script):
@@ -169,7 +109,9 @@ def test_rows_follow_the_arguments_that_have_names():
     report = SOURCES["report"]
     named = len(report.header.argv)
     assert re.findall(r"#ARGV - (\d+)", report.body) == [str(named)]
-    assert re.findall(r"append\(KEYS\[\d\], \w+, (\d+)", report.body) == [str(named + 1)] * 2
+    failures, skips = f"{{{named + 1}, n_failures}}", f"{{{named + 1} + n_failures, n_skips}}"
+    assert f"pairs({{[2] = {failures}, [3] = {skips}}})" in report.body
+    assert [name for name, _ in report.header.keys][1:] == ["failures", "skips"]
 
 
 def test_the_body_returns_what_the_header_says(script):
@@ -191,17 +133,20 @@ def test_the_body_writes_the_fields_that_the_header_lists(script):
         elif command == "'HDEL'":
             written.update(f"-{field}" for field in fields)
     assert all(re.fullmatch(r"-?[a-zA-Z]+", name) for name in written)
-    assert script.header.writes["job"] == written
+    assert script.header.writes.get("job", set()) == written
 
 
-def test_a_script_that_appends_rows_says_so(script):
-    lists = {"failures", "skips"} if "'RPUSH'" in script.body else set()
-    assert script.header.writes.keys() == {"job"} | lists
+def test_the_header_lists_the_keys_that_the_body_writes(script):
+    commands = {command for command, *_ in script.calls}
+    of_hashes = {"job"} if commands & {"'HSET'", "'HINCRBY'", "'HDEL'"} else set()
+    of_lists = {"failures", "skips"} if "'RPUSH'" in commands else set()
+    of_sets = {"leases"} if "'ZADD'" in commands else set()
+    assert script.header.writes.keys() == of_hashes | of_lists | of_sets
 
 
 def test_the_body_keeps_to_what_every_server_has_and_to_the_clock_of_the_store(script):
-    reads = {"'TIME'", "'EXISTS'", "'HGET'", "'HMGET'", "'HGETALL'", "'LLEN'"}
-    writes = {"'HSET'", "'HINCRBY'", "'HDEL'", "'RPUSH'", "'PEXPIRE'"}
+    reads = {"'TIME'", "'EXISTS'", "'HGET'", "'HMGET'", "'HGETALL'", "'LLEN'", "'ZRANGEBYSCORE'"}
+    writes = {"'HSET'", "'HINCRBY'", "'HDEL'", "'RPUSH'", "'PEXPIRE'", "'ZADD'"}
     assert {command for command, *_ in script.calls} <= reads | writes
     assert not script.text.startswith("#!")
     assert set(re.findall(r"\b(?:os|redis|cmsgpack|cjson|struct|bit)\.\w+", script.body)) == {"redis.call"}
@@ -216,32 +161,35 @@ def test_every_script_is_loaded_and_every_loaded_one_is_there():
     assert loaded == {verb: source.text for verb, source in SOURCES.items()}
 
 
-def test_the_caller_takes_what_the_header_lists_and_sends_it_in_that_order(script):
+@each_caller
+def test_the_caller_takes_what_the_header_lists_and_sends_it_in_that_order(caller, script):
     names = [name for name, _ in script.header.argv]
-    given = {name: LISTED.get(name, f"the {name}") for name in parameters(script.verb)}
-    taken = [name for name in names if name != "n_failures"]
+    given = {name: LISTED.get(name, f"the {name}") for name in parameters(caller)}
+    made = {"paused": 1, "n_failures": len(LISTED["failures"])} | DECIDED.get(caller, {})
+    taken = [name for name in names if name not in made or name == "paused"]
     assert sorted(given) == sorted([*taken, *(LISTED if "n_failures" in names else ())])
-    request = sent(script.verb, **given)
-    n_rows = {"n_failures": len(LISTED["failures"])}
+    request = sent(caller, **given)
     rows = [*LISTED["failures"], *LISTED["skips"]] if "n_failures" in names else []
-    assert request.arguments == [n_rows.get(name, given.get(name)) for name in names] + rows
-    assert request.keys == list(KEYS[: len(script.header.keys)])
+    assert request.arguments == [made.get(name, given.get(name)) for name in names] + rows
+    assert request.keys == list(KEYS if script.is_of_a_job else LEASES)
     assert request.source == script.text
 
 
-def test_the_caller_sends_an_empty_text_for_what_is_not_given(script):
-    optional = {name for name, each in parameters(script.verb).items() if "None" in str(each.annotation)}
-    given = dict.fromkeys(parameters(script.verb).keys() - LISTED.keys(), "x") | dict.fromkeys(optional)
+@each_caller
+def test_the_caller_sends_an_empty_text_for_what_is_not_given(caller, script):
+    optional = {name for name, each in parameters(caller).items() if "None" in str(each.annotation)}
+    given = dict.fromkeys(parameters(caller).keys() - LISTED.keys(), "x") | dict.fromkeys(optional)
     empty = {name for name, meaning in script.header.argv if "or ''" in meaning}
     assert optional == empty
-    arguments = sent(script.verb, **given).arguments
+    arguments = sent(caller, **given).arguments
     assert {name for (name, _), word in zip(script.header.argv, arguments, strict=True) if word == ""} == empty
 
 
-def test_the_caller_knows_no_word_that_the_script_never_says(script):
-    known = set(re.findall(r'word == "(\w+)"', inspect.getsource(getattr(scripts, script.verb))))
+@each_caller
+def test_the_caller_knows_no_word_that_the_script_never_says(caller, script):
+    known = set(re.findall(r'word == "(\w+)"', inspect.getsource(getattr(scripts, caller))))
     assert known <= script.header.returns.keys()
-    assert "NOT_FOUND" in script.header.returns or script.verb == "create"
+    assert ("NOT_FOUND" in script.header.returns) == (script.is_of_a_job and caller != "create")
 
 
 def test_settling_has_a_verdict_for_every_word():
