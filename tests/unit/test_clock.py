@@ -89,6 +89,6 @@ def test_a_slow_answer_makes_the_estimate_early_never_late(store, clock, out_s, 
 
 
 def test_what_the_store_cannot_say_stays_unknown(store, clock, monkeypatch):
-    monkeypatch.setattr(store, "command", lambda *_: (_ for _ in ()).throw(ConnectionError("away")))
+    monkeypatch.setattr(store, "clock_ms", lambda *_: (_ for _ in ()).throw(ConnectionError("away")))
     with pytest.raises(ConnectionError):
         clock.passed(0)
