@@ -4,7 +4,6 @@ Every test that leaves a job's key without a time to live fails, on whichever st
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import fakeredis
 import pytest
@@ -107,12 +106,3 @@ def live_service(valkey_of_live: EmbeddedServer) -> Iterator[LiveService]:
 def live(redis_url: str, live_service: LiveService) -> LiveService:
     """The service as `batchstatus serve` runs it, on the real and empty Valkey of `redis_url`."""
     return live_service
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip, for all to see, the tests that wait to be adapted to control, the reaper and the lease index."""
-    pending = set((Path(__file__).parent / "pending.txt").read_text().split())
-    for item in items:
-        function = item.nodeid.partition("[")[0]
-        if function in pending or function.partition("::")[0] in pending:
-            item.add_marker(pytest.mark.skip(reason="waits to be adapted: tests/pending.txt"))
