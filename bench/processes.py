@@ -39,7 +39,7 @@ class Served:
             self._command,
             env=self._environment,
             stdout=subprocess.DEVNULL,
-            stderr=open("/tmp/served.log","w"),
+            stderr=open("/tmp/served.log", "w"),
             start_new_session=True,
         )
         deadline = time.monotonic() + 30
