@@ -12,9 +12,13 @@ class Time(fields.Field[datetime]):
 
     PATTERN = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
 
+    @staticmethod
+    def text(moment: datetime) -> str:
+        """The moment on the wire. It is UTC, so that its offset is always the six characters of +00:00."""
+        return f"{moment.isoformat(timespec='milliseconds')[:-6]}Z"
+
     def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
-        # The times of a Job are UTC, so that their offset is always the six characters of +00:00.
-        return None if value is None else f"{value.isoformat(timespec='milliseconds')[:-6]}Z"
+        return None if value is None else self.text(value)
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
         try:

@@ -1,15 +1,17 @@
 """Builds the Flask application."""
 
+import itertools
 import re
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import gevent
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
+from werkzeug.routing import MapAdapter
 
 from batchstatus.errors import StoreUnavailable
 from batchstatus.store import JobStore
@@ -45,6 +47,19 @@ class Service(Flask):
             answer = self._dispatch_in_time()
         return answer
 
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Route by the path alone; the Host, which Flask would look at, decides nothing here."""
+        if request is None:
+            return None
+        environ = request.environ
+        return self.url_map.bind(
+            "", path_info=environ["PATH_INFO"], default_method=environ["REQUEST_METHOD"], query_args=""
+        )
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """The function itself, for none of ours is a coroutine; Flask would look anew with every request."""
+        return func
+
     def release_held(self) -> None:
         """Answer every held request at once, and hold none from now on; the process is about to end."""
         with self.app_context():
@@ -71,7 +86,7 @@ def create_app(store: JobStore) -> Service:
     counts = Metrics()
     store.on_settled = counts.settled.inc
     breaker, waits = Breaker(store, counts.breaker_open.set), Waits(store, counts.held.set)
-    install(app, Parts(store, Access(store.api_keys, ask_the_store), breaker, waits, counts))
+    install(app, Parts(store, Access(store.api_keys, ask_the_store), breaker, waits, counts, _request_ids()))
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
@@ -96,20 +111,27 @@ def _keep_encoded_slashes(environ: WSGIEnvironment) -> None:
 
 
 def _start() -> None:
-    given = request.headers.get("X-Request-Id", "")
+    asked = request._get_current_object()  # type: ignore[attr-defined]  # once: each look through a proxy costs
+    given = asked.headers.get("X-Request-Id")
     g.started = time.perf_counter()
-    g.request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-    if "HTTP_HOST" not in request.environ and request.environ["SERVER_PROTOCOL"] == "HTTP/1.1":
+    g.request_id = given if given and _REQUEST_ID.fullmatch(given) else parts().new_request_id()
+    environ = asked.environ
+    if "HTTP_HOST" not in environ and environ["SERVER_PROTOCOL"] == "HTTP/1.1":
         raise errors.bad_request("A request in HTTP/1.1 needs a Host (RFC 9112 §3.2).")
     # Werkzeug strips leading slashes before it routes, so that //livez would pass for /livez.
-    if "//" in request.environ["PATH_INFO"]:
+    if "//" in environ["PATH_INFO"]:
         raise errors.ApiError(404, "NOT_FOUND", "There is nothing at this path.")
 
 
 def _finish(response: Response) -> Response:
     response.headers["X-Request-Id"] = g.request_id
-    metrics = parts().metrics
-    metrics.requests.labels(logs.route(), response.status_code).inc()
-    metrics.seconds.labels(logs.route()).observe(time.perf_counter() - g.started)
-    logs.log_request(response)
+    seconds = time.perf_counter() - g.started
+    parts().metrics.answered(logs.route(), response.status_code, seconds)
+    logs.log_request(response, seconds)
     return response
+
+
+def _request_ids() -> Callable[[], str]:
+    """Ids that no other process and no other request has; a random one each would cost a system call each."""
+    process, numbers = secrets.token_hex(6), itertools.count(1)
+    return lambda: f"{process}-{next(numbers):x}"

@@ -32,15 +32,17 @@ def known_state() -> str | None:
 def conditional(job: Job, body: Callable[[], Response], part: str = "job") -> Response:
     """The response that `body` makes, with its tag and pace; or 304, and then it is not made."""
     tag = entity_tag(job, part)
-    if _given_tags().contains_weak(tag):
+    quoted = f'W/"{tag}"'
+    headers = [("ETag", quoted), ("Cache-Control", "private, no-cache")]
+    if not job.terminal:
+        headers.append(("Retry-After", str(retry_after_s(job))))
+    # Nearly all callers send what they were given, and nothing else.
+    if request.headers.get("If-None-Match") == quoted or _given_tags().contains_weak(tag):
         response = Response(status=304)
         del response.headers["Content-Type"]
     else:
         response = body()
-    response.set_etag(tag, weak=True)
-    response.headers["Cache-Control"] = "private, no-cache"
-    if not job.terminal:
-        response.headers["Retry-After"] = str(retry_after_s(job))
+    response.headers.extend(headers)
     return response
 
 
@@ -57,4 +59,4 @@ def retry_after_s(job: Job) -> int:
 def _given_tags() -> ETags:
     """If-None-Match; one that is malformed or absurdly long matches nothing."""
     given = request.headers.get("If-None-Match", "")
-    return parse_etags(given) if len(given) <= MAX_HEADER else ETags()
+    return parse_etags(given) if 0 < len(given) <= MAX_HEADER else ETags()

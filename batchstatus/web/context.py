@@ -1,5 +1,6 @@
 """What the views share: the parts of the application that answers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
@@ -23,6 +24,7 @@ class Parts:
     breaker: Breaker
     waits: Waits
     metrics: Metrics
+    new_request_id: Callable[[], str]
 
 
 def install(app: Flask, parts: Parts) -> None:

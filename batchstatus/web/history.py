@@ -1,22 +1,33 @@
 """`GET /batch-import/jobs`: the organization's jobs, newest first, or several of them by id."""
 
+from typing import NamedTuple
+
 from flask import Blueprint, Response, request
 
 from batchstatus.errors import InvalidValue
 from batchstatus.keys import ID
+from batchstatus.model import Job
 from batchstatus.web.context import current_store
 from batchstatus.web.errors import invalid_request
 from batchstatus.web.permissions import caller
 from batchstatus.web.requests import query
 from batchstatus.web.responses import json_response
 from schemas import HistoryQuerySchema, HistoryResponseSchema, JobsQuerySchema, JobsResponseSchema
+from schemas.dumping import compiled
 
 blueprint = Blueprint("history", __name__)
 
 NOT_STORED = {"Cache-Control": "private, no-cache"}
 
 _HISTORY_QUERY, _JOBS_QUERY = HistoryQuerySchema(), JobsQuerySchema()
-_HISTORY, _JOBS = HistoryResponseSchema(), JobsResponseSchema()
+_dump_history, _dump_jobs = compiled(HistoryResponseSchema()), compiled(JobsResponseSchema())
+
+
+class _Found(NamedTuple):
+    """What was found of several jobs."""
+
+    jobs: list[Job]
+    not_found: list[str]
 
 
 @blueprint.get("/batch-import/jobs")
@@ -29,11 +40,11 @@ def jobs() -> Response:
 def _by_id(org: str) -> Response:
     asked = query(_JOBS_QUERY)["ids"]
     found = current_store().get_many(org, [each for each in asked if ID.fullmatch(each)])
-    body = {
-        "jobs": [found[each] for each in asked if each in found],
-        "not_found": [each for each in asked if each not in found],
-    }
-    return json_response(_JOBS.dump(body), headers=NOT_STORED)
+    there = _Found(
+        jobs=[found[each] for each in asked if each in found],
+        not_found=[each for each in asked if each not in found],
+    )
+    return json_response(_dump_jobs(there), headers=NOT_STORED)
 
 
 def _history(org: str) -> Response:
@@ -50,4 +61,4 @@ def _history(org: str) -> Response:
         )
     except InvalidValue:
         raise invalid_request({"cursor": "none that was given out"}) from None
-    return json_response(_HISTORY.dump(page), headers=NOT_STORED)
+    return json_response(_dump_history(page), headers=NOT_STORED)

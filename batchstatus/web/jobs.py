@@ -1,5 +1,7 @@
 """`GET /batch-import/jobs/{jobId}`: the polling endpoint."""
 
+from typing import NamedTuple
+
 from flask import Blueprint, Response, g, request
 
 from batchstatus.model import Job
@@ -11,12 +13,19 @@ from batchstatus.web.permissions import reader
 from batchstatus.web.responses import json_response
 from batchstatus.web.waiting import Hold, wanted_wait_s
 from schemas import JobResponseSchema
+from schemas.dumping import compiled
 
 blueprint = Blueprint("jobs", __name__)
 
 INCLUDES = frozenset({"failures"})
 
-_JOB = JobResponseSchema()
+_dump = compiled(JobResponseSchema())
+
+
+class _Answer(NamedTuple):
+    """What the schema is about."""
+
+    job: Job
 
 
 @blueprint.get("/batch-import/jobs/<job_id>")  # type: ignore[type-var]  # the application knows Hold
@@ -43,9 +52,11 @@ def job(job_id: str) -> Response | Hold:
 
 def job_response(job: Job) -> Response:
     """The body of section 2 of the contract."""
-    return json_response(_JOB.dump({"job": job}))
+    return json_response(_dump(_Answer(job)))
 
 
 def _included() -> set[str]:
+    if not request.query_string:
+        return set()
     tokens = (token for value in request.args.getlist("include") for token in value.split(","))
     return {token for token in tokens if token}

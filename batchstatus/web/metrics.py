@@ -6,6 +6,8 @@ No label bears an organization, a job or a key.
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from prometheus_client import (
@@ -33,10 +35,10 @@ class Metrics:
             # prometheus-client decides on its import, which came before the directory was there.
             values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
         self._registry = registry = CollectorRegistry()
-        self.requests = Counter(
+        self._requests = Counter(
             "batchstatus_requests", "Requests answered.", ["route", "status"], registry=registry
         )
-        self.seconds = Histogram(
+        self._seconds = Histogram(
             "batchstatus_request_seconds", "Time to answer.", ["route"], registry=registry, buckets=_LATENCIES_S
         )
         self.store_errors = Counter(
@@ -48,6 +50,10 @@ class Metrics:
         self.breaker_open = self._gauge("batchstatus_breaker_open", "Processes that do not ask the store now.")
         self.held = self._gauge("batchstatus_held_requests", "Requests that wait for a change.")
 
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """A request was answered."""
+        self._of(route, status)(seconds)
+
     def exposition(self) -> bytes:
         """The metrics of all worker processes, in Prometheus's text format."""
         registry = self._registry
@@ -55,6 +61,17 @@ class Metrics:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
+
+    @cache  # noqa: B019 - there is one for each application, and few routes and statuses
+    def _of(self, route: str, status: int) -> Callable[[float], None]:
+        """What counts these; looking the labels up would cost as much as the counting."""
+        count, observe = self._requests.labels(route, status).inc, self._seconds.labels(route).observe
+
+        def answered(seconds: float) -> None:
+            count()
+            observe(seconds)
+
+        return answered
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, registry=self._registry, multiprocess_mode="livesum")

@@ -12,7 +12,7 @@ import gevent
 from gevent.event import AsyncResult
 
 from batchstatus.connection import Connection
-from batchstatus.errors import JobCorrupt, StoreUnavailable
+from batchstatus.errors import StoreUnavailable
 
 MAX_SHARED = 256
 """The most commands of one trip, so that none waits long for the answers to the others."""
@@ -24,7 +24,7 @@ class SharingConnection(Connection):
     def __init__(self, *arguments: Any, timeout_s: float, **options: Any) -> None:
         super().__init__(*arguments, timeout_s=timeout_s, **options)
         self._timeout_s = timeout_s
-        self._waiting: list[tuple[tuple[Any, ...], "AsyncResult[Any]"]] = []
+        self._waiting: list[tuple[tuple[Any, ...], AsyncResult[Any]]] = []
 
     def command(self, *words: Any) -> Any:
         """One command; the answer as RESP2 gives it."""
