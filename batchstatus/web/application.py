@@ -133,5 +133,5 @@ def _finish(response: Response) -> Response:
 
 def _request_ids() -> Callable[[], str]:
     """Ids that no other process and no other request has; a random one each would cost a system call each."""
-    process, numbers = secrets.token_hex(6), itertools.count(1)
-    return lambda: f"{process}-{next(numbers):x}"
+    process, numbers = secrets.token_hex(5), itertools.count(1)
+    return lambda: f"{process}{next(numbers):06x}"

@@ -1,4 +1,4 @@
-"""Raw WSGI under the server that batchstatus runs on: no Flask, the key cached, redis-py, the serializer by hand."""
+"""Raw WSGI under the server that batchstatus runs on: no Flask, the key cached, the serializer by hand."""
 
 import json
 import os

@@ -877,7 +877,7 @@ def test_the_clock_that_counts_is_the_servers(server: SetClockRedis) -> None:
 
 
 def _placed(step: Callable[..., None]) -> None:
-    """Take a step as `Transitions` does: where the status differs from what was expected, say that it is placed."""
+    """Take a step as `Transitions` does: if the status is another than expected, say it is placed."""
     try:
         step()
     except Unplaced as unplaced:

@@ -1,0 +1,111 @@
+"""Polls that arrive together: who shares a trip, and what becomes of it when the store is in trouble."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import fakeredis
+import gevent
+import pytest
+
+from batchstatus import JobCorrupt, StoreUnavailable
+from batchstatus.web import trips
+from batchstatus.web.trips import SharingConnection
+
+
+class Watched(SharingConnection):
+    """A connection that notes its trips, and whose store can be away or slow."""
+
+    def __init__(self) -> None:
+        self.client = fakeredis.FakeRedis()
+        super().__init__(self.client, timeout_s=0.3)
+        self.trips: list[int] = []
+        self.trouble: Callable[[], object] = lambda: None
+
+    def pipeline(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
+        self.trips.append(len(commands))
+        self.trouble()
+        return super().pipeline(commands)
+
+
+@pytest.fixture
+def connection() -> Watched:
+    watched = Watched()
+    for name in "abc":
+        watched.client.hset(name, "is", name)
+        watched.client.expire(name, 60)
+    return watched
+
+
+def ask(connection: Watched, *keys: str) -> list[Any]:
+    """What so many greenlets are told that ask at once: an answer, or an error."""
+
+    def one(key: str) -> Any:
+        try:
+            return connection.command("HGETALL", key)
+        except (StoreUnavailable, JobCorrupt) as error:
+            return error
+
+    asking = [gevent.spawn(one, key) for key in keys]
+    return [each.get() for each in asking]
+
+
+def test_those_who_ask_at_once_share_a_trip_and_each_is_told_its_own(connection: Watched) -> None:
+    assert ask(connection, "a", "b", "none", "c", "a") == [
+        {b"is": b"a"},
+        {b"is": b"b"},
+        {},
+        {b"is": b"c"},
+        {b"is": b"a"},
+    ]
+    assert connection.trips == [5]
+
+
+def test_who_is_alone_waits_for_nobody(connection: Watched) -> None:
+    assert connection.command("HGETALL", "a") == {b"is": b"a"}
+    assert connection.command("HGETALL", "b") == {b"is": b"b"}
+    assert connection.trips == [1, 1]
+
+
+def test_a_trip_takes_so_many_and_the_others_go_on_the_next(
+    connection: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trips, "MAX_SHARED", 2)
+    assert [each[b"is"] for each in ask(connection, *"abcab")] == [b"a", b"b", b"c", b"a", b"b"]
+    assert connection.trips == [2, 2, 1]
+
+
+def test_other_commands_travel_alone(connection: Watched) -> None:
+    assert connection.command("HGET", "a", "is") == b"a"
+    assert connection.trips == []
+
+
+def test_a_damaged_key_is_an_error_to_whoever_asked_for_it_alone(connection: Watched) -> None:
+    connection.client.set("text", "no hash", ex=60)
+    first, damaged, last = ask(connection, "a", "text", "b")
+    assert (first, last) == ({b"is": b"a"}, {b"is": b"b"})
+    assert isinstance(damaged, JobCorrupt)
+
+
+def test_a_store_that_is_away_is_told_to_everyone_and_the_next_trip_is_a_new_one(connection: Watched) -> None:
+    def away() -> None:
+        raise StoreUnavailable("away")
+
+    connection.trouble = away
+    assert [type(each) for each in ask(connection, "a", "b")] == [StoreUnavailable] * 2
+    connection.trouble = lambda: None
+    assert ask(connection, "a") == [{b"is": b"a"}]
+
+
+def test_a_store_that_hangs_keeps_nobody_longer_than_the_bound(connection: Watched) -> None:
+    connection.trouble = lambda: gevent.sleep(30)
+    with gevent.Timeout(5):
+        assert [type(each) for each in ask(connection, "a", "b")] == [StoreUnavailable] * 2
+
+
+def test_who_gives_up_leaves_the_others_on_their_trip(connection: Watched) -> None:
+    connection.trouble = lambda: gevent.sleep(0.1)
+    staying = gevent.spawn(connection.command, "HGETALL", "a")
+    with pytest.raises(gevent.Timeout), gevent.Timeout(0.02):
+        connection.command("HGETALL", "b")
+    assert staying.get() == {b"is": b"a"}
+    assert connection.trips == [2]
