@@ -68,9 +68,7 @@ class Service(Flask):
     def _dispatch_in_time(self) -> Any:
         found = parts()
         try:
-            too_long = StoreUnavailable("the store took too long")
-            with gevent.Timeout(found.store.settings.timeout_s, too_long) as g.store_limit:
-                answer = super().dispatch_request()
+            answer = self._dispatch_within(gevent.Timeout(found.store.settings.timeout_s))
         except StoreUnavailable as error:
             found.breaker.failed(error)
             found.metrics.store_errors.inc()
@@ -78,6 +76,17 @@ class Service(Flask):
         if asks_the_store():
             found.breaker.succeeded()
         return answer
+
+    def _dispatch_within(self, limit: gevent.Timeout) -> Any:
+        # As long as it is on its way up it is no Exception: redis-py's Cluster would take that for trouble of
+        # the server that it asked, and go on with the next.
+        try:
+            with limit as g.store_limit:
+                return super().dispatch_request()
+        except gevent.Timeout as reached:
+            if reached is not limit:
+                raise
+            raise StoreUnavailable("the store took too long") from None
 
 
 def create_app(store: JobStore) -> Service:
