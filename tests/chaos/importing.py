@@ -6,7 +6,7 @@ from typing import Any
 
 import batchstatus
 from batchstatus import JobStore, LeaseHeld, LeaseLost, Run, Status
-from tests.support.importers import Link
+from tests.support.importers import Importer, Link
 from tests.support.sdk import ORG, counters, rejected, skipped
 
 
@@ -36,6 +36,16 @@ def assert_exact(store: JobStore, job_id: str, rows: int) -> None:
     for name, found in {"failed": now.failures, "skipped": now.skips}.items():
         numbers = [number for number in range(1, rows + 1) if outcome(number) == name]
         assert [row["externalId"] for row in found] == [f"T-{number}" for number in numbers]
+
+
+def trouble_at_the_end(store: JobStore, job_id: str, importer: Importer) -> list[str]:
+    """Let an importer that imports until it is told to stop complete its job; what is not right then."""
+    try:
+        importer.tell("stop")
+        assert_exact(store, job_id, importer.told())
+    except (AssertionError, EOFError, OSError) as error:
+        return [f"{job_id}: {error!r:.500}"]
+    return []
 
 
 def import_rows(link: Link, url: str, job_id: str, rows: int, options: dict[str, Any]) -> None:

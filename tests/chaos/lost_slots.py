@@ -2,16 +2,19 @@
 
 import hashlib
 import http.client
+import itertools
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Self
 from urllib.parse import urlsplit
 
 import batchstatus
+from batchstatus import StoreUnavailable
 from batchstatus.keys import Keys
 from tests.chaos.finding import Finding
-from tests.chaos.importing import assert_exact, import_until_told
+from tests.chaos.importing import import_until_told, trouble_at_the_end
 from tests.support.callers import Answer, poll
 from tests.support.importers import Importer
 from tests.support.load import SLOWEST_POLL_S
@@ -22,7 +25,8 @@ from tests.support.topologies import ClusterTopology
 from tests.support.waiting import wait_until
 from tests.support.wire import job_key
 
-JOBS, CALLERS, POLLED_S = 24, 10, 8.0
+JOBS, CALLERS, NEWCOMERS = 24, 10, 3
+POLL_EVERY_S = 0.01
 
 
 class Scene:
@@ -36,8 +40,8 @@ class Scene:
             self.redis = running.enter_context(ClusterTopology())
             self.store = batchstatus.connect(self.redis.url)
             running.callback(self.store.close)
-            self._key, _ = self.store.api_keys.create(ORG, ["transactions:create"])
-            self.primary = self._another_than_the_keys()
+            self.primary = self.redis.nodes[0]  # the one that clients ask first of all
+            self._key = self._key_elsewhere()
             jobs = [self.store.create(ORG, "transaction_batch").job_id for _ in range(JOBS)]
             self.lost = [each for each in jobs if self.redis.node_of(job_key(each)) is self.primary]
             self.kept = [each for each in jobs if each not in self.lost]
@@ -56,23 +60,50 @@ class Scene:
             polling = [pool.submit(self._poll, number, until) for number in range(CALLERS)]
         return [each for polled in polling for each in polled.result()]
 
-    def _poll(self, first: int, until: float) -> list[tuple[str, Answer]]:
-        connection, jobs, answers = (
-            http.client.HTTPConnection(self._address, timeout=30),
-            self.lost + self.kept,
-            [],
-        )
-        while not answers or time.monotonic() < until:
-            for job_id in jobs[first:] + jobs[:first]:
-                answers.append((job_id, poll(connection, f"/batch-import/jobs/{job_id}", self._key)))
-                time.sleep(0.01)
-        connection.close()
-        return answers
+    def unexpected(self, answers: list[tuple[str, Answer]]) -> list[str]:
+        """What of these answers is not as it should be while `primary` is away."""
+        return [
+            f"{job_id}: {answer.status} after {answer.seconds:.1f} s"
+            for job_id, answer in answers
+            if answer.status != (503 if job_id in self.lost else 200) or answer.seconds > SLOWEST_POLL_S
+        ]
 
-    def _another_than_the_keys(self) -> Node:
-        record = Keys("batchstatus").api_key(hashlib.sha256(self._key.encode()).hexdigest())
-        keys_node = self.redis.node_of(record)
-        return next(node for node in self.redis.nodes if node is not keys_node and node.role == "master")
+    def newcomers_trouble(self) -> list[str]:
+        """What stands in the way of somebody who knows nothing of the Cluster yet."""
+        found = []
+        for job_id in self.kept[:NEWCOMERS]:
+            store = batchstatus.connect(self.redis.url)
+            try:
+                store.ping()
+                store.get(ORG, job_id)
+            except StoreUnavailable as error:
+                found.append(f"{job_id}, to a newcomer: {error}")
+            store.close()
+        return found
+
+    def is_whole(self) -> bool:
+        """Whether a poll of each job is answered with the job."""
+        jobs = iter([*self.lost, *self.kept])
+        return all(answer.status == 200 for _, answer in self._poll_each(jobs))
+
+    def _poll(self, first: int, until: float) -> list[tuple[str, Answer]]:
+        jobs = self.lost + self.kept
+        turns = itertools.cycle(jobs[first:] + jobs[:first])
+        return list(self._poll_each(itertools.takewhile(lambda _: time.monotonic() < until, turns)))
+
+    def _poll_each(self, jobs: Iterator[str]) -> Iterator[tuple[str, Answer]]:
+        with closing(http.client.HTTPConnection(self._address, timeout=30)) as connection:
+            for job_id in jobs:
+                yield job_id, poll(connection, f"/batch-import/jobs/{job_id}", self._key)
+                time.sleep(POLL_EVERY_S)
+
+    def _key_elsewhere(self) -> str:
+        """An API key whose record is not lost."""
+        while True:
+            key, _ = self.store.api_keys.create(ORG, ["transactions:create"])
+            record = Keys("batchstatus").api_key(hashlib.sha256(key.encode()).hexdigest())
+            if self.redis.node_of(record) is not self.primary:
+                return key
 
     def _import(self, job_id: str, running: ExitStack) -> Importer:
         importer = running.enter_context(Importer(import_until_told, self.redis.url, job_id, {}))
@@ -80,34 +111,36 @@ class Scene:
         return importer
 
 
-def cluster_slots_lost() -> Finding:
+def cluster_slots_lost(seconds: float) -> Finding:
+    """The primary and its replica are killed, and started again."""
+    return _lost("Cluster: a third of the slots has no node", Node.kill, Node.start, seconds)
+
+
+def cluster_slots_hang(seconds: float) -> Finding:
+    """The primary and its replica stand still, with all their connections, and go on."""
+    return _lost("Cluster: the nodes of a third of the slots hang", Node.pause, Node.resume, seconds)
+
+
+def _lost(
+    fault: str, leave: Callable[[Node], object], come_back: Callable[[Node], object], seconds: float
+) -> Finding:
     """Polls of the jobs in the lost slots are 503 until these are back; all others are answered as ever."""
     with Scene() as scene:
-        replica = scene.redis.replicas_of(scene.primary)[0]
-        replica.kill()
-        scene.primary.kill()
-        expected = {**dict.fromkeys(scene.lost, 503), **dict.fromkeys(scene.kept, 200)}
-        answers = scene.poll(POLLED_S)
-        wrong = [
-            f"{job_id}: {answer.status} after {answer.seconds:.1f} s"
-            for job_id, answer in answers
-            if answer.status != expected[job_id] or answer.seconds > SLOWEST_POLL_S
-        ]
+        leaving = (*scene.redis.replicas_of(scene.primary), scene.primary)
+        for node in leaving:
+            leave(node)
+        wrong = [*scene.newcomers_trouble(), *scene.unexpected(scene.poll(seconds))]
         began = time.monotonic()
-        scene.primary.start()
-        replica.start()
-        wait_until(lambda: {answer.status for _, answer in scene.poll(0)} == {200}, 60, "all jobs are back")
+        for node in leaving:
+            come_back(node)
+        wait_until(scene.is_whole, 60, "all jobs are back")
+        recovery_s = time.monotonic() - began
+        ends = [trouble_at_the_end(scene.store, *imported) for imported in scene.imports.items()]
         return Finding(
-            fault="Cluster: a third of the slots has no node",
+            fault=fault,
             tried=1,
-            acknowledged=sum(_reports(scene, job_id) for job_id in scene.imports),
+            acknowledged=sum(scene.store.get(ORG, job_id).rev for job_id in scene.imports),
+            lost=tuple(each for end in ends for each in end),
             wrong=tuple(wrong),
-            recovery_s=time.monotonic() - began,
+            recovery_s=recovery_s,
         )
-
-
-def _reports(scene: Scene, job_id: str) -> int:
-    """Let an importer complete its job, each row of which must be there; how many reports there were."""
-    scene.imports[job_id].tell("stop")
-    assert_exact(scene.store, job_id, scene.imports[job_id].told())
-    return scene.store.get(ORG, job_id).rev

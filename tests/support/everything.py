@@ -1,0 +1,123 @@
+"""All that can be done with a store: a job's every way through life, its rows, API keys, the reaper."""
+
+from contextlib import closing, suppress
+from functools import partial
+from typing import Any
+
+import pytest
+
+from batchstatus import Job, JobNotFound, JobStore
+from batchstatus.clients import open_client
+from batchstatus.connection import Connection
+from batchstatus.keys import Keys
+from batchstatus.reaper import Reaper
+from batchstatus.scripts import claim
+from batchstatus.settings import StoreSettings
+from tests.support.imports import PAUSED, aside, importing
+from tests.support.sdk import ORG, counters, rejected, skipped
+from tests.support.waiting import wait_until
+
+KIND = "transaction_batch"
+LONG_MS = 60_000
+
+
+class Store:
+    """A store at `url`, and how to be a worker of it that vanishes."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self._settings = StoreSettings(lease_s=3.0, grace_s=0.1, **options)
+        self._url = url
+        self.store = JobStore.open(url, self._settings)
+
+    def vanish(self, job: Job) -> None:
+        """Claim the job for a moment, note it for the reaper, and be heard of no more."""
+        keys = Keys(self._settings.prefix)
+        with closing(Connection(partial(open_client, self._url, self._settings))) as connection:
+            times = {"lease_ms": 1, "grace_ms": 0, "retention_ms": LONG_MS}
+            claim(connection, keys.job(ORG, job.job_id), token="vanished", **times)
+        self.store.leases.track(keys.lease_entry(ORG, job.job_id), 0)
+
+
+def do_everything(url: str, **options: Any) -> None:
+    """Do all that service, workers and `batchstatus keys` can do, and see that it is done."""
+    opened = Store(url, **options)
+    with closing(opened.store) as store:
+        store.ping()
+        _is_run(store)
+        _is_controlled(store)
+        _is_given_back_and_taken_over(store)
+        _vanishes_and_is_taken_over(opened)
+        _vanishes_and_is_reaped(opened)
+        _has_keys(store)
+
+
+def _create(store: JobStore, **options: Any) -> Job:
+    job = store.create(ORG, KIND, metadata={"fileName": "november.csv"}, **options)
+    assert store.create(ORG, KIND, metadata={"fileName": "november.csv"}, job_id=job.job_id, **options) == job
+    return job
+
+
+def _is_run(store: JobStore) -> None:
+    job = _create(store)
+    with store.run(ORG, job.job_id) as run:
+        run.total(4)
+        run.succeeded(2, checkpoint=2)
+        run.failed(rejected(3))
+        run.skipped(skipped(4))
+    outcome = store.outcome(ORG, job.job_id)
+    assert (outcome.job.status, counters(outcome.job)) == ("completed", (2, 1, 1))
+    assert (len(outcome.failures), len(outcome.skips)) == (1, 1)
+    assert store.failures(ORG, job.job_id) == list(outcome.failures)
+    assert list(store.failure_pages(ORG, job.job_id)[1]) == [list(outcome.failures)]
+    assert store.get_many(ORG, [job.job_id, "unknown"]) == {job.job_id: outcome.job}
+    assert store.states([(ORG, job.job_id), (ORG, "unknown")]) == ["completed", None]
+    with pytest.raises(JobNotFound):
+        store.get(ORG, "unknown")
+
+
+def _is_controlled(store: JobStore) -> None:
+    queued, job = _create(store), _create(store)
+    assert store.control(ORG, queued.job_id, "cancel").status == "cancelled"
+    worker = aside(lambda: importing(store, job))
+    wait_until(lambda: store.get(ORG, job.job_id).done)
+    store.control(ORG, job.job_id, "pause")
+    wait_until(lambda: PAUSED in store.get(ORG, job.job_id).metadata)
+    before = store.control(ORG, job.job_id, "resume").done
+    wait_until(lambda: store.get(ORG, job.job_id).done > before)
+    store.control(ORG, job.job_id, "cancel")
+    worker.result(15)
+    assert store.get(ORG, job.job_id).status == "cancelled"
+
+
+def _is_given_back_and_taken_over(store: JobStore) -> None:
+    job = _create(store, takeover_s=60)
+    with suppress(SystemExit), store.run(ORG, job.job_id) as run:
+        run.succeeded(checkpoint=1)
+        raise SystemExit
+    with store.run(ORG, job.job_id) as run:
+        assert run.checkpoint == 1
+        run.succeeded(checkpoint=2)
+    assert store.get(ORG, job.job_id).succeeded == 2
+
+
+def _vanishes_and_is_taken_over(opened: Store) -> None:
+    job = _create(opened.store, takeover_s=60)
+    opened.vanish(job)
+    with opened.store.run(ORG, job.job_id, wait_s=15) as run:
+        run.succeeded()
+    assert opened.store.get(ORG, job.job_id).status == "completed"
+
+
+def _vanishes_and_is_reaped(opened: Store) -> None:
+    job, reaper = _create(opened.store), Reaper(opened.store)
+    opened.vanish(job)
+    wait_until(lambda: reaper.look() == 1)
+    assert opened.store.get(ORG, job.job_id).status == "interrupted"
+
+
+def _has_keys(store: JobStore) -> None:
+    key, record = store.api_keys.create(ORG, ["transactions:create"], name="polls", expires_in_s=60)
+    assert store.api_keys.verify(key) == record
+    assert record in store.api_keys.list(ORG)
+    store.api_keys.revoke(record.id)
+    assert store.api_keys.verify(key) is None
