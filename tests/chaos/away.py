@@ -1,0 +1,115 @@
+"""A store that is away for twice the lease, under eight workers that live and one that dies meanwhile."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, Self
+
+import batchstatus
+from batchstatus import JobStore, Status
+from batchstatus.embedded import EmbeddedServer
+from tests.chaos.finding import Finding
+from tests.chaos.importing import import_until_told, trouble_at_the_end
+from tests.support.importers import Importer
+from tests.support.sdk import ORG
+from tests.support.service import LiveService
+from tests.support.waiting import wait_until
+
+LIVE, LEASE_S = 8, 1.0
+OPTIONS: dict[str, Any] = {"lease_s": LEASE_S}
+SETTLED_S = 5.0
+"""How soon after the store is back a job must have ended whose lease ran out meanwhile."""
+
+
+class Household:
+    """A store that loses nothing it has acknowledged, a service with its reapers, and workers of both kinds."""
+
+    def __enter__(self) -> Self:
+        with ExitStack() as starting:
+            always = ("--appendonly", "yes", "--appendfsync", "always")
+            self.server = starting.enter_context(EmbeddedServer(*always))
+            self.store = batchstatus.connect(self.server.url, **OPTIONS)
+            starting.callback(self.store.close)
+            starting.enter_context(LiveService(self.server.url))
+            self.live = dict(self.import_one(starting) for _ in range(LIVE))
+            self._ending = starting.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ending.close()
+
+    def import_one(self, ending: ExitStack) -> tuple[str, Importer]:
+        """A job, and a worker that imports it until it is told to stop."""
+        job_id = self.store.create(ORG, "transaction_batch").job_id
+        importer = ending.enter_context(Importer(import_until_told, self.server.url, job_id, OPTIONS))
+        assert importer.told() == "running"
+        return job_id, importer
+
+    def goes_on(self, seen: dict[str, int]) -> bool:
+        """Whether all live jobs have more rows than were seen."""
+        return all(self.store.get(ORG, job_id).done > done for job_id, done in seen.items())
+
+    def done(self) -> dict[str, int]:
+        """How many rows each live job has."""
+        return {job_id: self.store.get(ORG, job_id).done for job_id in self.live}
+
+    def lost(self) -> tuple[str, ...]:
+        """Let each live worker complete its job; what is missing then."""
+        ends = [trouble_at_the_end(self.store, job_id, each) for job_id, each in self.live.items()]
+        return tuple(each for end in ends for each in end)
+
+
+def store_hangs(times: int) -> Finding:
+    """The server stands still, with all its connections, and goes on."""
+    return _away("the store hangs for twice the lease", EmbeddedServer.pause, EmbeddedServer.resume, times)
+
+
+def store_restarts(times: int) -> Finding:
+    """The server is killed, and started again with its append-only file."""
+    return _away(
+        "the store is killed, back after twice the lease", EmbeddedServer.kill, EmbeddedServer.start, times
+    )
+
+
+def _away(
+    fault: str,
+    leave: Callable[[EmbeddedServer], object],
+    come_back: Callable[[EmbeddedServer], object],
+    times: int,
+) -> Finding:
+    with Household() as household, ExitStack() as dying:
+        wrong: list[str] = []
+        recovery_s: list[float] = []
+        for _ in range(times):
+            dead, worker = household.import_one(dying)
+            seen = household.done()
+            wait_until(lambda seen=seen: household.goes_on(seen), 30)  # type: ignore[misc]
+            leave(household.server)
+            worker.kill()
+            time.sleep(2 * LEASE_S)
+            come_back(household.server)
+            back_at = time.monotonic()
+            recovery_s.append(_recover(household, back_at))
+            wrong += _settled_late(household.store, dead, back_at)
+        lost = household.lost()
+        return Finding(
+            fault=fault,
+            tried=times,
+            acknowledged=sum(household.store.get(ORG, job_id).rev for job_id in household.live),
+            lost=lost,
+            wrong=tuple(wrong),
+            recovery_s=max(recovery_s),
+        )
+
+
+def _recover(household: Household, back_at: float) -> float:
+    """Wait until the rows of all who live arrive again; how long that took."""
+    before = household.done()
+    wait_until(lambda: household.goes_on(before), 30, "the live workers go on")
+    return time.monotonic() - back_at
+
+
+def _settled_late(store: JobStore, dead: str, back_at: float) -> list[str]:
+    wait_until(lambda: store.get(ORG, dead).status is Status.INTERRUPTED, 30, "the dead worker is found")
+    late_s = time.monotonic() - back_at
+    return [f"the worker of {dead} is dead, and settled after {late_s:.1f} s"] * (late_s > SETTLED_S)

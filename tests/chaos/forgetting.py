@@ -1,0 +1,60 @@
+"""A server that forgets its scripts, over and over, while everything is done that can be done."""
+
+import threading
+from contextlib import ExitStack
+
+import redis
+
+import batchstatus
+from batchstatus.embedded import EmbeddedServer
+from tests.chaos.finding import Finding
+from tests.chaos.importing import import_until_told, trouble_at_the_end
+from tests.support.everything import do_everything
+from tests.support.importers import Importer
+from tests.support.sdk import ORG
+
+PAUSE_S = 0.01
+
+
+class Forgetting(threading.Thread):
+    """Has the server forget its scripts again and again; enter it with `with`."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        super().__init__()
+        self.times = 0
+        self._client = client
+        self._over = threading.Event()
+
+    def __enter__(self) -> "Forgetting":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self.join()
+
+    def run(self) -> None:
+        """Until told to stop."""
+        while not self._over.wait(PAUSE_S):
+            self._client.script_flush()
+            self.times += 1
+
+
+def scripts_forgotten() -> Finding:
+    """Whatever is asked for just then, the scripts are sent again, and nobody notices."""
+    with ExitStack() as running:
+        url = running.enter_context(EmbeddedServer()).url
+        client = running.enter_context(redis.Redis.from_url(url))
+        store = batchstatus.connect(url)
+        running.callback(store.close)
+        job_id = store.create(ORG, "transaction_batch").job_id
+        importer = running.enter_context(Importer(import_until_told, url, job_id, {}))
+        assert importer.told() == "running"
+        with Forgetting(client) as forgetting:
+            do_everything(url)
+        return Finding(
+            fault="the store forgets its scripts",
+            tried=forgetting.times,
+            lost=tuple(trouble_at_the_end(store, job_id, importer)),
+            acknowledged=store.get(ORG, job_id).rev,
+        )

@@ -1,0 +1,141 @@
+"""Faults of the server that everybody has: away, full, refusing, forgetful; and who may do what there."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import redis
+
+import batchstatus
+from batchstatus import StoreRefused, StoreUnavailable
+from tests.chaos.away import store_hangs, store_restarts
+from tests.chaos.clocks import workers_vanish
+from tests.chaos.finding import Finding
+from tests.chaos.forgetting import scripts_forgotten
+from tests.chaos.full import store_full
+from tests.chaos.refusals import REFUSALS, store_refuses
+from tests.support.everything import do_everything
+from tests.support.nodes import Node
+from tests.support.permissions import (
+    as_user,
+    documented_addition,
+    documented_keys,
+    documented_rule,
+    make_user,
+    with_keys,
+)
+from tests.support.sdk import ORG
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+
+OF_THE_ADMINISTRATOR = {"acl|setuser", "client|setinfo", "config|resetstat", "info"}
+
+
+@pytest.mark.parametrize("away", [store_hangs, store_restarts])
+def test_no_live_worker_loses_its_job_over_a_store_that_was_away(away: Callable[[int], Finding]) -> None:
+    found = away(1)
+    assert (found.lost, found.wrong) == ((), ())
+
+
+def test_the_dead_are_found_in_time_and_the_living_left_alone() -> None:
+    found = workers_vanish(3)
+    assert (found.lost, found.wrong) == ((), ())
+
+
+def test_a_full_store_takes_what_needs_no_room_and_refuses_the_rest_as_a_whole() -> None:
+    found = store_full()
+    assert (found.lost, found.wrong) == ((), ())
+
+
+@pytest.mark.parametrize("why", REFUSALS)
+def test_a_store_that_refuses_says_so_soon_and_is_outlived(why: str) -> None:
+    found = store_refuses(why)
+    assert (found.lost, found.wrong) == ((), ())
+
+
+def test_a_store_that_forgets_its_scripts_is_told_them_again() -> None:
+    found = scripts_forgotten()
+    assert (found.lost, found.wrong) == ((), ())
+    assert found.tried > 10
+
+
+# Access rules
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Node]:
+    """A server with users of its own, and a replica."""
+    with Node() as primary, Node() as replica:
+        replica.ask("REPLICAOF", "127.0.0.1", primary.port)
+        wait_until(lambda: primary.replicas_online() == 1, 30)
+        yield primary
+
+
+@pytest.fixture
+def admin(server: Node) -> Iterator["redis.Redis"]:
+    with redis.Redis.from_url(server.url) as client:
+        client.flushall()
+        yield client
+
+
+def test_a_user_with_the_documented_permissions_can_do_everything_and_has_none_to_spare(
+    server: Node, admin: "redis.Redis"
+) -> None:
+    make_user(admin, documented_rule())
+    admin.config_resetstat()
+    do_everything(as_user(server.url))
+    used = {name.removeprefix("cmdstat_") for name in admin.info("commandstats")} - OF_THE_ADMINISTRATOR
+    assert {f"+{command}" for command in used - {"auth", "hello", "replconf", "psync"}} == {
+        word for word in documented_rule() if word.startswith("+")
+    }
+
+
+ADDITIONS = {
+    "With `min_replicas`": ("", {"min_replicas": 1}),
+    "With a database other than 0": ("/1", {}),
+    "With `client_name` in the URL": ("/0?client_name=importer", {}),
+}
+
+
+@pytest.mark.parametrize("condition", ADDITIONS)
+def test_what_else_a_user_needs_is_documented(server: Node, admin: "redis.Redis", condition: str) -> None:
+    suffix, options = ADDITIONS[condition]
+    url = as_user(server.url).removesuffix("/0") + suffix
+    make_user(admin, documented_rule())
+    with pytest.raises(StoreUnavailable):
+        create_one(url, **options)
+    make_user(admin, documented_rule() + documented_addition(condition))
+    create_one(url, **options)
+
+
+def create_one(url: str, **options: int) -> None:
+    store = batchstatus.connect(url, **options)
+    try:
+        with store.run(ORG, store.create(ORG, "transaction_batch").job_id) as run:
+            run.succeeded()
+    finally:
+        store.close()
+
+
+def test_a_worker_needs_no_access_to_the_keys_of_callers(server: Node, admin: "redis.Redis") -> None:
+    make_user(admin, with_keys(documented_rule(), documented_keys("neither read nor make")))
+    create_one(as_user(server.url))
+    store = batchstatus.connect(as_user(server.url))
+    for call in (lambda: store.api_keys.create(ORG, ["a:b"]), lambda: store.api_keys.verify(f"bsk_{'x' * 43}")):
+        with pytest.raises(StoreRefused):
+            call()
+    store.close()
+
+
+def test_a_service_need_only_read_the_keys_of_callers(server: Node, admin: "redis.Redis") -> None:
+    store = batchstatus.connect(server.url)
+    key, _ = store.api_keys.create(ORG, ["transactions:create"])
+    store.close()
+    make_user(admin, with_keys(documented_rule(), documented_keys("enough for it")))
+    limited = batchstatus.connect(as_user(server.url))
+    job_id = limited.create(ORG, "transaction_batch").job_id
+    assert limited.api_keys.verify(key)
+    assert limited.get(ORG, job_id).status == "queued"
+    with pytest.raises(StoreRefused):
+        limited.api_keys.create(ORG, ["a:b"])
+    limited.close()
