@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test check chaos bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ check: setup  ## Lint, check the types, run the fast tests
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m 'not slow' $(ARGS)
+
+chaos: setup  ## Kill, freeze, fill up and restart stores and workers; one table of what came of it
+	@$(BIN)/python -m tests.chaos
 
 bench: setup .venv/peers/ready  ## Measure what we claim about speed
 	$(BIN)/python -m bench.run --peers-python .venv/peers/bin/python $(ARGS)

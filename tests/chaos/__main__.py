@@ -1,0 +1,108 @@
+"""`make chaos`: every fault at full length, on real processes; one table of what came of it.
+
+The exit code is 1 if anything was lost or wrong, or if a fault could not be tried.
+"""
+
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from functools import partial
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+import batchstatus
+from batchstatus.embedded import EmbeddedServer
+from tests.chaos.away import store_hangs, store_restarts
+from tests.chaos.clocks import workers_vanish
+from tests.chaos.failovers import cluster_primary_killed, sentinel_primary_killed
+from tests.chaos.finding import Finding
+from tests.chaos.forgetting import scripts_forgotten
+from tests.chaos.frozen import sentinel_primary_frozen
+from tests.chaos.full import store_full
+from tests.chaos.killing import Killing
+from tests.chaos.lost_slots import cluster_slots_hang, cluster_slots_lost
+from tests.chaos.racing import Races
+from tests.chaos.refusals import REFUSALS, store_refuses
+from tests.support.service import LiveService
+
+SHOWN = 5
+COLUMNS = ("tried", "acknowledged", "lost", "wrong answers", "recovery", "took")
+
+
+def workers_killed() -> Finding:
+    """Fifty workers, killed while they report."""
+    with EmbeddedServer() as server:
+        return Killing(server.url).finding(50)
+
+
+def cancels_race_ends() -> Finding:
+    """A thousand races."""
+    with EmbeddedServer() as server, LiveService(server.url) as service:
+        store = batchstatus.connect(server.url)
+        found = Races(store, service.port).finding(1_000)
+        store.close()
+        return found
+
+
+FAULTS: tuple[Callable[[], Finding], ...] = (
+    partial(sentinel_primary_killed, 5),
+    sentinel_primary_frozen,
+    partial(cluster_primary_killed, 3),
+    partial(cluster_slots_lost, 10.0),
+    partial(cluster_slots_hang, 10.0),
+    partial(store_hangs, 3),
+    partial(store_restarts, 3),
+    *(partial(store_refuses, why) for why in REFUSALS),
+    store_full,
+    scripts_forgotten,
+    workers_killed,
+    partial(workers_vanish, 20),
+    cancels_race_ends,
+)
+
+
+def main() -> int:
+    """Try every fault, show what came of each as it is known, then the table; gives the exit code."""
+    console = Console()
+    table = Table("fault")
+    for column in COLUMNS:
+        table.add_column(column, justify="right")
+    clean = True
+    for fault in FAULTS:
+        began = time.monotonic()
+        try:
+            found = fault()
+        except Exception:  # the others are to be tried all the same
+            clean = False
+            name = getattr(fault, "func", fault).__name__
+            console.print(f"{name} could not be tried to its end:\n{escape(traceback.format_exc())}")
+            table.add_row(name, *["?"] * (len(COLUMNS) - 1), f"{time.monotonic() - began:.0f} s")
+        else:
+            clean = clean and found.clean
+            _report(console, found)
+            table.add_row(*_row(found), f"{time.monotonic() - began:.0f} s")
+    console.print(table)
+    return 0 if clean else 1
+
+
+def _report(console: Console, found: Finding) -> None:
+    """One line for what is as it should be; else also the first things that are not."""
+    console.print(f"{'ok' if found.clean else 'NOT OK'}  {escape(found.fault)}")
+    for name, each in (("lost", found.lost), ("wrong", found.wrong)):
+        for what in each[:SHOWN]:
+            console.print(f"    {name}: {escape(what)}")
+        if len(each) > SHOWN:
+            console.print(f"    {name}: … and {len(each) - SHOWN:,} more")
+
+
+def _row(found: Finding) -> tuple[str, ...]:
+    recovery = "" if found.recovery_s is None else f"{found.recovery_s:.1f} s"
+    counted = (found.tried, found.acknowledged, len(found.lost), len(found.wrong))
+    return (escape(found.fault), *(f"{number:,}" for number in counted), recovery)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
