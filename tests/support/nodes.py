@@ -19,6 +19,11 @@ from tests.support.waiting import wait_until
 READY_S = 60.0
 T = TypeVar("T")
 
+HASTY = ("PING-PERIOD", 300, "INFO-PERIOD", 500, "PUBLISH-PERIOD", 200, "SLAVE-RECONF-TIMEOUT", 1_000)
+PATIENT = ("INFO-PERIOD", 2_000, "PUBLISH-PERIOD", 1_300)
+"""How often a Sentinel looks at its servers (ms): a node is told of a failover that it has missed, or forgotten,
+after some three seconds, or six; left alone, after ten or twenty. A failover takes as long as ever."""
+
 
 def free_port() -> int:
     """A loopback port that is free at this moment."""
@@ -95,18 +100,8 @@ class Sentinel:
                 start_new_session=True,
             )
         wait_until(lambda: ask(self.port, lambda client: client.ping()), READY_S)
-        if hasty:
-            periods = (
-                "PING-PERIOD",
-                300,
-                "INFO-PERIOD",
-                500,
-                "PUBLISH-PERIOD",
-                200,
-                "SLAVE-RECONF-TIMEOUT",
-                1_000,
-            )
-            ask(self.port, lambda client: client.execute_command("SENTINEL", "DEBUG", *periods))
+        periods = HASTY if hasty else PATIENT
+        ask(self.port, lambda client: client.execute_command("SENTINEL", "DEBUG", *periods))
 
     def sees(self, replicas: int) -> int | None:
         """The port of the primary if it is well, has so many replicas, and two other Sentinels watch it."""

@@ -21,8 +21,8 @@ SLOTS = 16_384
 class SentinelTopology:
     """One primary, two replicas, three Sentinels of which two must agree; enter it with `with`.
 
-    `hasty` Sentinels look at the nodes' roles twice a second instead of every ten, so that a node that was
-    started again is a replica after some three seconds instead of twenty; a failover takes as long as ever.
+    `hasty` Sentinels soon tell a node that was started again whose replica it is; others let a primary that was
+    deposed in its sleep be for a while.
     """
 
     def __init__(self, *, hasty: bool = True) -> None:
