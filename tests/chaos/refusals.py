@@ -70,8 +70,10 @@ def read_only(house: House) -> Iterator[None]:
     """A replica at the store's address, whose primary is away."""
     house.client.config_set("replica-serve-stale-data", "no")
     house.client.execute_command("REPLICAOF", "127.0.0.1", 9)
-    yield
-    house.client.execute_command("REPLICAOF", "NO", "ONE")
+    try:
+        yield
+    finally:
+        house.client.execute_command("REPLICAOF", "NO", "ONE")
 
 
 @contextmanager
@@ -84,8 +86,10 @@ def loading(house: House) -> Iterator[None]:
     reading.start()
     with redis.Redis.from_url(house.server.url) as other:
         wait_until(lambda: raises(redis.exceptions.BusyLoadingError, other.ping))
-    yield
-    reading.join()
+    try:
+        yield
+    finally:
+        reading.join()
 
 
 @contextmanager
@@ -93,8 +97,10 @@ def too_many_clients(house: House) -> Iterator[None]:
     """A server that takes no more connections."""
     house.client.config_set("maxclients", 1)
     house.client.client_kill_filter(_type="normal", skipme=True)
-    yield
-    house.client.config_set("maxclients", 10_000)
+    try:
+        yield
+    finally:
+        house.client.config_set("maxclients", 10_000)
 
 
 @contextmanager
@@ -102,8 +108,10 @@ def another_password(house: House) -> Iterator[None]:
     """A server whose password is no longer the one that everybody has."""
     house.client.config_set("requirepass", "another")
     house.client.client_kill_filter(_type="normal", skipme=True)
-    yield
-    house.client.config_set("requirepass", "")
+    try:
+        yield
+    finally:
+        house.client.config_set("requirepass", "")
 
 
 Refusal: TypeAlias = Callable[[House], Any]
