@@ -95,8 +95,14 @@ class OldPrimary:
 
 
 def sentinel_primary_frozen() -> Finding:
-    """The primary is frozen and deposed; when it wakes up it takes itself for the primary for some seconds."""
-    with SentinelTopology(hasty=False) as redis, Work(redis.url, lease_s=SETTINGS.lease_s) as work:
+    """The primary is frozen and deposed; when it wakes up it takes itself for the primary for some seconds.
+
+    Who has a connection to it still may be told by it what was true before: that is not promised otherwise.
+    """
+    with (
+        SentinelTopology(hasty=False) as redis,
+        Work(redis.url, lease_s=SETTINGS.lease_s, reads_may_be_old=True) as work,
+    ):
         node = redis.wait_ready()
         old = OldPrimary(node, alive=work.imports[0])
         node.pause()

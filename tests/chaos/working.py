@@ -23,8 +23,9 @@ class Work:
     `lost` and `wrong` fill up with what is found to be so, on the way and in `finding`, which ends the work.
     """
 
-    def __init__(self, url: str, *, lease_s: float = 30.0) -> None:
+    def __init__(self, url: str, *, lease_s: float = 30.0, reads_may_be_old: bool = False) -> None:
         self._url = url
+        self._reads_may_be_old = reads_may_be_old
         self._options: dict[str, Any] = {"min_replicas": 1, "lease_s": lease_s}
         self._ledger = Ledger()
         self._importers: dict[str, Importer] = {}
@@ -52,7 +53,9 @@ class Work:
             key, _ = self.store.api_keys.create(ORG, ["transactions:create"])
             for number in range(POLLERS):
                 job_id = self.imports[number % IMPORTERS]
-                self._clerk_and_pollers.append(Poller(service.url, key, job_id, self._ledger))
+                old = self._reads_may_be_old
+                poller = Poller(service.url, key, job_id, self._ledger, reads_may_be_old=old)
+                self._clerk_and_pollers.append(poller)
             for each in self._clerk_and_pollers:
                 starting.enter_context(each)
             self._ending = starting.pop_all()
