@@ -36,7 +36,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
 end
 
 local time = redis.call('TIME')
-if time[1] * 1000 + time[2] / 1000 - created_ms > fresh_ms then return {'STALE'} end
+if time[1] * 1000 + math.floor(time[2] / 1000) - created_ms > fresh_ms then return {'STALE'} end
 
 redis.call('HSET', KEYS[1], 'orgId', org_id, 'jobId', job_id, 'kind', kind, 'status', 'queued',
   'succeeded', 0, 'failed', 0, 'skipped', 0, 'createdAt', created_ms, 'metadata', metadata,

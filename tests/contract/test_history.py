@@ -146,8 +146,8 @@ def test_several_jobs_are_one_round_trip_to_the_store(redis_client: "redis.Redis
     before: Any = redis_client.info("stats")
     real_store.get_many(ORG, jobs)
     after: Any = redis_client.info("stats")
-    # one read of the socket brings all of them, but for what it can hold at once
-    assert after["total_reads_processed"] - before["total_reads_processed"] <= 2
+    # The server reads what has come on the socket: for one trip that may be a few times, and not a hundred.
+    assert after["total_reads_processed"] - before["total_reads_processed"] <= 6
 
 
 def test_a_damaged_job_among_them_is_500(ask: Ask, store: JobStore, client: "redis.Redis") -> None:

@@ -1,7 +1,8 @@
 """A job's life as it should be, in plain Python: what each script has to answer, and what then has to be stored.
 
 It follows the rules of a job's life, not the scripts: times are whole milliseconds given by the caller, rows
-are kept as they were reported, and nothing here does input or output.
+are kept as they were reported, and nothing here does input or output. `placed` says whether the job is in the
+index of the status that a step would bring it into.
 """
 
 import json
@@ -121,13 +122,15 @@ class Life:
     def created_again(self, content: Content) -> Answer:
         return Answer("EXISTS", self.fields(), wrote=True) if content == self.content else Answer("TAKEN")
 
-    def claim(self, now: int, token: str) -> Answer:
+    def claim(self, now: int, token: str, placed: bool = True) -> Answer:
         if self.terminal:
             return Answer("ENDED", self.status)
         if self.token == token:
             return Answer("OK", self.fields(), wrote=True)
         if self.status is Status.RUNNING and not self.vacant(now):
             return Answer("HELD", self.lease_end - now)
+        if self.status is Status.QUEUED and not placed:
+            return Answer("PLACE", Status.RUNNING)
         self.status = Status.RUNNING
         self.token = token
         self.fence += 1
@@ -137,10 +140,12 @@ class Life:
         self._sign_of_life(now)
         return Answer("OK", self.fields(), wrote=True)
 
-    def control(self, now: int, action: Action) -> Answer:
+    def control(self, now: int, action: Action, placed: bool = True) -> Answer:
         if self.terminal:
             again = action is Action.CANCEL and self.status is Status.CANCELLED
             return Answer("OK", self.fields(), wrote=True) if again else Answer("ENDED", self.status)
+        if action is Action.CANCEL and self.status is Status.QUEUED and not placed:
+            return Answer("PLACE", Status.CANCELLED)
         before = self.flags, self.status
         if action is Action.PAUSE:
             self.pausing = True
@@ -178,7 +183,7 @@ class Life:
         self._sign_of_life(now)
         return Answer("OK", self.rev, wrote=True)
 
-    def finish(self, now: int, fence: int, end: End, seq: int | None = None) -> Answer:
+    def finish(self, now: int, fence: int, end: End, seq: int | None = None, placed: bool = True) -> Answer:
         if fence != self.fence or self.status is Status.QUEUED:
             return Answer("FENCED", self.status)
         if self.terminal:
@@ -186,19 +191,22 @@ class Life:
             return Answer("FENCED", self.status) if settled else Answer("OK", self.status, wrote=True)
         if seq is not None and seq != self.seq:
             return Answer("GAP", self.seq)
+        released = end.status is Status.INTERRUPTED and self.content.takeover_ms
+        cancelled = end.status is Status.COMPLETED and self.cancelling
+        if not released and not placed:
+            return Answer("PLACE", Status.CANCELLED if cancelled else end.status)
         self.rev += 1
         self.heartbeat_at = max(now, self.heartbeat_at or 0)
-        if end.status is Status.INTERRUPTED and self.content.takeover_ms:
+        if released:
             self.fence += 1
             self.token = None
             self.lease_end = self.heartbeat_at
             self.suspect_at = 0
             return Answer("RELEASED", wrote=True)
-        cancelled = self.cancelling and end.status is Status.COMPLETED
         self._complete(replace(end, status=Status.CANCELLED) if cancelled else end, self.heartbeat_at)
         return Answer("OK", self.status, wrote=True)
 
-    def settle(self, now: int) -> Answer:
+    def settle(self, now: int, placed: bool = True) -> Answer:
         if self.status is not Status.RUNNING:
             return Answer("QUEUED" if self.status is Status.QUEUED else "ENDED")
         if now < self.lease_end:
@@ -210,6 +218,8 @@ class Life:
             return Answer("SUSPECT", self.suspect_at + GRACE_MS)
         if self.vacant(now):
             return Answer("VACANT", self.lease_end + self.content.takeover_ms)
+        if not placed:
+            return Answer("PLACE", Status.INTERRUPTED)
         self.rev += 1
         self._complete(End(Status.INTERRUPTED), max(now, self.heartbeat_at))
         return Answer("SETTLED", wrote=True)
@@ -283,7 +293,7 @@ class Life:
         return self.skips[: self.max_rows]
 
     def _sign_of_life(self, now: int) -> None:
-        self.heartbeat_at = max(now, self.heartbeat_at or 0)
+        self.heartbeat_at = max(now, self.heartbeat_at or self.created_at)
         self.lease_end = self.heartbeat_at + LEASE_MS
         self.suspect_at = None
 

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from itertools import count, cycle
 from typing import Any
 
@@ -59,6 +58,10 @@ NO_KEY = -2
 
 ERRORS = {
     "create TAKEN": JobExists,
+    "claim PLACE": Unplaced,
+    "finish PLACE": Unplaced,
+    "control PLACE": Unplaced,
+    "settle PLACE": Unplaced,
     "claim HELD": LeaseHeld,
     "claim ENDED": InvalidTransition,
     "claim NOT_FOUND": JobNotFound,
@@ -243,7 +246,7 @@ jobs = st.fixed_dictionaries(
     {
         "content": contents,
         "max_rows": st.sampled_from([2, 3, 1_500, 1_000_000]),
-        "begun": st.sampled_from([*["claimed"] * 8, "created", "not at all", "not at all"]),
+        "begun": st.sampled_from([*["claimed"] * 8, "created", "created", "not at all", "not at all"]),
     }
 )
 reports = st.fixed_dictionaries(
@@ -276,13 +279,19 @@ class Act:
 
 
 ARGUMENTS = {
-    "create": {"content": contents, "same": st.booleans()},
-    "claim": {"who": who, "token": st.sampled_from(["new", "new", "new", "last", "first"]), "heard": mostly},
+    "create": {"content": contents, "same": st.booleans(), "late": st.sampled_from([*[None] * 4, 0, 0, 1])},
+    "claim": {
+        "who": who,
+        "token": st.sampled_from(["new", "new", "new", "last", "first"]),
+        "heard": mostly,
+        "placed": mostly,
+    },
     "fall_silent": {
         "moment": st.sampled_from(["grace", "grace", "window"]),
         "beside_ms": st.sampled_from([-1, 0, 0, 1]),
         "taker": st.sampled_from([None, None, 0, 1, 2, 3]),
         "comes_back": st.sampled_from(["never", "never", "never", "to report", "to finish"]),
+        "pausing": st.sampled_from([False, False, True]),
     },
     "give_back": {"ms": st.sampled_from([0, 0, -1, 19_999, 20_000]), "taker": st.sampled_from([0, 1, 2, 3])},
     "work": {"content": reports},
@@ -305,13 +314,18 @@ ARGUMENTS = {
         "end": ends,
         "then": st.none() | ends,
         "lost": st.sampled_from([None, None, None, 0, 0, 1]),
+        "placed": st.booleans(),
     },
     "finish_again": {"who": who},
-    "control": {"action": st.sampled_from([Action.PAUSE, Action.PAUSE, Action.RESUME, Action.CANCEL])},
+    "control": {
+        "action": st.sampled_from([Action.PAUSE, Action.PAUSE, Action.RESUME, Action.CANCEL]),
+        "placed": st.booleans(),
+    },
     "control_and_heed": {"action": st.sampled_from(Action), "end": ends},
     "look": {
         "how": st.sampled_from(["settle", "settle", "get", "outcome", "outcome"]),
         "limit": st.sampled_from([1, 2, 500]),
+        "placed": mostly,
     },
     "time_passes": {
         "ms": st.sampled_from(
@@ -328,7 +342,7 @@ WEIGHTS = {
     "fall_silent": 4,
     "give_back": 1,
     "work": 6,
-    "work_on_thousands": 2,
+    "work_on_thousands": 3,
     "report": 4,
     "report_again": 3,
     "heartbeat": 3,
@@ -394,9 +408,9 @@ class Lives(RuleBasedStateMachine):
         self.stored = self._look()
         self.workers = [Worker(name) for name in ("ann", "bob", "cat", "dan")]
         if begun != "not at all":
-            self.create(content, same=True)
+            self.create(content, same=True, late=1 if begun == "created" else None)
         if begun == "claimed":
-            self.claim(0, "new", heard=True)
+            self.claim(0, "new", heard=True, placed=False)
 
     @rule(act=acts())
     def happens(self, act: Act) -> None:
@@ -404,9 +418,13 @@ class Lives(RuleBasedStateMachine):
         if self.calls_when_over > 5:
             self.next_job(**next(self.jobs))
 
-    def create(self, content: Content, same: bool) -> None:
-        if self.life is None:
-            self.life = Life(ORG, self.job_id, content, self.now, self.max_rows)
+    def create(self, content: Content, same: bool, late: int | None = None) -> None:
+        """Make the job, which may have been entered into the index as long ago as that is good for, and `late`."""
+        entered = self.now if late is None else self.now - scripts.FRESH_MS - late
+        if self.life is None and late:
+            answer = Answer("STALE")
+        elif self.life is None:
+            self.life = Life(ORG, self.job_id, content, entered, self.max_rows)
             answer = Answer("CREATED", self.life.fields(), wrote=True)
         else:
             content = self.life.content if same else content
@@ -425,18 +443,21 @@ class Lives(RuleBasedStateMachine):
                 takeover_ms=content.takeover_ms,
                 digest=content.digest,
                 retention_ms=RETENTION_MS,
-                created_ms=int(self.connection.clock_ms()),
+                created_ms=entered,
             ),
         )
-        if answer.word != "TAKEN":
+        if answer.word == "STALE":
+            assert made is None
+            self.create(content, same)  # as its creator does, once it is entered anew
+        elif answer.word != "TAKEN":
             assert made == self.life.job()
 
-    def claim(self, who: str | int, token: str, heard: bool) -> None:
+    def claim(self, who: str | int, token: str, heard: bool, placed: bool = True) -> None:
         worker = self._worker(who)
         if token == "new" or not worker.tokens:
             worker.tokens.append(f"{worker.name}-{next(self.numbers)}")
         token = worker.tokens[0 if token == "first" else -1]
-        answer = self.life.claim(self.now, token) if self.life else NOT_FOUND
+        answer = self.life.claim(self.now, token, placed) if self.life else NOT_FOUND
         claim = self._call(
             "claim",
             answer,
@@ -447,6 +468,7 @@ class Lives(RuleBasedStateMachine):
                 lease_ms=LEASE_MS,
                 grace_ms=GRACE_MS,
                 retention_ms=RETENTION_MS,
+                placed=Status.RUNNING if placed else "",
             ),
         )
         if answer.word == "HELD":
@@ -456,6 +478,8 @@ class Lives(RuleBasedStateMachine):
             assert claim == scripts.Claim(self.life.job(), self.life.fence, self.life.seq, checkpoint)
             if heard:
                 worker.fence, worker.seq = claim.fence, claim.seq
+        if answer.word == "PLACE":
+            self.claim(self.workers.index(worker), "last", heard)
 
     def work(self, content: dict[str, Any]) -> None:
         self.report("holder", content, "its own", step=1, fate="arrives")
@@ -481,7 +505,15 @@ class Lives(RuleBasedStateMachine):
         worker.last_report = self._fence(worker, fence), worker.seq, Report(), paused
         self._report(worker, heard=True)
 
-    def finish(self, who: str | int, fence: str, end: End, then: End | None, lost: int | None = None) -> None:
+    def finish(
+        self,
+        who: str | int,
+        fence: str,
+        end: End,
+        then: End | None,
+        lost: int | None = None,
+        placed: bool = True,
+    ) -> None:
         """End the job, or give its lease back; and perhaps once more, the same or another way.
 
         With `lost` only if the store has all reports of the worker; it has lost so many of them.
@@ -489,7 +521,7 @@ class Lives(RuleBasedStateMachine):
         worker = self._worker(who)
         seq = None if lost is None else worker.seq + lost
         worker.last_end = self._fence(worker, fence), end, seq
-        self._finish(worker)
+        self._finish(worker, placed)
         if then:
             worker.last_end = worker.last_end[0], then, worker.last_end[2]
             self._finish(worker)
@@ -497,34 +529,43 @@ class Lives(RuleBasedStateMachine):
     def finish_again(self, who: str | int) -> None:
         self._finish(self._worker(who))
 
-    def control(self, action: Action) -> None:
-        answer = self.life.control(self.now, action) if self.life else NOT_FOUND
+    def control(self, action: Action, placed: bool = True) -> None:
+        answer = self.life.control(self.now, action, placed) if self.life else NOT_FOUND
+        there = Status.CANCELLED if placed else ""
         job = self._call(
             "control",
             answer,
-            lambda: scripts.control(self.connection, self.keys, action=action, retention_ms=RETENTION_MS),
+            lambda: scripts.control(
+                self.connection, self.keys, action=action, retention_ms=RETENTION_MS, placed=there
+            ),
         )
         assert answer.word != "OK" or job == self.life.job()
+        if answer.word == "PLACE":
+            self.control(action)  # as whoever is told so does, once it is placed
 
     def control_and_heed(self, action: Action, end: End) -> None:
         """Somebody asks for something; the holder hears of it, obeys a pause, and in the end finishes."""
-        self.control(action)
+        self.control(action, placed=False)
         self.heartbeat("holder", "its own", paused=action is Action.PAUSE)
         if action is Action.CANCEL:
             self.finish("holder", "its own", end, None)
 
-    def settle(self) -> None:
-        answer = self.life.settle(self.now) if self.life else NOT_FOUND
+    def settle(self, placed: bool = True) -> None:
+        answer = self.life.settle(self.now, placed) if self.life else NOT_FOUND
+        there = Status.INTERRUPTED if placed else ""
         found = self._call(
             "settle",
             answer,
-            lambda: scripts.settle(self.connection, self.keys, grace_ms=GRACE_MS, retention_ms=RETENTION_MS),
+            lambda: scripts.settle(
+                self.connection, self.keys, grace_ms=GRACE_MS, retention_ms=RETENTION_MS, placed=there
+            ),
         )
-        assert answer is NOT_FOUND or found == (scripts.Verdict(answer.word), answer.rest)
+        refused = f"settle {answer.word}" in ERRORS
+        assert refused or found == (scripts.Verdict(answer.word), answer.rest)
 
-    def look(self, how: str, limit: int) -> None:
+    def look(self, how: str, limit: int, placed: bool) -> None:
         if how == "settle":
-            self.settle()
+            self.settle(placed)
         else:
             self.read(limit if how == "outcome" else None)
 
@@ -565,13 +606,17 @@ class Lives(RuleBasedStateMachine):
             until = {"lease": self.life.lease_end, "grace": grace_end, "window": window_end}[moment]
             self.server.now_ms = max(self.now, until + beside_ms)
 
-    def fall_silent(self, moment: str, beside_ms: int, taker: int | None, comes_back: str) -> None:
+    def fall_silent(self, moment: str, beside_ms: int, taker: int | None, comes_back: str, pausing: bool) -> None:
         """The holder does; somebody looks after its lease; a taker or a reader comes; then it comes back."""
         silent = self.workers.index(self._worker("holder"))
+        if pausing:
+            self.control(Action.PAUSE)
+            self.heartbeat("holder", "its own", paused=True)
         self.time_passes_until("lease", 0)
         self.settle()
         self.time_passes_until(moment, beside_ms)
         if taker is None:
+            self.settle(placed=False)
             self.read(limit=None)
         else:
             self.claim(taker, "new", heard=True)
@@ -641,27 +686,29 @@ class Lives(RuleBasedStateMachine):
             if fence > 1:
                 self._met("a duplicate after a takeover")
 
-    def _finish(self, worker: Worker) -> None:
+    def _finish(self, worker: Worker, placed: bool = True) -> None:
         fence, end, seq = worker.last_end
-        answer = self.life.finish(self.now, fence, end, seq) if self.life else NOT_FOUND
+        cancels = self.life and self.life.cancelling and end.status is Status.COMPLETED
+        becomes = Status.CANCELLED if cancels else end.status
+        answer = self.life.finish(self.now, fence, end, seq, placed) if self.life else NOT_FOUND
         self._call(
             "finish",
             answer,
-            lambda: _placed(
-                partial(
-                    scripts.finish,
-                    self.connection,
-                    self.keys,
-                    fence=fence,
-                    status=end.status,
-                    worker_error=end.worker_error,
-                    job_failure=end.job_failure,
-                    retention_ms=RETENTION_MS,
-                    seq=seq,
-                )
+            lambda: scripts.finish(
+                self.connection,
+                self.keys,
+                fence=fence,
+                status=end.status,
+                worker_error=end.worker_error,
+                job_failure=end.job_failure,
+                retention_ms=RETENTION_MS,
+                seq=seq,
+                placed=becomes if placed else "",
             ),
             fence,
         )
+        if answer.word == "PLACE":
+            self._finish(worker)
         if answer.word == "OK" and end.status != self.life.status:
             self._met("a finish repeated with another status")
 
@@ -874,14 +921,6 @@ def test_the_clock_that_counts_is_the_servers(server: SetClockRedis) -> None:
         <= after
     )
     assert reported.lease_expires_at - reported.heartbeat_at == timedelta(milliseconds=LEASE_MS)
-
-
-def _placed(step: Callable[..., None]) -> None:
-    """Take a step as `Transitions` does: if the status is another than expected, say it is placed."""
-    try:
-        step()
-    except Unplaced as unplaced:
-        step(placed=unplaced.place.status)
 
 
 def _server_time(client: "redis.Redis") -> datetime:

@@ -27,6 +27,9 @@ class PartlyAway:
             raise redis.ConnectionError("connection refused")
         return self.client.execute_command(*words)
 
+    def pipeline(self, **options: Any) -> Any:
+        return self.client.pipeline(**options)
+
 
 @pytest.fixture
 def line(client: "redis.Redis") -> PartlyAway:

@@ -26,10 +26,12 @@ LAYERS: tuple[tuple[set[str], set[str]], ...] = (
     ({"settings", "rows", "client", "endings"}, set()),
     ({"clients"}, {"redis"}),
     ({"connection"}, {"redis"}),
-    ({"clock", "scripts", "apikeys"}, set()),
-    ({"outbox", "leases"}, set()),
-    ({"reporter"}, set()),
-    ({"worker"}, set()),
+    ({"clock", "script", "apikeys"}, set()),
+    ({"scripts"}, set()),
+    ({"outbox", "looks", "history"}, set()),
+    ({"reporter", "transitions", "retention"}, set()),
+    ({"reader", "worker"}, set()),
+    ({"listing"}, set()),
     ({"store"}, set()),
     ({"connecting", "reaper"}, set()),
     ({""}, set()),  # batchstatus/__init__.py
@@ -46,8 +48,11 @@ NARROWER = {
     "outbox": {"errors", "scripts"},
     "endings": {"errors", "model", "values"},
     "clients": {"errors", "settings"},
-    "leases": {"connection", "keys", "scripts"},
-    "keys": {"errors"},
+    "looks": {"connection", "keys", "scripts"},
+    "history": {"connection", "errors", "keys", "model", "scripts"},
+    "listing": {"errors", "history", "model", "reader"},
+    "script": {"connection", "errors", "hashes", "model"},
+    "keys": {"errors", "model"},
     "embedded": {"errors"},
     "values": {"errors", "model"},
     "rows": {"errors", "model", "values"},
@@ -245,6 +250,8 @@ def test_only_settings_reads_the_environment():
 
 def test_only_the_connection_talks_to_redis_and_only_it_catches_its_errors():
     assert {module for module, tree in MODULES.items() if "redis" in theirs(tree)} == {"clients", "connection"}
-    # The store asks the connection for a pipeline of its own, which is none of redis-py's.
-    sending = re.compile(r"(?<!_connection)\.(execute_command|pipeline|eval|evalsha|register_script)\(")
+    # A connection of ours has a pipeline of its own, and the client of a Cluster asks one thing when it opens.
+    sending = re.compile(r"(?<!_connection)(?<!self)\.(execute_command|pipeline|eval|evalsha|register_script)\(")
     assert {module_of(path) for path in CODE if sending.search(path.read_text())} == {"connection"}
+    asking = re.compile(r"\bself\.execute_command\(")
+    assert {module_of(path) for path in CODE if asking.search(path.read_text())} == {"clients"}
