@@ -13,8 +13,8 @@
 --   6  takeover_ms   ms after a lease's end in which another worker may take over; 0: none may
 --   7  digest        text, the same for the same content
 --   8  retention_ms  ms
---   9  created_ms    when it was entered into its organization's index (ms since the epoch)
---  10  fresh_ms      ms: how long ago that may be
+--   9  created_ms    ms since the epoch: when it was entered into its organization's index
+--  10  fresh_ms      ms that this may be ago
 -- RETURNS
 --   {'CREATED', hash}  the job, field by field
 --   {'EXISTS', hash}   it was created before with this content; only its retention begins anew

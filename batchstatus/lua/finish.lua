@@ -6,7 +6,7 @@
 --   3  skips         list
 -- ARGV
 --   1  fence         integer, from claim
---   2  status        completed, failed, cancelled, or interrupted to give the lease back
+--   2  status        text: completed, failed, cancelled, or interrupted to give the lease back
 --   3  worker_error  text, or '' for none
 --   4  job_failure   JSON object {code, message, details?}, or '' for none
 --   5  retention_ms  ms

@@ -1,10 +1,10 @@
 -- forget: take a job out of indexes, but for entries that are too new: those may belong to a job on its way
 --
 -- KEYS
---   all  index     zset: time (ms since the epoch) → member
+--   all  index       zset: time (ms since the epoch) → member
 -- ARGV
---   1    member    text
---   2    older_ms  ms: only entries whose time is so long ago, or longer
+--   1    member      text
+--   2    older_ms    ms that an entry's time is ago, or longer; others stay
 -- RETURNS
 --   {'OK'}
 -- WRITES

@@ -4,7 +4,7 @@
 --   1  index       zset: createdAt (ms since the epoch) → jobId; that of the kind and the status to come
 -- ARGV
 --   1  job_id      text
---   2  created_ms  the job's createdAt, ms since the epoch
+--   2  created_ms  ms since the epoch: the job's createdAt
 -- RETURNS
 --   {'OK'}
 -- WRITES

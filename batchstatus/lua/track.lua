@@ -5,8 +5,7 @@
 -- ARGV
 --   1  member    text: org:jobId
 --   2  in_ms     ms from now to the look
---   3  which     text: LT, a look that is due sooner stays; GT, one that is due later stays;
---                XX, the look is put off, if there is to be one
+--   3  which     text: LT, one that is due sooner stays; GT, one that is due later stays; XX, moved if there is one
 -- RETURNS
 --   {'OK'}
 -- WRITES

@@ -1,4 +1,4 @@
-"""All that can be done with a store: a job's every way through life, its rows, API keys, the reaper."""
+"""All that can be done with a store: a job's every way through life, its rows, history, API keys, the reaper."""
 
 from contextlib import closing, suppress
 from functools import partial
@@ -10,6 +10,7 @@ from batchstatus import Job, JobNotFound, JobStore
 from batchstatus.clients import open_client
 from batchstatus.connection import Connection
 from batchstatus.keys import Keys
+from batchstatus.looks import Expiries
 from batchstatus.reaper import Reaper
 from batchstatus.scripts import claim
 from batchstatus.settings import StoreSettings
@@ -37,6 +38,15 @@ class Store:
             claim(connection, keys.job(ORG, job.job_id), token="vanished", **times)
         self.store.leases.track(keys.lease_entry(ORG, job.job_id), 0)
 
+    def look_for_expired(self, job: Job, *, gone: bool = False) -> None:
+        """Sweep, with a look at this job, which is `gone` before its time."""
+        keys = Keys(self._settings.prefix)
+        with closing(Connection(partial(open_client, self._url, self._settings))) as connection:
+            if gone:
+                connection.command("DEL", keys.job(ORG, job.job_id).job)
+            Expiries(connection, keys).put_off(keys.expiry_entry(ORG, job.job_id), 0)
+        self.store.retention.sweep()
+
 
 def do_everything(url: str, **options: Any) -> None:
     """Do all that service, workers and `batchstatus keys` can do, and see that it is done."""
@@ -48,6 +58,8 @@ def do_everything(url: str, **options: Any) -> None:
         _is_given_back_and_taken_over(store)
         _vanishes_and_is_taken_over(opened)
         _vanishes_and_is_reaped(opened)
+        _is_listed(store)
+        _is_swept(opened)
         _has_keys(store)
 
 
@@ -113,6 +125,21 @@ def _vanishes_and_is_reaped(opened: Store) -> None:
     opened.vanish(job)
     wait_until(lambda: reaper.look() == 1)
     assert opened.store.get(ORG, job.job_id).status == "interrupted"
+
+
+def _is_listed(store: JobStore) -> None:
+    created = {_create(store).job_id for _ in range(2)}
+    first = store.list(ORG, kinds=[KIND], statuses=["queued"], limit=1)
+    second = store.list(ORG, kinds=[KIND], statuses=["queued"], limit=1, cursor=first.next_cursor)
+    assert {job.job_id for job in first.jobs + second.jobs} == created
+
+
+def _is_swept(opened: Store) -> None:
+    job = _create(opened.store)
+    opened.look_for_expired(job)
+    assert job in opened.store.list(ORG).jobs
+    opened.look_for_expired(job, gone=True)
+    assert job not in opened.store.list(ORG).jobs
 
 
 def _has_keys(store: JobStore) -> None:

@@ -9,6 +9,14 @@ from batchstatus import scripts
 
 FOLDER = Path(scripts.__file__).parent / "lua"
 
+READS = {"TIME", "EXISTS", "HGET", "HMGET", "HGETALL", "LLEN", "ZRANGEBYSCORE", "ZSCORE"}
+KEEPS = {"PEXPIRE", "PERSIST"}
+"""They write how long a key is kept, and nothing of what is in it."""
+WRITES = {"HSET", "HINCRBY", "HDEL", "RPUSH", "ZADD", "ZREM"}
+"""All commands that a script may use: every server that we support has them."""
+
+JOB = [("job", "hash"), ("failures", "list"), ("skips", "list")]
+
 
 @dataclass
 class Header:
@@ -17,16 +25,17 @@ class Header:
     title: str
     keys: list[tuple[str, str]] = field(default_factory=list)
     argv: list[tuple[str, str]] = field(default_factory=list)
-    returns: dict[str, int] = field(default_factory=dict)
+    returns: dict[str, list[str]] = field(default_factory=dict)
     writes: dict[str, set[str]] = field(default_factory=dict)
+    takes_any_number_of_keys: bool = False
 
 
 class Source:
     """A script: its header and its body without comments."""
 
-    def __init__(self, verb: str) -> None:
+    def __init__(self, verb: str, text: str | None = None) -> None:
         self.verb = verb
-        self.text = (FOLDER / f"{verb}.lua").read_text()
+        self.text = (FOLDER / f"{verb}.lua").read_text() if text is None else text
         head, _, body = self.text.partition("\n\n")
         self.head = [line.removeprefix("--") for line in head.splitlines()]
         self.body = re.sub(r"--[^\n]*", "", body)
@@ -42,14 +51,17 @@ class Source:
                 number, name, *rest = words
                 found = header.keys if section == "KEYS" else header.argv
                 found.append((name, " ".join(rest)))
-                assert int(number) == len(found)
+                header.takes_any_number_of_keys |= number == "all"
+                assert number == ("all" if section == "KEYS" and number == "all" else str(len(found)))
             elif section == "RETURNS":
                 (answer,) = re.findall(r"^   \{'(\w+)'([^}]*)\}", line)
-                header.returns[answer[0]] = 1 + answer[1].count(",")
+                assert answer[0] not in header.returns
+                header.returns[answer[0]] = answer[1].replace(",", " ").split()
             elif section == "WRITES" and words != ["nothing"]:
                 if named := re.match(r"   ([a-z, ]+): ", line):
                     keys, words = named[1].split(", "), line[named.end() :].split()
                 header.writes.update({key: header.writes.get(key, set()) | {*words} for key in keys})
+        assert not header.takes_any_number_of_keys or len(header.keys) == 1
         return header
 
     @cached_property
@@ -59,9 +71,14 @@ class Source:
         return [parts(self.body[start:]) for start in starts]
 
     @property
+    def commands(self) -> list[str]:
+        """The command of each call, in the order of the text; what is no text is given in brackets."""
+        return [call[0][1:-1] if re.fullmatch(r"'[A-Z]+'", call[0]) else f"({call[0]})" for call in self.calls]
+
+    @property
     def is_of_a_job(self) -> bool:
-        """Whether it works on a job's keys; else on the lease index."""
-        return self.header.keys[0][0] == "job"
+        """Whether it works on a job's keys; else on an index."""
+        return self.header.keys == JOB
 
     @cached_property
     def arguments(self) -> dict[str, str]:
@@ -71,6 +88,12 @@ class Source:
             pairs = zip(names.split(", "), parts(values + ")"), strict=True)
             found.update({name: value for name, value in pairs if "ARGV[" in value})
         return found
+
+    def names_of(self, key: str) -> list[str]:
+        """The names of the keys that `key` may be, by the header: of `KEYS[1]`, or of the variable of a loop."""
+        names = [name for name, _ in self.header.keys]
+        loops: dict[str, list[str]] = {"key": names, "KEYS[list]": names[1:]}
+        return loops[key] if key in loops else [names[int(key.removeprefix("KEYS[").removesuffix("]")) - 1]]
 
 
 def parts(text: str) -> list[str]:
