@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any
 
 from redis.cluster import RedisCluster
@@ -12,16 +11,16 @@ from redis.exceptions import (
 from redis.exceptions import (
     MovedError,
     NoScriptError,
-    RedisClusterException,
     RedisError,
-    ResponseError,
 )
 from redis.exceptions import (
     TimeoutError as RedisTimeoutError,
 )
 
 from batchstatus.clients import Client
-from batchstatus.errors import JobCorrupt, NotReplicated, StoreRefused, StoreUnavailable
+from batchstatus.errors import JobCorrupt, NotReplicated
+from batchstatus.line import Line
+from batchstatus.trouble import STORE_ERRORS, is_corrupt
 
 # Of the time that a command may take, so much may be spent on waiting for replicas.
 _WAIT_SHARE = 0.8
@@ -44,17 +43,18 @@ class Connection:
         self._min_replicas = min_replicas
         self._wait_ms = max(1, int(timeout_s * 1000 * _WAIT_SHARE))
         self._opened: Any = None  # redis-py types raw commands too loosely for mypy
+        self._is_cluster = False
         self._opening = threading.Lock()
         self._in_doubt: set[str] = set()  # servers of a Cluster that were pinged and have not answered yet
 
     def command(self, *words: Any) -> Any:
         """One command, one round trip; the answer as RESP2 gives it (bytes, int, list, None)."""
-        with _STORE_ERRORS:
+        with STORE_ERRORS:
             return self._client.execute_command(*words)
 
     def ping(self) -> None:
         """Raise StoreUnavailable unless the store answers; of a Cluster, one of its primaries is enough."""
-        with _STORE_ERRORS:
+        with STORE_ERRORS:
             if not self.is_cluster:
                 self._client.execute_command("PING")
             elif not any(map(self._answers, self._primaries())):
@@ -63,7 +63,7 @@ class Connection:
 
     def clock_ms(self, key: str | None = None) -> float:
         """The store's clock, in milliseconds since the epoch; in a Cluster that of the server that has `key`."""
-        with _STORE_ERRORS:
+        with STORE_ERRORS:
             client = self._client
             target = {}
             if self.is_cluster:
@@ -75,7 +75,7 @@ class Connection:
         """The name of the server that has `key`; empty where there is but one."""
         if not self.is_cluster:
             return ""
-        with _STORE_ERRORS:
+        with STORE_ERRORS:
             return str(self._client.get_node_from_key(key).name)
 
     def transaction(self, *commands: Sequence[Any]) -> list[Any]:
@@ -83,7 +83,7 @@ class Connection:
 
         Their keys are in one slot.
         """
-        with _STORE_ERRORS:
+        with STORE_ERRORS:
             return self._pipeline(commands[0][1], commands, transaction=True)
 
     def pipeline(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
@@ -91,15 +91,20 @@ class Connection:
 
         The answer to one that met a key which holds something else is a JobCorrupt.
         """
-        with _STORE_ERRORS:
+        with STORE_ERRORS:
             pipeline = self._client.pipeline(transaction=False)
             for words in commands:
                 pipeline.execute_command(*words)
             answers: list[Any] = pipeline.execute(raise_on_error=False)
             for answer in answers:
-                if isinstance(answer, Exception) and not _is_corrupt(answer):
+                if isinstance(answer, Exception) and not is_corrupt(answer):
                     raise answer
         return [JobCorrupt(str(each)) if isinstance(each, Exception) else each for each in answers]
+
+    def line(self) -> Line:
+        """A connection of its own to a store that is no Cluster, for reads that follow each other closely."""
+        with STORE_ERRORS:
+            return Line(self._client.connection_pool)
 
     def evaluate(
         self, sha1: str, source: str, keys: Sequence[str], arguments: Sequence[Any], *, durable: bool = True
@@ -108,7 +113,7 @@ class Connection:
 
         A `durable` one obeys `min_replicas`.
         """
-        with _STORE_ERRORS:
+        with STORE_ERRORS:
             send = self._send_durably if durable and self._min_replicas else self._client.execute_command
             try:
                 return send("EVALSHA", sha1, len(keys), *keys, *arguments)
@@ -121,7 +126,7 @@ class Connection:
         A primary that was deposed without knowing it has none left. Nothing is sent without `min_replicas`.
         """
         if self._min_replicas:
-            with _STORE_ERRORS:
+            with STORE_ERRORS:
                 self._send_durably("PEXPIRE", key, ttl_ms, key=key)
 
     def close(self) -> None:
@@ -133,12 +138,12 @@ class Connection:
     @property
     def has_many_servers(self) -> bool:
         """Whether one server may be away while others answer: the store is a Cluster that we have reached."""
-        return isinstance(self._opened, RedisCluster)
+        return self._opened is not None and self._is_cluster
 
     @property
     def is_cluster(self) -> bool:
         """Whether the store is a Cluster; connects if it has not yet."""
-        return isinstance(self._client, RedisCluster)
+        return self._client is not None and self._is_cluster
 
     @property
     def _client(self) -> Any:
@@ -146,6 +151,7 @@ class Connection:
         if client is None:
             with self._opening:
                 client = self._opened = self._opened or self._open_client()
+                self._is_cluster = isinstance(client, RedisCluster)  # once: it costs a few microseconds
         return client
 
     def _send_durably(self, *words: Any, key: str | None = None) -> Any:
@@ -203,34 +209,3 @@ class Connection:
             self._forget_nodes()
         else:
             self._opened = None
-
-
-# A script that meets a counter that is no number stops before it writes, with an error that names its line
-# (fakeredis words it as servers before 7.0 did).
-# (redis-py strips the ERR that the server sends, and puts "Command # 1 (…) of pipeline caused error: " first.)
-_CORRUPT = ("WRONGTYPE", "user_script:", "ERR user_script:", "Error running script ")
-
-
-def _is_corrupt(error: BaseException | None) -> bool:
-    return isinstance(error, ResponseError) and str(error).rpartition("caused error: ")[2].startswith(_CORRUPT)
-
-
-class _StoreErrors:
-    """Translates redis-py's errors. A class, because a generator would cost a poll a microsecond more."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if _is_corrupt(error):
-            raise JobCorrupt(str(error)) from error
-        if isinstance(error, ResponseError):
-            raise StoreRefused(f"the store refused: {error}") from error
-        # redis-py raises more than its own: OSError from a socket, RedisClusterException beside RedisError.
-        if isinstance(error, RedisError | RedisClusterException | OSError):
-            raise StoreUnavailable(f"the store is unavailable: {error}") from error
-
-
-_STORE_ERRORS = _StoreErrors()

@@ -47,6 +47,15 @@ class Service(Flask):
             answer = self._dispatch_in_time()
         return answer
 
+    def full_dispatch_request(self) -> Response:
+        """Answer the request, whatever happens; called by Flask, whose own looks for hooks and signals as well."""
+        try:
+            _start()
+            answer = self.dispatch_request()
+        except Exception as error:
+            answer = self.handle_user_exception(error)
+        return _finish(self.make_response(answer))
+
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Route by the path alone; the Host, which Flask would look at, decides nothing here."""
         if request is None:
@@ -99,8 +108,6 @@ def create_app(store: JobStore) -> Service:
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
-    app.before_request(_start)
-    app.after_request(_finish)
     for module in (jobs, history, control, failures, ops, openapi):
         app.register_blueprint(module.blueprint)
     errors.register(app)
@@ -120,11 +127,10 @@ def _keep_encoded_slashes(environ: WSGIEnvironment) -> None:
 
 
 def _start() -> None:
-    asked = request._get_current_object()  # type: ignore[attr-defined]  # once: each look through a proxy costs
-    given = asked.headers.get("X-Request-Id")
+    environ = request.environ
+    given = environ.get("HTTP_X_REQUEST_ID")
     g.started = time.perf_counter()
     g.request_id = given if given and _REQUEST_ID.fullmatch(given) else parts().new_request_id()
-    environ = asked.environ
     if "HTTP_HOST" not in environ and environ["SERVER_PROTOCOL"] == "HTTP/1.1":
         raise errors.bad_request("A request in HTTP/1.1 needs a Host (RFC 9112 §3.2).")
     # Werkzeug strips leading slashes before it routes, so that //livez would pass for /livez.
@@ -133,7 +139,7 @@ def _start() -> None:
 
 
 def _finish(response: Response) -> Response:
-    response.headers["X-Request-Id"] = g.request_id
+    response.headers.add("X-Request-Id", g.request_id)
     seconds = time.perf_counter() - g.started
     parts().metrics.answered(logs.route(), response.status_code, seconds)
     logs.log_request(response, seconds)

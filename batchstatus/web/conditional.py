@@ -13,9 +13,11 @@ from werkzeug.datastructures import ETags
 from werkzeug.http import parse_etags
 
 from batchstatus.model import Job, Status
+from batchstatus.web.responses import Headers, WholeResponse
 
 MAX_HEADER = 1_000
 SOONEST_S, LATEST_S = 2, 5
+_NONE = ETags()
 
 
 def entity_tag(job: Job, part: str = "job") -> str:
@@ -29,20 +31,16 @@ def known_state() -> str | None:
     return next(iter(known)).rpartition("-")[2] if len(known) == 1 else None
 
 
-def conditional(job: Job, body: Callable[[], Response], part: str = "job") -> Response:
-    """The response that `body` makes, with its tag and pace; or 304, and then it is not made."""
+def conditional(job: Job, body: Callable[[Headers], Response], part: str = "job") -> Response:
+    """The response that `body` makes with the job's tag and pace; or 304 with them, and then it is not made."""
     tag = entity_tag(job, part)
-    quoted = f'W/"{tag}"'
-    headers = [("ETag", quoted), ("Cache-Control", "private, no-cache")]
+    headers = [("ETag", f'W/"{tag}"'), ("Cache-Control", "private, no-cache")]
     if not job.terminal:
         headers.append(("Retry-After", str(retry_after_s(job))))
-    # Nearly all callers send what they were given, and nothing else.
-    if request.headers.get("If-None-Match") == quoted or _given_tags().contains_weak(tag):
-        response = Response(status=304)
-        del response.headers["Content-Type"]
-    else:
-        response = body()
-    response.headers.extend(headers)
+    if not _given_tags().contains_weak(tag):
+        return body(headers)
+    response = WholeResponse(status=304, headers=headers)
+    del response.headers["Content-Type"]
     return response
 
 
@@ -58,5 +56,5 @@ def retry_after_s(job: Job) -> int:
 
 def _given_tags() -> ETags:
     """If-None-Match; one that is malformed or absurdly long matches nothing."""
-    given = request.headers.get("If-None-Match", "")
-    return parse_etags(given) if 0 < len(given) <= MAX_HEADER else ETags()
+    given = request.environ.get("HTTP_IF_NONE_MATCH", "")
+    return parse_etags(given) if 0 < len(given) <= MAX_HEADER else _NONE

@@ -72,7 +72,7 @@ def register(app: Flask) -> None:
 
 def _api_error(error: ApiError) -> Response:
     body = error_body(error.code, error.message, error.details)
-    return json_response(body, error.status, dict(error.headers or {}))
+    return json_response(body, error.status, [*(error.headers or {}).items()])
 
 
 def _job_not_found(_: JobNotFound) -> Response:
@@ -82,14 +82,14 @@ def _job_not_found(_: JobNotFound) -> Response:
 def _store_unavailable(error: StoreUnavailable) -> Response:
     _log.warning("request %s: %s", g.request_id, error)
     body = error_body("STORE_UNAVAILABLE", "The store is not available at the moment. Try again.")
-    return json_response(body, 503, {"Retry-After": str(RETRY_AFTER_S)})
+    return json_response(body, 503, [("Retry-After", str(RETRY_AFTER_S))])
 
 
 def _http_exception(error: HTTPException) -> Response:
     status = error.code or 500
     code, message = _CODES.get(status, ("BAD_REQUEST", "The request could not be understood."))
     # 405 names the methods that there are (RFC 9110 §15.5.6); werkzeug knows them, and nothing else of its own.
-    headers = {name: value for name, value in error.get_headers() if name == "Allow"}
+    headers = [(name, value) for name, value in error.get_headers() if name == "Allow"]
     return json_response(error_body(code, message), status, headers)
 
 

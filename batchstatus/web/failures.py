@@ -9,7 +9,7 @@ from batchstatus.model import Kind, Outcome
 from batchstatus.web.context import current_store
 from batchstatus.web.csv import MEDIA_TYPE, csv_chunks
 from batchstatus.web.permissions import reader
-from batchstatus.web.responses import json_response
+from batchstatus.web.responses import Headers, json_response
 from schemas import FAILURES_SCHEMAS
 
 blueprint = Blueprint("failures", __name__)
@@ -24,9 +24,9 @@ LEGACY_ENTITY_CSV = "/entities/automatic/bulk/imports/<job_id>/failures.csv"
 _SCHEMAS = {kind: schema() for kind, schema in FAILURES_SCHEMAS.items()}
 
 
-def failures_response(outcome: Outcome) -> Response:
+def failures_response(outcome: Outcome, headers: Headers | None = None) -> Response:
     """The JSON body, the same from every route that has it."""
-    return json_response(_SCHEMAS[outcome.job.kind].dump(outcome))
+    return json_response(_SCHEMAS[outcome.job.kind].dump(outcome), headers=headers)
 
 
 def failures_json(kind: Kind, job_id: str) -> Response:

@@ -17,7 +17,7 @@ from schemas.dumping import compiled
 
 blueprint = Blueprint("history", __name__)
 
-NOT_STORED = {"Cache-Control": "private, no-cache"}
+NOT_STORED = [("Cache-Control", "private, no-cache")]
 
 _HISTORY_QUERY, _JOBS_QUERY = HistoryQuerySchema(), JobsQuerySchema()
 _dump_history, _dump_jobs = compiled(HistoryResponseSchema()), compiled(JobsResponseSchema())

@@ -10,7 +10,7 @@ from batchstatus.web.context import current_store
 from batchstatus.web.errors import invalid_request
 from batchstatus.web.failures import failures_response
 from batchstatus.web.permissions import reader
-from batchstatus.web.responses import json_response
+from batchstatus.web.responses import Headers, json_response
 from batchstatus.web.waiting import Hold, wanted_wait_s
 from schemas import JobResponseSchema
 from schemas.dumping import compiled
@@ -36,7 +36,7 @@ def job(job_id: str) -> Response | Hold:
     included = _included()
     if included == INCLUDES:
         outcome = store.outcome(org, job_id)
-        return conditional(outcome.job, lambda: failures_response(outcome), "failures")
+        return conditional(outcome.job, lambda headers: failures_response(outcome, headers), "failures")
     found = store.get(org, job_id)
     if unknown := sorted(included - INCLUDES):
         raise invalid_request({"include": f"unknown: {', '.join(unknown)}"})
@@ -44,15 +44,15 @@ def job(job_id: str) -> Response | Hold:
     known = known_state() if wait_s else None
     if known == found.state and not found.terminal and "held" not in g:
         return Hold(org, job_id, found.state, wait_s)
-    response = conditional(found, lambda: job_response(found))
+    response = conditional(found, lambda headers: job_response(found, headers))
     if known is not None and (g.get("held") or known != found.state):
         response.headers["Preference-Applied"] = f"wait={wait_s}"
     return response
 
 
-def job_response(job: Job) -> Response:
+def job_response(job: Job, headers: Headers | None = None) -> Response:
     """The body of section 2 of the contract."""
-    return json_response(_dump(_Answer(job)))
+    return json_response(_dump(_Answer(job)), headers=headers)
 
 
 def _included() -> set[str]:

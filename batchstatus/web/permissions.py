@@ -14,7 +14,7 @@ READ_PERMISSIONS = frozenset({"transactions:create", "entities:bulk_import", "ev
 
 def caller() -> ApiKey:
     """The caller, who may read the jobs of its organization; refuses others (401, 403)."""
-    record = current_access().key(request.headers.get("Authorization", ""))
+    record = current_access().key(request.environ.get("HTTP_AUTHORIZATION", ""))
     if record is None:
         raise ApiError(
             401, "UNAUTHENTICATED", "A valid API key is needed.", headers={"WWW-Authenticate": "Bearer"}

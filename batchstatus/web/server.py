@@ -1,6 +1,7 @@
 """Runs the service under gunicorn, in this process."""
 
 import errno
+import gc
 import os
 import signal
 import socket
@@ -59,7 +60,9 @@ class Server(BaseApplication):  # type: ignore[misc]
         """The application, made in each worker after its fork; called by gunicorn."""
         store = JobStore.open(self._settings.redis_url, self._settings.store, SharingConnection)
         Reaper(store).start()
-        return create_app(store)
+        app = create_app(store)
+        gc.freeze()  # what is here now stays; looking through it again and again costs every request
+        return app
 
 
 def _end_workers_that_boot() -> None:

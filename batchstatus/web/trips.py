@@ -1,11 +1,11 @@
 """Polls that arrive together share one trip to the store.
 
 A command alone costs a poll three system calls and the wake-up of a greenlet on either side of them, which is more
-than all else that a poll costs. Here the first poll of a turn of gevent's hub orders a trip, those that follow in
-the same turn get on, and the trip sets out with the next turn. Under load there are many to a trip; a
-poll that is alone waits for nobody.
+than all else that a poll costs. Here there is one trip at a time: whoever asks while one is under way gets on the
+next. Under load there are many to a trip; a poll that is alone waits for nobody.
 """
 
+import time
 from typing import Any
 
 import gevent
@@ -13,9 +13,12 @@ from gevent.event import AsyncResult
 
 from batchstatus.connection import Connection
 from batchstatus.errors import StoreUnavailable
+from batchstatus.line import Line
 
 MAX_SHARED = 256
-"""The most commands of one trip, so that none waits long for the answers to the others."""
+"""The most that are on one trip, so that none waits long for the answers to the others."""
+KEPT_S = 0.1
+"""How long a line may lie idle before it is given back, to be looked at by the pool before it is used again."""
 
 
 class SharingConnection(Connection):
@@ -24,29 +27,56 @@ class SharingConnection(Connection):
     def __init__(self, *arguments: Any, timeout_s: float, **options: Any) -> None:
         super().__init__(*arguments, timeout_s=timeout_s, **options)
         self._timeout_s = timeout_s
-        self._waiting: list[tuple[tuple[Any, ...], AsyncResult[Any]]] = []
+        self._waiting: list[tuple[str, AsyncResult[Any]]] = []
+        self._under_way = False
+        self._kept: Line | None = None
+        self._used_at = 0.0
 
     def command(self, *words: Any) -> Any:
         """One command; the answer as RESP2 gives it."""
         if words[0] != "HGETALL" or self.is_cluster:
             return super().command(*words)
-        if not self._waiting:
-            gevent.spawn(self._set_out)
         answer: AsyncResult[Any] = AsyncResult()
-        self._waiting.append((words, answer))
+        self._waiting.append((words[1], answer))
+        if not self._under_way:
+            self._under_way = True
+            gevent.spawn(self._travel)  # it begins with the next turn of the hub: others may get on until then
         return answer.get()
 
-    def _set_out(self) -> None:
-        waiting, self._waiting = self._waiting[:MAX_SHARED], self._waiting[MAX_SHARED:]
-        if self._waiting:
-            gevent.spawn(self._set_out)
+    def _travel(self) -> None:
+        """Make trips for as long as anyone waits."""
+        try:
+            while self._waiting:
+                on_board, self._waiting = self._waiting[:MAX_SHARED], self._waiting[MAX_SHARED:]
+                found = self._trip([key for key, _ in on_board])
+                for (_, answer), each in zip(on_board, found, strict=True):
+                    if isinstance(each, Exception):
+                        answer.set_exception(each)
+                    else:
+                        answer.set(each)
+        finally:
+            self._under_way = False
+
+    def _trip(self, keys: list[str]) -> list[Any]:
+        """The hashes under these keys, or the errors that whoever asked for them is to get."""
         try:
             with gevent.Timeout(self._timeout_s, StoreUnavailable("the store took too long")):
-                answers = self.pipeline([words for words, _ in waiting])
+                found = self._line().hashes(keys)
         except Exception as error:
-            answers = [error] * len(waiting)
-        for (_, answer), found in zip(waiting, answers, strict=True):
-            if isinstance(found, Exception):
-                answer.set_exception(found)
-            else:
-                answer.set(found)
+            self._hang_up()
+            return [error] * len(keys)
+        self._used_at = time.monotonic()
+        return [*found]
+
+    def _line(self) -> Line:
+        """The line that is kept, unless it may be broken, or another server is the primary by now."""
+        idle = time.monotonic() - self._used_at > KEPT_S
+        if self._kept is None or idle or self._kept.pool is not self._client.connection_pool:
+            self._hang_up()
+            self._kept = self.line()
+        return self._kept
+
+    def _hang_up(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()

@@ -92,6 +92,6 @@ class Waits:
 
 def wanted_wait_s() -> int:
     """How long the caller would wait: `Prefer: wait=<s>`, at most 30; 0 if it says nothing sensible."""
-    given = request.headers.get("Prefer", "")
-    found = _WAIT.search(given) if len(given) <= _MAX_HEADER else None
+    given = request.environ.get("HTTP_PREFER", "")
+    found = _WAIT.search(given) if 0 < len(given) <= _MAX_HEADER else None
     return min(int(found[1]), LONGEST_S) if found else 0

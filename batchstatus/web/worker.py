@@ -1,15 +1,20 @@
-"""gunicorn's gevent worker, with its own errors in our JSON shape."""
+"""gunicorn's gevent worker, with its own errors in our JSON shape, and answers sent in one piece."""
 
 import logging
 import secrets
 import sys
+import time
 import warnings
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Any
 
 import orjson
+from gevent import GreenletExit
 from gevent.monkey import MonkeyPatchWarning
 from gunicorn import util
 from gunicorn.http import errors as http
+from gunicorn.http import wsgi
 from gunicorn.workers.ggevent import GeventWorker
 
 from batchstatus.web.errors import error_body
@@ -44,12 +49,34 @@ class Worker(GeventWorker):  # type: ignore[misc]
         super().handle_exit(sig, frame)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
-        """Answer one request; called by gunicorn."""
-        client = _Client(sock)
+        """Answer one request; called by gunicorn. StopIteration ends the connection.
+
+        gunicorn's own does the same with hooks that nobody here uses, and an access log beside ours.
+        """
+        response, environ = wsgi.create(req, sock, addr, listener_name, self.cfg, Response)
+        if not self.alive:
+            response.force_close()
+        body = self.wsgi(environ, response.start_response)
         try:
-            super().handle_request(listener_name, req, client, addr)
+            for piece in body:
+                response.write(piece)
+            response.close()
+        except GreenletExit:
+            raise StopIteration from None  # its time to stop gracefully is up
+        except OSError:
+            raise
+        except Exception:
+            if not response.headers_sent:
+                raise
+            # Whatever were said now would stand in the middle of the answer.
+            _log.exception("an answer broke off")
+            util.close(sock)
+            raise StopIteration from None
         finally:
-            client.flush()
+            if hasattr(body, "close"):
+                body.close()
+        if response.should_close():
+            raise StopIteration
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer a request that did not reach the application, or that broke outside of it."""
@@ -67,33 +94,53 @@ class Worker(GeventWorker):  # type: ignore[misc]
             _log.debug("the caller has gone: %s", error)
 
 
-class _Client:
-    """A caller's socket that keeps the head of a response until the body comes, and sends both at once.
+class Response(wsgi.Response):  # type: ignore[misc]
+    """A response whose head waits for what comes first of the body, so that both are sent at once.
 
     gunicorn sends them one after the other, and a `send` costs more than all that a poll does in Python.
     """
 
-    def __init__(self, sock: Any) -> None:
-        self._sock = sock
-        self._head: bytes | None = None
-        self._begun = False
+    _head = b""
+    headers_sent: bool
 
-    def sendall(self, data: bytes) -> None:
-        """Send, or keep what comes first; called by gunicorn."""
-        if not self._begun:
-            self._begun, self._head = True, data
-            return
-        head, self._head = self._head, None
-        self._sock.sendall(head + data if head else data)
+    def send_headers(self) -> None:
+        """Make the head; called by gunicorn before the body, and at the end if there is none."""
+        if not self.headers_sent:
+            lines = [f"{name}: {value}\r\n" for name, value in self.headers]
+            self._head = "".join((*self.default_headers(), *lines, "\r\n")).encode("latin-1")
+            self.headers_sent = True
 
-    def flush(self) -> None:
-        """Send a head that no body has followed."""
-        head, self._head = self._head, None
-        if head:
-            self._sock.sendall(head)
+    def default_headers(self) -> list[str]:
+        """The status and what every response has; called by gunicorn, whose own makes the date anew each time."""
+        major, minor = self.req.version
+        lines = [
+            f"HTTP/{major}.{minor} {self.status}\r\n",
+            f"Date: {_date(int(time.time()))}\r\n",
+            f"Connection: {'close' if self.should_close() else 'keep-alive'}\r\n",
+        ]
+        return [*lines, "Transfer-Encoding: chunked\r\n"] if self.chunked else lines
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
+    def close(self) -> None:
+        """End the response; called by the worker."""
+        self.send_headers()
+        if self.chunked:
+            self._emit(b"0\r\n\r\n")
+        elif self._head:
+            self._emit(b"")
+
+    def _emit_body(self, data: bytes) -> None:
+        """Send some of the body; called by gunicorn."""
+        self._emit(b"%X\r\n%b\r\n" % (len(data), data) if self.chunked else data)
+
+    def _emit(self, data: bytes) -> None:
+        head, self._head = self._head, b""
+        self.sock.sendall(head + data)
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    """The date as HTTP words it (RFC 9110 §5.6.7)."""
+    return formatdate(second, usegmt=True)
 
 
 def _response(status: int, reason: str, body: bytes) -> bytes:

@@ -24,7 +24,8 @@ LAYERS: tuple[tuple[set[str], set[str]], ...] = (
     ({"model", "errors", "ids", "embedded_guard"}, set()),
     ({"keys", "values", "hashes", "answers", "embedded"}, set()),
     ({"settings", "rows", "client", "endings"}, set()),
-    ({"clients"}, {"redis"}),
+    ({"clients", "trouble"}, {"redis"}),
+    ({"line"}, {"redis"}),
     ({"connection"}, {"redis"}),
     ({"clock", "script", "apikeys"}, set()),
     ({"scripts"}, set()),
@@ -48,6 +49,8 @@ NARROWER = {
     "outbox": {"errors", "scripts"},
     "endings": {"errors", "model", "values"},
     "clients": {"errors", "settings"},
+    "trouble": {"errors"},
+    "line": {"errors", "trouble"},
     "looks": {"connection", "keys", "scripts"},
     "history": {"connection", "errors", "keys", "model", "scripts"},
     "listing": {"errors", "history", "model", "reader"},
@@ -249,7 +252,9 @@ def test_only_settings_reads_the_environment():
 
 
 def test_only_the_connection_talks_to_redis_and_only_it_catches_its_errors():
-    assert {module for module, tree in MODULES.items() if "redis" in theirs(tree)} == {"clients", "connection"}
+    assert {module for module, tree in MODULES.items() if "redis" in theirs(tree)} == {
+        *("clients", "connection", "line", "trouble")
+    }
     # A connection of ours has a pipeline of its own, and the client of a Cluster asks one thing when it opens.
     sending = re.compile(r"(?<!_connection)(?<!self)\.(execute_command|pipeline|eval|evalsha|register_script)\(")
     assert {module_of(path) for path in CODE if sending.search(path.read_text())} == {"connection"}

@@ -1,39 +1,55 @@
 """Polls that arrive together: who shares a trip, and what becomes of it when the store is in trouble."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import fakeredis
 import gevent
 import pytest
+import redis
 
 from batchstatus import JobCorrupt, StoreUnavailable
+from batchstatus.line import Line
 from batchstatus.web import trips
 from batchstatus.web.trips import SharingConnection
 
 
-class Watched(SharingConnection):
-    """A connection that notes its trips, and whose store can be away or slow."""
+class WatchedLine(Line):
+    """A line that notes its trips, and whose store can be away or slow."""
 
-    def __init__(self) -> None:
-        self.client = fakeredis.FakeRedis()
-        super().__init__(self.client, timeout_s=0.3)
+    def __init__(self, connection: "Watched") -> None:
+        super().__init__(connection.client.connection_pool)
+        self.watched = connection
+        connection.lines += 1
+
+    def hashes(self, keys: Sequence[str]) -> list[Any]:
+        self.watched.trips.append(len(keys))
+        self.watched.trouble()
+        return super().hashes(keys)
+
+
+class Watched(SharingConnection):
+    """A connection that keeps count of its lines and their trips."""
+
+    def __init__(self, client: "redis.Redis") -> None:
+        super().__init__(client, timeout_s=0.3)
+        self.client = client
+        self.lines = 0
         self.trips: list[int] = []
         self.trouble: Callable[[], object] = lambda: None
 
-    def pipeline(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        self.trips.append(len(commands))
-        self.trouble()
-        return super().pipeline(commands)
+    def line(self) -> Line:
+        return WatchedLine(self)
 
 
 @pytest.fixture
-def connection() -> Watched:
-    watched = Watched()
+def connection(redis_url: str) -> Iterator[Watched]:
+    client = redis.Redis.from_url(redis_url, protocol=2)
+    watched = Watched(client)
     for name in "abc":
-        watched.client.hset(name, "is", name)
-        watched.client.expire(name, 60)
-    return watched
+        client.hset(name, "is", name)
+        client.expire(name, 60)
+    yield watched
+    client.close()
 
 
 def ask(connection: Watched, *keys: str) -> list[Any]:
@@ -64,6 +80,25 @@ def test_who_is_alone_waits_for_nobody(connection: Watched) -> None:
     assert connection.command("HGETALL", "a") == {b"is": b"a"}
     assert connection.command("HGETALL", "b") == {b"is": b"b"}
     assert connection.trips == [1, 1]
+
+
+def test_who_asks_while_a_trip_is_under_way_is_on_the_next_and_on_the_same_line(connection: Watched) -> None:
+    connection.trouble = lambda: gevent.sleep(0.05)
+    first = gevent.spawn(connection.command, "HGETALL", "a")
+    gevent.sleep(0.01)
+    assert [each[b"is"] for each in ask(connection, *"bc")] == [b"b", b"c"]
+    assert first.get() == {b"is": b"a"}
+    assert (connection.trips, connection.lines) == ([1, 2], 1)
+
+
+def test_a_line_that_was_idle_is_looked_at_before_it_is_used(
+    connection: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trips, "KEPT_S", 0.0)
+    assert connection.command("HGETALL", "a") == {b"is": b"a"}
+    connection.client.client_kill_filter(_type="normal", skipme=True)
+    assert connection.command("HGETALL", "b") == {b"is": b"b"}
+    assert connection.lines == 2
 
 
 def test_a_trip_takes_so_many_and_the_others_go_on_the_next(
