@@ -81,10 +81,10 @@ class History:
         gone = set(Status) - {status} - TRANSITIONS[status]
         self._connection.pipeline([("ZREM", self._keys.index(org, kind, each), job_id) for each in sorted(gone)])
 
-    def forget(self, org: str, job_id: str, older_ms: int) -> None:
-        """Remove a job that is gone from wherever it was entered so long ago, or longer."""
+    def forget(self, org: str, job_id: str, older_ms: int) -> bool:
+        """Remove a job that is gone from where it was entered so long ago; whether it is nowhere now."""
         keys = [self._keys.index(org, kind, status) for kind in Kind for status in Status]
-        scripts.forget(self._connection, keys, member=job_id, older_ms=older_ms)
+        return scripts.forget(self._connection, keys, member=job_id, older_ms=older_ms)
 
     def positions(
         self, org: str, wanted: Filter, after: Position | None, many: int

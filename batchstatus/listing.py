@@ -8,6 +8,9 @@ from batchstatus.history import Filter, History, Position
 from batchstatus.model import Job, Page
 from batchstatus.reader import Reader
 
+MOST_AT_ONCE = 1_000
+"""The most positions to look at in one trip, where jobs have expired by the thousand and not been swept yet."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -15,9 +18,10 @@ def page(history: History, reader: Reader, org: str, wanted: Filter, limit: int,
     """At most `limit` jobs that fit, newest first, from where the cursor stands. InvalidValue for a bad cursor."""
     last = None if cursor is None else Position.of(cursor)
     found: list[tuple[Position, Job]] = []
-    more = True
-    while more and len(found) <= limit:  # one more than asked for tells whether there is another page
-        positions, more = history.positions(org, wanted, last, limit + 1)
+    more, many = True, limit + 1  # one more than asked for tells whether there is another page
+    while more and len(found) <= limit:
+        positions, more = history.positions(org, wanted, last, many)
+        many = min(2 * many, MOST_AT_ONCE)  # if these lead nowhere, many may
         jobs = reader.read_many(org, [each.job_id for each in positions])
         found += [(each, job) for each in positions if (job := _fitting(each, jobs, wanted))]
         last = positions[-1] if positions else last

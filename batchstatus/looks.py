@@ -64,6 +64,10 @@ class Expiries(Looks):
         """Have a job looked at once `in_ms` have passed, or later if it is due later."""
         self._track(entry, in_ms, "GT")
 
+    def hasten(self, entry: Entry) -> None:
+        """Have a job looked at with the next sweep."""
+        self._track(entry, 0, "LT")
+
     def drop(self, entry: Entry) -> None:
         """Look no more at a job that is gone, unless one is about to be made under its id."""
         scripts.forget(self._connection, (entry.key,), member=entry.member, older_ms=0)

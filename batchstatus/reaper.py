@@ -5,7 +5,6 @@ Every service process has a reaper, and none is the leader: they read the same i
 
 import logging
 import threading
-import time
 
 from batchstatus.errors import InvalidValue, JobCorrupt, JobNotFound, StoreUnavailable
 from batchstatus.keys import BUCKETS, Entry
@@ -31,7 +30,7 @@ class Reaper:
     def __init__(self, store: JobStore) -> None:
         self._store = store
         self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self.settled = 0
 
     def look(self) -> int:
@@ -54,29 +53,35 @@ class Reaper:
             raise away
         return self.settled - before
 
+    def sweep(self) -> None:
+        """Clear up after expired jobs once."""
+        self._store.retention.sweep()
+
     def start(self) -> None:
-        """Look every half a second from now on, in a daemon thread (a greenlet in a gevent worker)."""
-        self._thread = threading.Thread(target=self._run, name="batchstatus reaper", daemon=True)
-        self._thread.start()
+        """Look every half a second from now on, and sweep, in daemon threads (greenlets in a gevent worker).
+
+        Two of them, for a sweep with much to clear up takes seconds, and no look is to wait for it.
+        """
+        for what, interval_s in (("look", INTERVAL_S), ("sweep", SWEEP_S)):
+            name = f"batchstatus reaper: {what}"
+            thread = threading.Thread(target=self._repeat, args=(what, interval_s), name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
 
     def stop(self) -> None:
-        """End the thread, after the look that is under way."""
+        """End the threads, after what is under way."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+        for thread in self._threads:
+            thread.join()
 
-    def _run(self) -> None:
+    def _repeat(self, what: str, interval_s: float) -> None:
         away = False
-        sweep_at = 0.0
-        while not self._stop.wait(INTERVAL_S):
+        while not self._stop.wait(interval_s):
             try:
-                self.look()
-                if time.monotonic() >= sweep_at:
-                    sweep_at = time.monotonic() + SWEEP_S
-                    self._store.retention.sweep()
-            except Exception as error:  # whatever it is, the next look may work
+                getattr(self, what)()
+            except Exception as error:  # whatever it is, the next time it may work
                 if not away:
-                    _log.warning("the reaper cannot look: %s", error)
+                    _log.warning("the reaper cannot %s: %s", what, error)
                 away = True
             else:
                 away = False

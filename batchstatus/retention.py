@@ -37,10 +37,14 @@ class Retention:
         away = None
         for bucket in range(BUCKETS):
             try:
-                for entry in self._expiries.due(bucket, SLICE):
-                    self._look_at(entry)
+                entries = self._expiries.due(bucket, SLICE)
             except StoreUnavailable as error:
-                away = error
+                away, entries = error, []
+            for entry in entries:
+                try:
+                    self._look_at(entry)
+                except StoreUnavailable as error:
+                    away = error
         if away is not None:
             raise away
 
@@ -51,8 +55,10 @@ class Retention:
             fields = ("HMGET", key, "status", "kind", "createdAt")
             (status, kind, created_ms), left_ms = self._connection.transaction(fields, ("PTTL", key))
             if status is None:
-                self._history.forget(org, job_id, DANGLING_MS)
-                self._expiries.drop(entry)
+                if self._history.forget(org, job_id, DANGLING_MS):
+                    self._expiries.drop(entry)
+                else:  # too new: a job on its way, or one that never comes
+                    self._expiries.put_off(entry, DANGLING_MS)
                 return
             # What a crash between two writes has left behind is put right on the way.
             place = hashes.place(status, kind, created_ms)

@@ -221,9 +221,10 @@ def place(connection: Connection, keys: tuple[str], *, job_id: str, created_ms: 
     PLACE(connection, keys, job_id, created_ms)
 
 
-def forget(connection: Connection, keys: Sequence[str], *, member: str, older_ms: int) -> None:
-    """Take a job out of indexes where its time is `older_ms` ago or longer."""
-    FORGET(connection, keys, member, older_ms)
+def forget(connection: Connection, keys: Sequence[str], *, member: str, older_ms: int) -> bool:
+    """Take a job out of indexes where its time is `older_ms` ago or longer; whether it is in none of them now."""
+    _, rest = FORGET(connection, keys, member, older_ms)
+    return bool(rest[0] == 0)
 
 
 def track(connection: Connection, keys: tuple[str], *, member: str, in_ms: int, which: str) -> None:

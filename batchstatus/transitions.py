@@ -4,6 +4,7 @@ What an index says is written before what it is about, so that a crash in betwee
 nowhere, and never a job that no index knows. The scripts insist: see Unplaced.
 """
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -18,6 +19,9 @@ from batchstatus.model import Action, Job, Kind, Place, Status
 from batchstatus.script import Unplaced
 from batchstatus.scripts import Claim, Verdict
 from batchstatus.settings import StoreSettings
+
+ENTERED_ANEW = 3
+"""How often a job that is to be made is entered into the index; one that is gone may have left an entry there."""
 
 _T = TypeVar("_T")
 
@@ -45,9 +49,8 @@ class Transitions:
         digest: str,
     ) -> Job:
         """Make a queued job, or give the one made before with the same content; else JobExists."""
-        self._expiries.track(self._keys.expiry_entry(org, job_id), DANGLING_MS)
-        while True:
-            created_ms = self._history.enter(org, kind, job_id)
+        for _ in range(ENTERED_ANEW):
+            created_ms = self._enter(org, kind, job_id)
             job = scripts.create(
                 self._connection,
                 self._keys.job(org, job_id),
@@ -66,6 +69,7 @@ class Transitions:
                     self._tidy(org, job_id, kind, job.status)
                 return job
             self._history.forget(org, job_id, older_ms=scripts.FRESH_MS)
+        raise StoreUnavailable("the clocks of the store's servers are minutes apart; no job can be made")
 
     def claim(self, org: str, job_id: str, token: str) -> Claim:
         """Take the job, or raise LeaseHeld or InvalidTransition. The same token again gives the same fence."""
@@ -136,6 +140,16 @@ class Transitions:
             org, job_id, lambda placed: scripts.settle(self._connection, keys, **times, placed=placed)
         )
 
+    def _enter(self, org: str, kind: Kind, job_id: str) -> int:
+        """Enter a job that is about to be made into both indexes, one soon after the other; its `createdAt`."""
+        while True:
+            begun_s = time.monotonic()
+            self._expiries.track(self._keys.expiry_entry(org, job_id), DANGLING_MS)
+            created_ms = self._history.enter(org, kind, job_id)
+            # A process that was stopped in between may find that the look has come and gone.
+            if time.monotonic() - begun_s < DANGLING_MS / 2000:
+                return created_ms
+
     def _placed(self, org: str, job_id: str, step: Callable[[str], _T]) -> _T:
         """Take a step; if it changes the status, with the job placed in the index before, and tidied up after."""
         place: Place | None = None
@@ -144,12 +158,22 @@ class Transitions:
                 done = step(place.status if place else "")
             except Unplaced as unplaced:
                 place = unplaced.place
-                self._history.place(org, job_id, place)
+                self._place(org, job_id, place)
             else:
                 break
         if place is not None:
             self._tidy(org, job_id, place.kind, place.status)
         return done
+
+    def _place(self, org: str, job_id: str, place: Place) -> None:
+        try:
+            self._history.place(org, job_id, place)
+        except StoreUnavailable:
+            if not self._connection.has_many_servers:
+                raise
+            # The slot of the organization's index is away, and the job's may not be: go on, and have the index
+            # put right once it is back. Until then there is no history that could be wrong.
+            self._expiries.hasten(self._keys.expiry_entry(org, job_id))
 
     def _tidy(self, org: str, job_id: str, kind: Kind, status: Status) -> None:
         # The step is taken; an entry that stays behind is skipped by readers, and goes when the job does.

@@ -34,6 +34,11 @@ class Digits(fields.Field[int]):
         return number
 
 
+def _one_to_a_page(ids: list[str]) -> None:
+    if not any(ids) or len(ids) > MAX_PAGE:
+        raise ValidationError(f"not 1 to {MAX_PAGE} ids")
+
+
 class HistoryQuerySchema(Schema):
     """What a page of history is asked for with; unknown parameters are refused."""
 
@@ -48,7 +53,7 @@ class HistoryQuerySchema(Schema):
 class JobsQuerySchema(Schema):
     """What jobs are asked for by id with; no other parameter goes with it."""
 
-    ids = Commas(required=True, validate=validate.Length(max=MAX_PAGE, error=f"more than {MAX_PAGE} ids"))
+    ids = Commas(required=True, validate=_one_to_a_page)
 
 
 class HistoryResponseSchema(Schema):

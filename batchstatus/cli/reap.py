@@ -16,13 +16,14 @@ from batchstatus.reaper import Reaper
 @redis_option
 @prefix_option
 def reap(once: bool, grace_s: float, redis_url: str, prefix: str) -> None:
-    """Settle jobs whose worker vanished. The service does so by itself."""
+    """Settle jobs whose worker vanished, and clear up after expired ones. The service does so by itself."""
     store = connect(redis_url, prefix=prefix, grace_s=grace_s)
     reaper = Reaper(store)
     if once:
         settled = reaper.look()
         time.sleep(grace_s + 0.05)
         settled += reaper.look()
+        reaper.sweep()
         click.echo(f"settled {settled} jobs")
         return
     store.ping()

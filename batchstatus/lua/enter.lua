@@ -12,5 +12,10 @@
 
 local job_id = ARGV[1]
 local time = redis.call('TIME')
-redis.call('ZADD', KEYS[1], 'NX', string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)), job_id)
+local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+if redis.call('ZADD', KEYS[1], 'NX', now, job_id) == 0 then
+  -- A repeat must write something, or else a WAIT after it would say nothing about the first.
+  redis.call('PEXPIRE', KEYS[1], 1000)
+  redis.call('PERSIST', KEYS[1])
+end
 return {'OK', redis.call('ZSCORE', KEYS[1], job_id)}

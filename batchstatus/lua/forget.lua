@@ -6,15 +6,20 @@
 --   1    member      text
 --   2    older_ms    ms that an entry's time is ago, or longer; others stay
 -- RETURNS
---   {'OK'}
+--   {'OK', left}  so many entries stay
 -- WRITES
 --   index: the member
 
 local member, older_ms = ARGV[1], ARGV[2]
 local time = redis.call('TIME')
 local latest = time[1] * 1000 + math.floor(time[2] / 1000) - older_ms
+local left = 0
 for _, key in ipairs(KEYS) do
   local score = redis.call('ZSCORE', key, member)
-  if score and tonumber(score) <= latest then redis.call('ZREM', key, member) end
+  if score and tonumber(score) <= latest then
+    redis.call('ZREM', key, member)
+  elseif score then
+    left = left + 1
+  end
 end
-return {'OK'}
+return {'OK', left}

@@ -13,5 +13,9 @@
 local job_id, created_ms = ARGV[1], ARGV[2]
 -- PERSIST first, which changes nothing: a script whose first write needs no memory goes through when memory is full.
 redis.call('PERSIST', KEYS[1])
-redis.call('ZADD', KEYS[1], created_ms, job_id)
+if redis.call('ZADD', KEYS[1], 'CH', created_ms, job_id) == 0 then
+  -- A repeat must write something, or else a WAIT after it would say nothing about the first.
+  redis.call('PEXPIRE', KEYS[1], 1000)
+  redis.call('PERSIST', KEYS[1])
+end
 return {'OK'}

@@ -104,6 +104,8 @@ def test_other_organizations_jobs_are_in_no_page(ask: Ask, store: JobStore) -> N
         *(({"createdBefore": time}, "createdBefore") for time in ("2026-13-01T00:00:00Z", "2026-11-23T25:00:00Z")),
         ({"stauts": "failed"}, "stauts"),
         ({"ids": "a", "limit": "1"}, "limit"),
+        ({"ids": ""}, "ids"),
+        ({"ids": ","}, "ids"),
         ({"ids": ",".join(str(number) for number in range(101))}, "ids"),
     ],
 )

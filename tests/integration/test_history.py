@@ -5,12 +5,24 @@ import itertools
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import redis
 
-from batchstatus import InvalidValue, JobAborted, JobStore, Kind, Status, StoreUnavailable
+from batchstatus import (
+    InvalidValue,
+    JobAborted,
+    JobStore,
+    Kind,
+    Status,
+    StoreUnavailable,
+    scripts,
+    transitions,
+)
+from batchstatus.connection import Connection
+from batchstatus.history import History
 from batchstatus.keys import Keys
 from batchstatus.settings import StoreSettings
 from tests.support.sdk import TroubledClient, claim_and_vanish, store_ms
@@ -272,6 +284,80 @@ def test_a_job_is_listed_whatever_the_moment_at_which_its_creator_dies(client: "
     made = [f"job-{number}" for number in range(6) if client.exists(KEYS.job(ORG, f"job-{number}").job)]
     assert set(listed(whole)) == set(made) != set()
     assert len(made) < 6
+
+
+@pytest.mark.parametrize("step", ["enter", "place"])
+def test_a_step_into_the_index_writes_also_when_it_is_repeated(
+    real_store: JobStore, redis_client: "redis.Redis", step: str
+) -> None:
+    """Or else a WAIT after the repeat would say nothing about the first."""
+    job = real_store.create(ORG, KIND)
+    connection, keys = Connection(redis_client), (KEYS.index(ORG, KIND, Status.QUEUED),)
+    repeat = {
+        "enter": lambda: scripts.enter(connection, keys, job_id=job.job_id),
+        "place": lambda: scripts.place(connection, keys, job_id=job.job_id, created_ms=job.created_ms),
+    }[step]
+    before: Any = redis_client.info("persistence")
+    repeat()
+    after: Any = redis_client.info("persistence")
+    assert after["rdb_changes_since_last_save"] > before["rdb_changes_since_last_save"]
+    assert redis_client.zscore(keys[0], job.job_id) == job.created_ms
+    assert redis_client.ttl(keys[0]) == -1
+
+
+def test_a_job_is_not_made_where_the_clocks_of_two_servers_are_too_far_apart(
+    store: JobStore, client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scripts, "enter", lambda *_, **__: store_ms(client) - scripts.FRESH_MS - 60_000)
+    with pytest.raises(StoreUnavailable, match="clocks"):
+        store.create(ORG, KIND, job_id="mine")
+    assert not client.exists(KEYS.job(ORG, "mine").job)
+
+
+def test_a_creator_that_was_stopped_between_two_entries_makes_both_anew(
+    store: JobStore, client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = iter([0.0, 3_600.0, 7_200.0, 7_200.1])
+    monkeypatch.setattr(transitions, "time", SimpleNamespace(monotonic=lambda: next(moments)))
+    job = store.create(ORG, KIND)
+    assert list(moments) == []
+    assert store.list(ORG).jobs == (job,)
+
+
+def test_a_cluster_that_has_lost_the_slot_of_the_index_goes_on_and_puts_it_right_later(
+    client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = JobStore(client)
+    job = store.create(ORG, KIND)
+    monkeypatch.setattr(Connection, "has_many_servers", True)
+    place, tidy = History.place, History.tidy
+
+    def away(*_: Any) -> None:
+        raise StoreUnavailable("CLUSTERDOWN")
+
+    monkeypatch.setattr(History, "place", away)
+    monkeypatch.setattr(History, "tidy", away)
+    run_to_its_end(store, job.job_id)
+    assert store.get(ORG, job.job_id).status == Status.COMPLETED
+    monkeypatch.setattr(History, "place", place)
+    monkeypatch.setattr(History, "tidy", tidy)
+    assert listed(store, statuses=["completed"]) == []
+    store.retention.sweep()
+    assert listed(store, statuses=["completed"]) == [job.job_id]
+
+
+def test_a_single_server_that_takes_no_entry_takes_no_step(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = store.create(ORG, KIND)
+
+    def away(*_: Any) -> None:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(History, "place", away)
+    with pytest.raises(StoreUnavailable):
+        store.control(ORG, job.job_id, "cancel")
+    assert store.get(ORG, job.job_id).status == Status.QUEUED
 
 
 def test_creating_a_job_again_moves_nothing(store: JobStore, client: "redis.Redis") -> None:

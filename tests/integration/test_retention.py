@@ -1,16 +1,17 @@
 """Nothing is left of a job that has expired, on fakeredis and a real Valkey."""
 
+import hashlib
 from contextlib import suppress
 from typing import Any
 
 import pytest
 import redis
 
-from batchstatus import JobStore, Kind, Status, retention, transitions
+from batchstatus import JobStore, Kind, Status, StoreUnavailable, retention, scripts, transitions
 from batchstatus.keys import Keys
 from batchstatus.reaper import Reaper
 from batchstatus.settings import StoreSettings
-from tests.support.sdk import store_ms
+from tests.support.sdk import TroubledClient, store_ms
 from tests.support.waiting import wait_until
 
 ORG = "org_acme"
@@ -71,7 +72,8 @@ def test_an_entry_whose_job_was_never_made_is_removed_but_not_while_the_job_may_
     client.zadd(entry.key, {entry.member: 0})
     client.zadd(index, {"never": store_ms(client) + 60_000})
     short_lived.retention.sweep()
-    assert entries(client, "never") == [index]
+    assert entries(client, "never") == [entry.key, index]
+    assert client.zscore(*entry) > store_ms(client)
     client.zadd(entry.key, {entry.member: 0})
     client.zadd(index, {"never": store_ms(client) - SOON_MS})
     short_lived.retention.sweep()
@@ -90,6 +92,19 @@ def test_what_a_crash_between_two_writes_has_left_is_put_right(client: "redis.Re
     index = [key for key in entries(client, job.job_id) if ":index:" in key]
     assert index == [completed]
     assert client.zscore(completed, job.job_id) == job.created_ms
+
+
+def test_an_entry_that_cannot_be_worked_off_does_not_keep_the_others_of_its_bucket(client: "redis.Redis") -> None:
+    troubled = TroubledClient(client)
+    store = JobStore(troubled, SETTINGS)  # type: ignore[arg-type]
+    job = store.create(ORG, Kind.TRANSACTION_BATCH)
+    first = KEYS.expiry_entry(ORG, job.job_id)
+    client.zadd(first.key, {first.member: 0, **{f"{ORG}:gone-{number}": 1 for number in range(5)}})
+    place = scripts.PLACE.source, hashlib.sha1(scripts.PLACE.source.encode()).hexdigest()
+    troubled.refuses = lambda words: words[1] in place
+    with pytest.raises(StoreUnavailable):
+        store.retention.sweep()
+    assert client.zrange(first.key, 0, -1) == [first.member.encode()]
 
 
 def test_a_damaged_job_is_looked_at_again_later_and_harms_nobody_else(
