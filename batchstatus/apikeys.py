@@ -84,9 +84,9 @@ class ApiKeys:
         sha256 = self._connection.command("HGET", index, key_id) if index else None
         if sha256 is None:
             raise ApiKeyNotFound(f"there is no API key {key_id!r}")
-        removed = self._connection.command("DEL", self._keys.api_key(sha256.decode()))
+        removed = self._connection.write("DEL", self._keys.api_key(sha256.decode()))
         # The list entry goes last: if we die in between, the key is dead and revoking again tidies up.
-        self._connection.command("HDEL", index, key_id)
+        self._connection.write("HDEL", index, key_id)
         if not removed:
             raise ApiKeyNotFound(f"API key {key_id!r} has expired")
 
@@ -112,11 +112,12 @@ class ApiKeys:
             **({} if expires_ms is None else {"expiresAt": expires_ms}),
         }
         # The list entry comes first: a key that works is always listed, and so can be revoked.
-        self._connection.command("HSET", self._keys.api_keys(org), record.id, sha256)
+        self._connection.write("HSET", self._keys.api_keys(org), record.id, sha256)
         key = self._keys.api_key(sha256)
         write = ("HSET", key, *(word for item in fields.items() for word in item))
         expire = () if expires_ms is None else (("PEXPIREAT", key, expires_ms),)
         self._connection.transaction(write, *expire)
+        self._connection.write("HSET", key, "org", org)  # once more, for a transaction is confirmed by none
         return record
 
     def _read(self, sha256: str) -> ApiKey | None:

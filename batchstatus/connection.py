@@ -114,20 +114,26 @@ class Connection:
         A `durable` one obeys `min_replicas`.
         """
         with STORE_ERRORS:
-            send = self._send_durably if durable and self._min_replicas else self._client.execute_command
             try:
-                return send("EVALSHA", sha1, len(keys), *keys, *arguments)
+                return self._run(durable, "EVALSHA", sha1, len(keys), *keys, *arguments)
             except NoScriptError:
-                return send("EVAL", source, len(keys), *keys, *arguments)
+                return self._run(durable, "EVAL", source, len(keys), *keys, *arguments)
 
-    def confirm(self, key: str, ttl_ms: int) -> None:
+    def confirm(self, keys: Sequence[str], ttl_ms: int) -> None:
         """Make sure, by a write that changes nothing, that this server still has its replicas.
 
         A primary that was deposed without knowing it has none left. Nothing is sent without `min_replicas`.
         """
         if self._min_replicas:
             with STORE_ERRORS:
-                self._send_durably("PEXPIRE", key, ttl_ms, key=key)
+                self._send_durably(*(("PEXPIRE", key, ttl_ms) for key in keys), key=keys[0])
+
+    def write(self, *words: Any) -> Any:
+        """One write, of the key that is its second word, that obeys `min_replicas`."""
+        if not self._min_replicas:
+            return self.command(*words)
+        with STORE_ERRORS:
+            return self._send_durably(words, key=words[1])
 
     def close(self) -> None:
         """Close every connection; the next command opens new ones."""
@@ -149,15 +155,20 @@ class Connection:
     def _client(self) -> Any:
         client = self._opened
         if client is None:
-            with self._opening:
+            with self._opening, STORE_ERRORS:
                 client = self._opened = self._opened or self._open_client()
                 self._is_cluster = isinstance(client, RedisCluster)  # once: it costs a few microseconds
         return client
 
-    def _send_durably(self, *words: Any, key: str | None = None) -> Any:
-        """A write and its WAIT on one connection, one round trip."""
+    def _run(self, durable: bool, *words: Any) -> Any:
+        if durable and self._min_replicas:
+            return self._send_durably(words, key=words[3])
+        return self._client.execute_command(*words)
+
+    def _send_durably(self, *writes: Sequence[Any], key: str) -> Any:
+        """Writes and their WAIT on one connection, one round trip; gives the answer to the last of them."""
         wait = ("WAIT", self._min_replicas, self._wait_ms)
-        answer, replicas = self._pipeline(key or words[3], (words, wait), transaction=False)
+        *_, answer, replicas = self._pipeline(key, (*writes, wait), transaction=False)
         if replicas < self._min_replicas:
             self._forget_primary()
             raise NotReplicated(f"{replicas} of {self._min_replicas} replicas have confirmed the write")

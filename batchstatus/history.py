@@ -94,7 +94,7 @@ class History:
         There is one at least, unless there are none. The jobs may have gone on, or be gone.
         """
         keys = [self._keys.index(org, kind, status) for kind in wanted.kinds for status in wanted.statuses]
-        while True:
+        while keys:
             lists = [_positions(answer) for answer in self._newest(keys, wanted, after, many)]
             # Of a list that was cut short nothing is known beyond its last entry.
             horizon = max((found[-1] for found in lists if len(found) == many), default=None)
@@ -106,6 +106,7 @@ class History:
             if following or horizon is None:
                 return following[:many], horizon is not None or len(following) > many
             many *= 2  # so many were created in the very millisecond of `after`, and come before it
+        return [], False
 
     def _newest(
         self, keys: Sequence[str], wanted: Filter, after: Position | None, many: int

@@ -51,6 +51,11 @@ class Entry(NamedTuple):
         org, _, job_id = self.member.partition(":")
         return org, job_id
 
+    @property
+    def job_tag(self) -> str:
+        """What decides which server of a Cluster has the job: the hash tag of its keys."""
+        return f"{{{self.member}}}"
+
 
 class Keys:
     """Builds the keys below one prefix. Raises InvalidValue on ids and prefixes that could forge a key."""

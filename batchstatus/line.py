@@ -15,7 +15,7 @@ from batchstatus.trouble import STORE_ERRORS, named
 
 
 class Line:
-    """A connection taken from a pool. Not to be used by two at once; close it, and after any error too.
+    """A connection taken from a pool; not to be used by two at once, and not any more after an error.
 
     Raises StoreUnavailable.
     """
@@ -32,8 +32,10 @@ class Line:
             self._connection.send_packed_command(packed)
             return [self._hash() for _ in keys]
 
-    def close(self) -> None:
-        """Give the connection back."""
+    def close(self, *, broken: bool = False) -> None:
+        """Give the connection back; a broken one closed, for answers may come that nobody waits for."""
+        if broken:
+            self._connection.disconnect()
         self.pool.release(self._connection)
 
     def _hash(self) -> dict[bytes, bytes] | BatchStatusError:
@@ -41,4 +43,5 @@ class Line:
             flat = self._connection.read_response()
         except ResponseError as error:
             return named(error) or BatchStatusError(error)
-        return dict(zip(flat[::2], flat[1::2], strict=True))
+        # A URL may ask for RESP3, which has dictionaries of its own.
+        return flat if isinstance(flat, dict) else dict(zip(flat[::2], flat[1::2], strict=True))

@@ -8,24 +8,30 @@ from batchstatus.history import Filter, History, Position
 from batchstatus.model import Job, Page
 from batchstatus.reader import Reader
 
-MOST_AT_ONCE = 1_000
-"""The most positions to look at in one trip, where jobs have expired by the thousand and not been swept yet."""
+MOST_AT_ONCE, MOST_IN_ALL = 1_000, 5_000
+"""The most positions to look at in one trip, and for one page, where jobs have expired by the thousand."""
 
 _log = logging.getLogger(__name__)
 
 
 def page(history: History, reader: Reader, org: str, wanted: Filter, limit: int, cursor: str | None) -> Page:
-    """At most `limit` jobs that fit, newest first, from where the cursor stands. InvalidValue for a bad cursor."""
+    """At most `limit` jobs that fit, newest first, from where the cursor stands. InvalidValue for a bad cursor.
+
+    It may have fewer, and a next page all the same, where the index knows thousands that have expired.
+    """
     last = None if cursor is None else Position.of(cursor)
     found: list[tuple[Position, Job]] = []
-    more, many = True, limit + 1  # one more than asked for tells whether there is another page
-    while more and len(found) <= limit:
+    more, many, looked_at = True, limit + 1, 0  # one more than asked for tells whether there is another page
+    while more and len(found) <= limit and looked_at < MOST_IN_ALL:
         positions, more = history.positions(org, wanted, last, many)
+        looked_at += len(positions)
         many = min(2 * many, MOST_AT_ONCE)  # if these lead nowhere, many may
         jobs = reader.read_many(org, [each.job_id for each in positions])
         found += [(each, job) for each in positions if (job := _fitting(each, jobs, wanted))]
         last = positions[-1] if positions else last
     next_cursor = found[limit - 1][0].cursor if len(found) > limit else None
+    if more and len(found) <= limit and last is not None:
+        next_cursor = last.cursor  # it is short, or empty, and others may follow
     return Page(tuple(job for _, job in found[:limit]), next_cursor)
 
 

@@ -5,11 +5,21 @@ dropped when there is none. It lives in another slot than the job, so it is only
 the look finds.
 """
 
+import logging
 from collections.abc import Callable
+from typing import TypeVar
 
 from batchstatus import scripts
 from batchstatus.connection import Connection
-from batchstatus.keys import Entry, Keys
+from batchstatus.errors import JobCorrupt, StoreRefused, StoreUnavailable
+from batchstatus.keys import BUCKETS, Entry, Keys
+
+SLICE = 200
+"""The most entries of one bucket to work off before the next bucket has its turn."""
+
+_A = TypeVar("_A")
+_T = TypeVar("_T")
+_log = logging.getLogger(__name__)
 
 
 class Looks:
@@ -19,10 +29,42 @@ class Looks:
         self._connection = connection
         self._key = key
 
-    def due(self, bucket: int, limit: int) -> list[Entry]:
+    def due(self, bucket: int, limit: int = SLICE) -> list[Entry]:
         """At most `limit` entries of a bucket whose time has come, the longest overdue first."""
         key = self._key(bucket)
-        return [Entry(key, member) for member in scripts.due(self._connection, (key,), limit=limit)]
+        try:
+            return [Entry(key, member) for member in scripts.due(self._connection, (key,), limit=limit)]
+        except JobCorrupt as error:
+            _log.error("%s holds something else than it should: %s", key, error)
+            return []
+
+    def work_off(self, look_at: Callable[[Entry], None]) -> None:
+        """Look at the jobs whose time has come, the longest overdue first, at most SLICE of each bucket.
+
+        Raises StoreUnavailable, but only after looking at all else: of a Cluster's servers, one that does not
+        answer is asked once and then passed over.
+        """
+        away: dict[str, StoreUnavailable] = {}
+        for bucket in range(BUCKETS):
+            for entry in self._unless_away(away, self._key(bucket), self.due, bucket) or ():
+                self._unless_away(away, entry.job_tag, look_at, entry)
+        for error in away.values():
+            raise error
+
+    def _unless_away(
+        self, away: dict[str, StoreUnavailable], key: str, step: Callable[[_A], _T], argument: _A
+    ) -> _T | None:
+        """Take a step that needs the server that has `key`, unless that one is away; note it if it is."""
+        server = f"that of {key}"  # as long as nobody knows which one it is
+        try:
+            server = self._connection.server_of(key)
+            if server not in away:
+                return step(argument)
+        except StoreRefused as error:
+            away[f"that of {key}"] = error  # it is there, and may well take the next step
+        except StoreUnavailable as error:
+            away[server] = error
+        return None
 
     def put_off(self, entry: Entry, in_ms: int) -> None:
         """Have a job that is still tracked looked at once `in_ms` have passed, and no sooner."""
@@ -47,7 +89,7 @@ class Leases(Looks):
 
     def move(self, entry: Entry, due_ms: int) -> None:
         """Have a job that is still tracked looked at again at `due_ms` (ms since the epoch)."""
-        self._connection.command("ZADD", entry.key, "XX", due_ms, entry.member)
+        scripts.move(self._connection, (entry.key,), member=entry.member, due_ms=due_ms)
 
     def drop(self, entry: Entry) -> None:
         """Look at a job's lease no more."""

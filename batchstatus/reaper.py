@@ -6,8 +6,8 @@ Every service process has a reaper, and none is the leader: they read the same i
 import logging
 import threading
 
-from batchstatus.errors import InvalidValue, JobCorrupt, JobNotFound, StoreUnavailable
-from batchstatus.keys import BUCKETS, Entry
+from batchstatus.errors import InvalidValue, JobCorrupt, JobNotFound
+from batchstatus.keys import Entry
 from batchstatus.scripts import Verdict
 from batchstatus.store import JobStore
 
@@ -16,7 +16,6 @@ from batchstatus.store import JobStore
 INTERVAL_S = 0.5
 SWEEP_S = 10.0
 """How often to look for jobs that have expired; nothing is wrong while their index entries are there."""
-SLICE = 200
 
 _log = logging.getLogger(__name__)
 
@@ -34,23 +33,9 @@ class Reaper:
         self.settled = 0
 
     def look(self) -> int:
-        """Look once at what is due, and give how many jobs were settled.
-
-        Raises StoreUnavailable, but only after looking at all else: in a Cluster, other servers may answer.
-        """
-        before, away = self.settled, None
-        for bucket in range(BUCKETS):
-            try:
-                entries = self._store.leases.due(bucket, SLICE)
-            except StoreUnavailable as error:
-                away, entries = error, []
-            for entry in entries:
-                try:
-                    self._look_at(entry)
-                except StoreUnavailable as error:
-                    away = error
-        if away is not None:
-            raise away
+        """Look once at what is due, and give how many jobs were settled. Raises as `Looks.work_off` does."""
+        before = self.settled
+        self._store.leases.work_off(self._look_at)
         return self.settled - before
 
     def sweep(self) -> None:

@@ -38,7 +38,7 @@ class Reporter(threading.Thread):
         self._connection = connection
         self._keys = keys
         self._settings = settings
-        self._fence = claim.fence
+        self._claim = claim
         self.seq = claim.seq
         self._outbox = outbox
         self._heartbeat_s = min(MAX_HEARTBEAT_S, settings.lease_s / 3)
@@ -120,7 +120,8 @@ class Reporter(threading.Thread):
         wanted = scripts.report(
             self._connection,
             self._keys,
-            fence=self._fence,
+            fence=self._claim.fence,
+            token=self._claim.token,
             seq=seq,
             lease_ms=self._settings.lease_ms,
             retention_ms=self._settings.retention_ms,

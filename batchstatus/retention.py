@@ -8,13 +8,12 @@ import logging
 
 from batchstatus import hashes
 from batchstatus.connection import Connection
-from batchstatus.errors import InvalidValue, JobCorrupt, StoreUnavailable
+from batchstatus.errors import InvalidValue, JobCorrupt
 from batchstatus.history import DANGLING_MS, History
-from batchstatus.keys import BUCKETS, Entry, Keys
+from batchstatus.keys import Entry, Keys
 from batchstatus.looks import Expiries
+from batchstatus.model import Status
 from batchstatus.settings import StoreSettings
-
-SLICE = 200
 
 _log = logging.getLogger(__name__)
 
@@ -30,23 +29,8 @@ class Retention:
         self._expiries = Expiries(connection, keys)
 
     def sweep(self) -> None:
-        """Look once at what is due, at most 200 jobs of each bucket.
-
-        Raises StoreUnavailable, but only after looking at all else: in a Cluster, other servers may answer.
-        """
-        away = None
-        for bucket in range(BUCKETS):
-            try:
-                entries = self._expiries.due(bucket, SLICE)
-            except StoreUnavailable as error:
-                away, entries = error, []
-            for entry in entries:
-                try:
-                    self._look_at(entry)
-                except StoreUnavailable as error:
-                    away = error
-        if away is not None:
-            raise away
+        """Look once at what is due. Raises as `Looks.work_off` does."""
+        self._expiries.work_off(self._look_at)
 
     def _look_at(self, entry: Entry) -> None:
         org, job_id = entry.job
@@ -63,7 +47,8 @@ class Retention:
             # What a crash between two writes has left behind is put right on the way.
             place = hashes.place(status, kind, created_ms)
             self._history.place(org, job_id, place)
-            self._history.tidy(org, job_id, place.kind, place.status)
+            if place.status is not Status.QUEUED:  # which may be on its way to anywhere by now
+                self._history.tidy(org, job_id, place.kind, place.status)
         except InvalidValue:
             self._expiries.drop(entry)
         except JobCorrupt as error:

@@ -30,7 +30,7 @@ FRESH_MS = 5 * 60_000
 CREATE, CLAIM, REPORT, FINISH = map(Script, ("create", "claim", "report", "finish"))
 CONTROL, SETTLE = map(Script, ("control", "settle"))
 ENTER, PLACE = map(Script, ("enter", "place"))
-TRACK, DUE, FORGET = (Script(verb, durable=False) for verb in ("track", "due", "forget"))
+TRACK, MOVE, DUE, FORGET = (Script(verb, durable=False) for verb in ("track", "move", "due", "forget"))
 
 
 class Verdict(StrEnum):
@@ -58,6 +58,7 @@ class Claim:
 
     job: Job
     fence: int
+    token: str
     seq: int
     checkpoint: Any
 
@@ -118,6 +119,7 @@ def claim(
     return Claim(
         job=hashes.decode(stored),
         fence=hashes.integer(stored, b"fence") or 0,
+        token=token,
         seq=hashes.integer(stored, b"seq") or 0,
         checkpoint=hashes.load_json(stored, b"checkpoint"),
     )
@@ -128,6 +130,7 @@ def report(
     keys: JobKeys,
     *,
     fence: int,
+    token: str,
     seq: int,
     lease_ms: int,
     retention_ms: int,
@@ -145,7 +148,7 @@ def report(
     store no longer has reports that it acknowledged.
     """
     total = "" if total_items is None else total_items
-    head = (fence, seq, lease_ms, retention_ms, max_rows)
+    head = (fence, token, seq, lease_ms, retention_ms, max_rows)
     counted = (succeeded, total, checkpoint or "", int(paused), len(failures))
     word, rest = REPORT(connection, keys, *head, *counted, *failures, *skips)
     if word == "FENCED":
@@ -162,6 +165,7 @@ def finish(
     keys: JobKeys,
     *,
     fence: int,
+    token: str,
     status: Status,
     worker_error: str | None = None,
     job_failure: str | None = None,
@@ -173,7 +177,7 @@ def finish(
 
     With `seq`, that of the last report, ReportsLost unless the store still has it.
     """
-    arguments = (fence, status, worker_error or "", job_failure or "", retention_ms)
+    arguments = (fence, token, status, worker_error or "", job_failure or "", retention_ms)
     last, there = "" if seq is None else seq, status if placed is None else placed
     word, rest = FINISH(connection, keys, *arguments, last, there)
     if word == "FENCED":
@@ -193,19 +197,14 @@ def control(
 
 
 def settle(
-    connection: Connection,
-    keys: JobKeys,
-    *,
-    grace_ms: int,
-    retention_ms: int,
-    placed: str = Status.INTERRUPTED,
+    connection: Connection, keys: JobKeys, *, grace_ms: int, retention_ms: int, placed: str = Status.INTERRUPTED
 ) -> tuple[Verdict, int | None]:
     """Look at a running job past its lease; the second look, `grace_ms` after the first, decides.
 
     Gives the verdict and, where there is a next look to take, when (ms since the epoch).
     """
     # A deposed primary must not settle even for itself: its readers would see a job end that lives on elsewhere.
-    connection.confirm(keys.job, retention_ms)
+    connection.confirm(keys, retention_ms)
     word, rest = SETTLE(connection, keys, grace_ms, retention_ms, placed)
     return Verdict(word), int(rest[0]) if rest else None
 
@@ -230,6 +229,11 @@ def forget(connection: Connection, keys: Sequence[str], *, member: str, older_ms
 def track(connection: Connection, keys: tuple[str], *, member: str, in_ms: int, which: str) -> None:
     """Note when to look at a job: `LT`, no later than that; `GT`, no sooner; `XX`, then, if it is tracked."""
     TRACK(connection, keys, member, in_ms, which)
+
+
+def move(connection: Connection, keys: tuple[str], *, member: str, due_ms: int) -> None:
+    """Have a job that is still tracked looked at again at `due_ms`."""
+    MOVE(connection, keys, member, due_ms)
 
 
 def due(connection: Connection, keys: tuple[str], *, limit: int) -> list[str]:

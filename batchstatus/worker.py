@@ -211,6 +211,7 @@ class Run:
                 self._transitions.finish(
                     *self._org_and_id,
                     fence=self._claimed().fence,
+                    token=self._claimed().token,
                     status=status,
                     worker_error=worker_error,
                     job_failure=failure,

@@ -6,30 +6,31 @@
 --   3  skips         list
 -- ARGV
 --   1  fence         integer, from claim
---   2  status        text: completed, failed, cancelled, or interrupted to give the lease back
---   3  worker_error  text, or '' for none
---   4  job_failure   JSON object {code, message, details?}, or '' for none
---   5  retention_ms  ms
---   6  seq           integer: the last report's, or '' where the counters need not be exact
---   7  placed        text: the status in whose index the job has been placed for this, or ''
+--   2  token         text, the claim's: one that the store has lost may have left its fence to another
+--   3  status        text: completed, failed, cancelled, or interrupted to give the lease back
+--   4  worker_error  text, or '' for none
+--   5  job_failure   JSON object {code, message, details?}, or '' for none
+--   6  retention_ms  ms
+--   7  seq           integer: the last report's, or '' where the counters need not be exact
+--   8  placed        text: the status in whose index the job has been placed for this, or ''
 -- RETURNS
 --   {'OK', status}      ended with this status (completed becomes cancelled if a cancel was asked for)
 --   {'RELEASED'}        the lease is given back, the job is free to claim within its takeover window
---   {'FENCED', status}  the fence is not the newest, or the job was settled; nothing written
+--   {'FENCED', status}  fence or token are not the newest, or the job was settled; nothing written
 --   {'GAP', seq}        the store lost reports: its last one is seq; nothing written
 --   {'PLACE', status, kind, created_ms}  nothing written: place the job in the index of that status, and ask again
 --   {'NOT_FOUND'}
 -- WRITES
---   job: status completedAt workerError jobFailure heartbeatAt leaseExpiresAt suspectAt fence rev
---        -token -seq -checkpoint -takeoverMs -suspectAt -leaseExpiresAt
---        -batchCancelRequested -batchPauseRequested -batchPaused
+--   job: status completedAt workerError jobFailure heartbeatAt leaseExpiresAt suspectAt fence rev -token -seq
+--        -checkpoint -takeoverMs -suspectAt -leaseExpiresAt -batchCancelRequested -batchPauseRequested -batchPaused
 
-local fence, status, worker_error, job_failure, retention_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local seq, placed = ARGV[6], ARGV[7]
+local fence, token, status, worker_error, job_failure = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local retention_ms, seq, placed = ARGV[6], ARGV[7], ARGV[8]
 local job = redis.call('HMGET', KEYS[1],
-  'status', 'fence', 'takeoverMs', 'heartbeatAt', 'batchCancelRequested', 'seq', 'kind', 'createdAt', 'rev')
+  'status', 'fence', 'takeoverMs', 'heartbeatAt', 'batchCancelRequested', 'seq', 'kind', 'createdAt', 'rev', 'token')
 if not job[1] then return {'NOT_FOUND'} end
-if job[2] ~= fence or job[1] == 'queued' then return {'FENCED', job[1]} end
+local another = job[10] ~= token and (job[10] or job[1] == 'running')
+if job[2] ~= fence or job[1] == 'queued' or another then return {'FENCED', job[1]} end
 if job[1] ~= 'running' then
   -- Only finish ends a job under its newest fence, but for settle. And a WAIT after a repeat needs a write of it.
   if job[1] == 'interrupted' and status ~= 'interrupted' then return {'FENCED', job[1]} end
@@ -38,23 +39,22 @@ if job[1] ~= 'running' then
 end
 if seq ~= '' and seq ~= job[6] then return {'GAP', tonumber(job[6])} end
 local release = status == 'interrupted' and tonumber(job[3]) > 0
-if status == 'completed' and job[5] then status = 'cancelled' end
+status = status == 'completed' and job[5] and 'cancelled' or status
 if not release and placed ~= status then return {'PLACE', status, job[7], job[8]} end
-local time = redis.call('TIME')
-local now, rev = string.format('%.0f', math.max(time[1] * 1000 + math.floor(time[2] / 1000), job[4])), job[9] + 1
+local time, rev = redis.call('TIME'), job[9] + 1
+local now = string.format('%.0f', math.max(time[1] * 1000 + math.floor(time[2] / 1000), job[4]))
 -- PEXPIRE first: a script whose first write needs no memory goes through when memory is full.
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, retention_ms) end
-redis.call('HSET', KEYS[1], 'rev', rev)
 if release then
   -- The fence moves on, so that a late report cannot bring the lease back. Suspect since 0: no more looks needed.
   redis.call('HINCRBY', KEYS[1], 'fence', 1)
-  redis.call('HSET', KEYS[1], 'heartbeatAt', now, 'leaseExpiresAt', now, 'suspectAt', 0)
+  redis.call('HSET', KEYS[1], 'heartbeatAt', now, 'leaseExpiresAt', now, 'suspectAt', 0, 'rev', rev)
   redis.call('HDEL', KEYS[1], 'token')
   return {'RELEASED'}
 end
-redis.call('HDEL', KEYS[1], 'token', 'seq', 'checkpoint', 'takeoverMs', 'suspectAt', 'leaseExpiresAt',
+redis.call('HDEL', KEYS[1], 'seq', 'checkpoint', 'takeoverMs', 'suspectAt', 'leaseExpiresAt',
   'batchCancelRequested', 'batchPauseRequested', 'batchPaused')
-redis.call('HSET', KEYS[1], 'status', status, 'heartbeatAt', now, 'completedAt', now)
+redis.call('HSET', KEYS[1], 'status', status, 'heartbeatAt', now, 'completedAt', now, 'rev', rev)
 if worker_error ~= '' then redis.call('HSET', KEYS[1], 'workerError', worker_error) end
 if job_failure ~= '' then redis.call('HSET', KEYS[1], 'jobFailure', job_failure) end
 return {'OK', status}

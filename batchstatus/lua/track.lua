@@ -14,5 +14,7 @@
 local member, in_ms, which = ARGV[1], ARGV[2], ARGV[3]
 local time = redis.call('TIME')
 local due = time[1] * 1000 + math.floor(time[2] / 1000) + in_ms
+-- A look that is only put off goes through when memory is full: PERSIST, which changes nothing, needs none.
+if which == 'XX' then redis.call('PERSIST', KEYS[1]) end
 redis.call('ZADD', KEYS[1], which, string.format('%.0f', due), member)
 return {'OK'}

@@ -31,6 +31,8 @@ def control(job_id: str) -> Response:
     asked = json_body(_CONTROL)
     if asked["kind"] != job.kind:
         raise ApiError(409, "KIND_MISMATCH", f"The job is of the kind {job.kind}.")
+    # Anew, for the body may have taken its time, and the key may have been revoked meanwhile.
+    caller = reader(job_id)
     require(caller, PERMISSIONS[job.kind])
     try:
         return job_response(store.control(caller.org, job_id, asked["action"]))

@@ -63,7 +63,7 @@ class SharingConnection(Connection):
             with gevent.Timeout(self._timeout_s, StoreUnavailable("the store took too long")):
                 found = self._line().hashes(keys)
         except Exception as error:
-            self._hang_up()
+            self._hang_up(broken=True)
             return [error] * len(keys)
         self._used_at = time.monotonic()
         return [*found]
@@ -76,7 +76,7 @@ class SharingConnection(Connection):
             self._kept = self.line()
         return self._kept
 
-    def _hang_up(self) -> None:
+    def _hang_up(self, *, broken: bool = False) -> None:
         kept, self._kept = self._kept, None
         if kept is not None:
-            kept.close()
+            kept.close(broken=broken)

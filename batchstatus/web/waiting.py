@@ -4,6 +4,7 @@ A held request costs a greenlet and an entry here. One thread looks at the state
 for, in one pipelined trip, and wakes those who wait for a job that has changed.
 """
 
+import logging
 import re
 import threading
 import time
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 
 from flask import request
 
-from batchstatus.errors import StoreUnavailable
 from batchstatus.store import JobStore
 
 TICK_S = 0.15
@@ -20,8 +20,9 @@ LONGEST_S = 30
 MAX_HELD = 3_000
 """The most requests that a process holds; beyond it they are answered at once."""
 
-_WAIT = re.compile(r'(?:^|,)\s*wait\s*=\s*"?(\d{1,6})"?\s*(?=[,;]|$)', re.IGNORECASE | re.ASCII)
+_WAIT = re.compile(r'(?:^|,)\s*wait\s*=\s*"?(\d+)"?\s*(?=[,;]|$)', re.IGNORECASE | re.ASCII)
 _MAX_HEADER = 1_000
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,8 @@ class Waits:
         jobs = {(hold.org, hold.job_id) for hold in held.values()}
         try:
             states = dict(zip(jobs, self._store.states(list(jobs)), strict=True))
-        except StoreUnavailable:
+        except Exception as error:  # whatever it is: they ask anew, and hear of it
+            _log.info("held requests are let go: %s", error)
             return list(held)
         return [woken for woken, hold in held.items() if states[hold.org, hold.job_id] != hold.state]
 

@@ -44,8 +44,8 @@ class OldPrimary:
     def ask(self) -> None:
         """Ask from now on, each question in a thread of its own."""
         to_report, to_finish = (KEYS.job(ORG, job_id) for job_id in self._claimed)
-        counted = {"lease_ms": LONG_MS, "retention_ms": LONG_MS, "max_rows": 9, "succeeded": 1}
-        ended = {"status": Status.COMPLETED, "retention_ms": LONG_MS}
+        counted = {"token": "old", "lease_ms": LONG_MS, "retention_ms": LONG_MS, "max_rows": 9, "succeeded": 1}
+        ended = {"token": "old", "status": Status.COMPLETED, "retention_ms": LONG_MS}
         writes: dict[str, Callable[[], Any]] = {
             "create": lambda: self._store.create(ORG, "transaction_batch"),
             "cancel": lambda: self._store.control(ORG, self._queued, "cancel"),

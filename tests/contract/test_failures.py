@@ -114,7 +114,7 @@ def test_counters_and_rows_are_of_one_moment_while_a_worker_reports(
     def report() -> None:
         for seq in range(1, 401):
             rows = {"failures": ['{"taxId":"1"}'], "skips": ['{"taxId":"2"}']}
-            scripts.report(connection, keys, fence=fence, seq=seq, max_rows=1_000, **rows, **times)
+            scripts.report(connection, keys, fence=fence, token="t", seq=seq, max_rows=1_000, **rows, **times)
 
     worker = threading.Thread(target=report)
     worker.start()

@@ -89,6 +89,13 @@ def test_counters_do_not_end_the_wait_but_are_delivered_at_its_end(
         assert poller.seconds >= 1.0
 
 
+def test_more_than_30_s_counts_as_30_however_much(poller: Poller, real_store: JobStore, job_id: str) -> None:
+    known = poller.poll().headers["ETag"]
+    real_store.control(ORG, job_id, "pause")
+    answer = poller.poll(known, "wait=1000000000000")
+    assert (answer.status, answer.headers["Preference-Applied"]) == (200, "wait=30")
+
+
 @pytest.mark.parametrize(
     ("tag", "prefer"),
     [

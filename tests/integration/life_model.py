@@ -30,6 +30,13 @@ class Answer(NamedTuple):
 NOT_FOUND = Answer("NOT_FOUND")
 
 
+class Holder(NamedTuple):
+    """Who says that it holds a job: the fence and the token of its claim."""
+
+    fence: int
+    token: str | None
+
+
 @dataclass(frozen=True)
 class Content:
     """What a job is created with."""
@@ -158,8 +165,8 @@ class Life:
         self.rev += before != (self.flags, self.status)
         return Answer("OK", self.fields(), wrote=True)
 
-    def report(self, now: int, fence: int, seq: int, report: Report, paused: bool = False) -> Answer:
-        if self.status is not Status.RUNNING or fence != self.fence:
+    def report(self, now: int, holder: Holder, seq: int, report: Report, paused: bool = False) -> Answer:
+        if self.status is not Status.RUNNING or holder != (self.fence, self.token):
             return Answer("FENCED", self.status)
         obeys = paused and self.wanted is Wanted.PAUSE and not self.paused
         if seq == self.seq:
@@ -183,8 +190,9 @@ class Life:
         self._sign_of_life(now)
         return Answer("OK", self.rev, wrote=True)
 
-    def finish(self, now: int, fence: int, end: End, seq: int | None = None, placed: bool = True) -> Answer:
-        if fence != self.fence or self.status is Status.QUEUED:
+    def finish(self, now: int, holder: Holder, end: End, seq: int | None = None, placed: bool = True) -> Answer:
+        another = holder.token != self.token and (self.token is not None or self.status is Status.RUNNING)
+        if holder.fence != self.fence or another or self.status is Status.QUEUED:
             return Answer("FENCED", self.status)
         if self.terminal:
             settled = self.status is Status.INTERRUPTED and end.status is not Status.INTERRUPTED
@@ -221,6 +229,7 @@ class Life:
         if not placed:
             return Answer("PLACE", Status.INTERRUPTED)
         self.rev += 1
+        self.token = None
         self._complete(End(Status.INTERRUPTED), max(now, self.heartbeat_at))
         return Answer("SETTLED", wrote=True)
 
@@ -299,7 +308,7 @@ class Life:
 
     def _complete(self, end: End, now: int) -> None:
         self.status, self.end, self.completed_at = end.status, end, now
-        self.token = self.lease_end = self.suspect_at = self.checkpoint = None
+        self.lease_end = self.suspect_at = self.checkpoint = None
         self.pausing = self.cancelling = self.paused = False
 
 

@@ -223,6 +223,25 @@ def test_an_entry_that_leads_nowhere_is_passed_over(store: JobStore, client: "re
     assert listed(store, statuses=["completed"]) == []
 
 
+def test_a_page_looks_only_so_far_and_the_next_goes_on_from_there(store: JobStore, client: "redis.Redis") -> None:
+    old = [store.create(ORG, KIND).job_id for _ in range(3)]
+    wait_until(lambda: store_ms(client) > store.get(ORG, old[-1]).created_ms + 2)
+    now = store_ms(client)
+    key = KEYS.index(ORG, KIND, Status.COMPLETED)
+    for start in range(0, 12_000, 2_000):
+        client.zadd(key, {f"gone-{number}": now for number in range(start, start + 2_000)})
+    new = store.create(ORG, KIND).job_id
+    found = list(pages(store, limit=2))
+    assert found[0] == [new]
+    assert [each for page in found for each in page] == [new, *newest_first(store, old)]
+    assert 2 < len(found) < 6
+
+
+def test_no_status_and_no_kind_is_no_job(store: JobStore) -> None:
+    store.create(ORG, KIND)
+    assert listed(store, statuses=[]) == listed(store, kinds=()) == []
+
+
 def test_a_damaged_job_does_not_keep_the_others_from_view(
     store: JobStore, client: "redis.Redis", caplog: pytest.LogCaptureFixture
 ) -> None:

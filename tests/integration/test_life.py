@@ -45,7 +45,17 @@ from batchstatus.keys import Keys
 from batchstatus.model import TERMINAL, TRANSITIONS, Action, Kind, Status
 from batchstatus.script import Unplaced
 from batchstatus.settings import StoreSettings
-from tests.integration.life_model import GRACE_MS, LEASE_MS, NOT_FOUND, Answer, Content, End, Life, Report
+from tests.integration.life_model import (
+    GRACE_MS,
+    LEASE_MS,
+    NOT_FOUND,
+    Answer,
+    Content,
+    End,
+    Holder,
+    Life,
+    Report,
+)
 from tests.support.set_clock import SetClockRedis
 
 ORG = "org_acme"
@@ -55,6 +65,7 @@ AGED_MS = 500_000_000
 """The time to live that every key is given before each call; only a write renews it."""
 NO_KEY = -2
 """What PTTL answers where there is no key."""
+NOBODY = Holder(0, "none")
 
 ERRORS = {
     "create TAKEN": JobExists,
@@ -217,10 +228,11 @@ class Worker:
 
     name: str
     tokens: list[str] = field(default_factory=list)
+    token: str = "none"
     fence: int = 0
     seq: int = 0
-    last_report: tuple[int, int, Report, bool] = (0, 0, Report(), False)
-    last_end: tuple[int, End, int | None] = (0, End(Status.COMPLETED), None)
+    last_report: tuple[Holder, int, Report, bool] = (NOBODY, 0, Report(), False)
+    last_end: tuple[Holder, End, int | None] = (NOBODY, End(Status.COMPLETED), None)
 
 
 ROWS = {
@@ -235,7 +247,7 @@ FAILURE = '{"code":"WORKER_ERROR","message":"KeyError: id","details":{"row":3}}'
 few = st.sampled_from([*[0] * 6, 1, 1, 1, 2, 3])
 mostly = st.sampled_from([*[True] * 9, False])
 who = st.sampled_from([*["holder"] * 16, 0, 1, 2, 3])
-fences = st.sampled_from([*["its own"] * 12, "the one before", "one too high"])
+fences = st.sampled_from([*["its own"] * 12, "the one before", "one too high", "another's"])
 contents = st.builds(
     Content,
     kind=st.sampled_from(Kind),
@@ -475,9 +487,9 @@ class Lives(RuleBasedStateMachine):
             assert claim.left_s == answer.rest / 1000
         if answer.word == "OK":
             checkpoint = json.loads(self.life.checkpoint or "null")
-            assert claim == scripts.Claim(self.life.job(), self.life.fence, self.life.seq, checkpoint)
+            assert claim == scripts.Claim(self.life.job(), self.life.fence, token, self.life.seq, checkpoint)
             if heard:
-                worker.fence, worker.seq = claim.fence, claim.seq
+                worker.fence, worker.token, worker.seq = claim.fence, token, claim.seq
         if answer.word == "PLACE":
             self.claim(self.workers.index(worker), "last", heard)
 
@@ -487,7 +499,7 @@ class Lives(RuleBasedStateMachine):
     def report(self, who: str | int, content: dict[str, Any], fence: str, step: int, fate: str) -> None:
         worker = self._worker(who)
         report = self._report_of(**content)
-        worker.last_report = self._fence(worker, fence), max(0, worker.seq + step), report, False
+        worker.last_report = self._holder(worker, fence), max(0, worker.seq + step), report, False
         if fate != "is lost":
             self._report(worker, heard=fate == "arrives")
 
@@ -502,7 +514,7 @@ class Lives(RuleBasedStateMachine):
 
     def heartbeat(self, who: str | int, fence: str, paused: bool) -> None:
         worker = self._worker(who)
-        worker.last_report = self._fence(worker, fence), worker.seq, Report(), paused
+        worker.last_report = self._holder(worker, fence), worker.seq, Report(), paused
         self._report(worker, heard=True)
 
     def finish(
@@ -520,7 +532,7 @@ class Lives(RuleBasedStateMachine):
         """
         worker = self._worker(who)
         seq = None if lost is None else worker.seq + lost
-        worker.last_end = self._fence(worker, fence), end, seq
+        worker.last_end = self._holder(worker, fence), end, seq
         self._finish(worker, placed)
         if then:
             worker.last_end = worker.last_end[0], then, worker.last_end[2]
@@ -643,10 +655,16 @@ class Lives(RuleBasedStateMachine):
         holders = [worker for worker in self.workers if worker.fence == newest]
         return self.workers[who] if isinstance(who, int) else [*holders, self.workers[0]][0]
 
-    def _fence(self, worker: Worker, which: str) -> int:
-        """A fence that no other worker was given."""
+    def _holder(self, worker: Worker, which: str) -> Holder:
+        """A fence that no other worker was given; or one that was, to a claim that the store has lost since."""
         newest = self.life.fence if self.life else 0
-        return {"its own": worker.fence, "the one before": max(0, worker.fence - 1)}.get(which, newest + 1)
+        fences = {"its own": worker.fence, "the one before": max(0, worker.fence - 1), "another's": newest}
+        return Holder(fences.get(which, newest + 1), "lost" if which == "another's" else worker.token)
+
+    def _right_of(self, holder: Holder) -> int:
+        """The fence under which it may write; none that is any good where the token is another run's."""
+        nobodys = self.life is None or (self.life.token is None and self.life.terminal)
+        return holder.fence if nobodys or self.life.token == holder.token else -1
 
     def _report_of(self, succeeded: int, failed: int, skipped: int, **others: Any) -> Report:
         kind = self.life.content.kind if self.life else Kind.TRANSACTION_BATCH
@@ -655,15 +673,17 @@ class Lives(RuleBasedStateMachine):
         return Report(succeeded, failures, skips, **others)
 
     def _report(self, worker: Worker, *, heard: bool) -> None:
-        fence, seq, report, paused = worker.last_report
-        answer = self.life.report(self.now, fence, seq, report, paused) if self.life else NOT_FOUND
+        holder, seq, report, paused = worker.last_report
+        fence = self._right_of(holder)
+        answer = self.life.report(self.now, holder, seq, report, paused) if self.life else NOT_FOUND
         wanted = self._call(
             "report",
             answer,
             lambda: scripts.report(
                 self.connection,
                 self.keys,
-                fence=fence,
+                fence=holder.fence,
+                token=holder.token,
                 seq=seq,
                 lease_ms=LEASE_MS,
                 retention_ms=RETENTION_MS,
@@ -687,17 +707,19 @@ class Lives(RuleBasedStateMachine):
                 self._met("a duplicate after a takeover")
 
     def _finish(self, worker: Worker, placed: bool = True) -> None:
-        fence, end, seq = worker.last_end
+        holder, end, seq = worker.last_end
+        fence = self._right_of(holder)
         cancels = self.life and self.life.cancelling and end.status is Status.COMPLETED
         becomes = Status.CANCELLED if cancels else end.status
-        answer = self.life.finish(self.now, fence, end, seq, placed) if self.life else NOT_FOUND
+        answer = self.life.finish(self.now, holder, end, seq, placed) if self.life else NOT_FOUND
         self._call(
             "finish",
             answer,
             lambda: scripts.finish(
                 self.connection,
                 self.keys,
-                fence=fence,
+                fence=holder.fence,
+                token=holder.token,
                 status=end.status,
                 worker_error=end.worker_error,
                 job_failure=end.job_failure,
@@ -906,10 +928,10 @@ def test_the_clock_that_counts_is_the_servers(server: SetClockRedis) -> None:
     created = JobStore(client).create(ORG, "transaction_batch", job_id="job-now")
     times = {"lease_ms": LEASE_MS, "retention_ms": RETENTION_MS}
     claimed = scripts.claim(Connection(client), keys, token="ann-1", grace_ms=GRACE_MS, **times).job
-    scripts.report(Connection(client), keys, fence=1, seq=0, max_rows=1, **times)
+    scripts.report(Connection(client), keys, fence=1, token="ann-1", seq=0, max_rows=1, **times)
     reported = JobStore(client).get(ORG, "job-now")
     end = {"status": Status.COMPLETED, "retention_ms": RETENTION_MS}
-    scripts.finish(Connection(client), keys, fence=1, **end)
+    scripts.finish(Connection(client), keys, fence=1, token="ann-1", **end)
     ended = JobStore(client).get(ORG, "job-now")
     after = _server_time(client)
     assert (

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import redis
 
-from batchstatus import JobStore, Status, StoreUnavailable, reaper
+from batchstatus import JobStore, Status, StoreRefused, StoreUnavailable, reaper
+from batchstatus.connection import Connection
+from batchstatus.keys import BUCKETS, Entry
 from batchstatus.reaper import Reaper
 from tests.support.reaping import KEYS, ORG, SETTINGS, claimed, entry, field, store_ms, stored
 from tests.support.waiting import wait_until
@@ -99,8 +101,14 @@ def test_an_entry_that_names_no_job_does_neither(
 
 @pytest.mark.parametrize("which", ["its bucket", "its job"])
 def test_a_server_that_is_away_keeps_nobody_from_what_the_others_have(
-    store: JobStore, client: "redis.Redis", line: PartlyAway, ids: Iterator[str], which: str
+    store: JobStore,
+    client: "redis.Redis",
+    line: PartlyAway,
+    ids: Iterator[str],
+    monkeypatch: pytest.MonkeyPatch,
+    which: str,
 ) -> None:
+    monkeypatch.setattr(Connection, "server_of", lambda _, key: key)
     # Given two jobs in one bucket or in two, as they may be in a Cluster, and a server that is away
     away = claimed(store, client, job_id=next(ids))
     other = claimed(store, client, job_id=next(ids) if which == "its job" else "elsewhere")
@@ -117,6 +125,60 @@ def test_a_server_that_is_away_keeps_nobody_from_what_the_others_have(
     line.away = lambda _: False
     settle(store)
     assert stored(client, away)["status"] == "interrupted"
+
+
+def test_a_server_that_does_not_answer_is_asked_once_and_then_passed_over(
+    store: JobStore,
+    client: "redis.Redis",
+    line: PartlyAway,
+    ids: Iterator[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Given jobs on a server that is away, which are due first, and one on another
+    there = [claimed(store, client, job_id=next(ids)) for _ in range(5)]
+    for number, job in enumerate(there):
+        client.zadd(entry(job).key, {entry(job).member: number})
+    other = claimed(store, client, job_id=next(ids))
+    tags = [entry(job).job_tag for job in there]
+    monkeypatch.setattr(Connection, "server_of", lambda _, key: "away" if key in tags else "here")
+    asked: list[str] = []
+
+    def away(words: str) -> bool:
+        found = any(tag in words for tag in tags)
+        asked.extend([words] * found)
+        return found
+
+    line.away = away
+    # When the reaper looks, it asks it once, and is done with the other
+    with pytest.raises(StoreUnavailable):
+        Reaper(store).look()
+    assert len(asked) == 1
+    settle(store)
+    assert stored(client, other)["status"] == "interrupted"
+
+
+def test_a_damaged_bucket_keeps_nobody_in_the_others(store: JobStore, client: "redis.Redis") -> None:
+    job = claimed(store, client)
+    damaged = next(each for each in map(KEYS.leases, range(BUCKETS)) if each != entry(job).key)
+    client.set(damaged, "text", ex=60)
+    settle(store)
+    assert stored(client, job)["status"] == "interrupted"
+
+
+def test_a_full_store_has_its_looks_put_off_all_the_same(store: JobStore, redis_client: "redis.Redis") -> None:
+    living = Entry(KEYS.leases(0), f"{ORG}:J")
+    real = JobStore(redis_client, SETTINGS)
+    redis_client.zadd(living.key, {living.member: 1})
+    redis_client.config_set("maxmemory", 1)
+    try:
+        real.leases.put_off(living, 60_000)
+        assert redis_client.zscore(*living) > 1
+        real.leases.move(living, 7)
+        assert redis_client.zscore(*living) == 7
+        with pytest.raises(StoreRefused):
+            real.leases.track(Entry(living.key, f"{ORG}:K"), 1)
+    finally:
+        redis_client.config_set("maxmemory", 0)
 
 
 # The thread

@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from batchstatus import JobStore, Kind, Status, StoreUnavailable, retention, scripts, transitions
+from batchstatus.history import History
 from batchstatus.keys import Keys
 from batchstatus.reaper import Reaper
 from batchstatus.settings import StoreSettings
@@ -101,10 +102,34 @@ def test_an_entry_that_cannot_be_worked_off_does_not_keep_the_others_of_its_buck
     first = KEYS.expiry_entry(ORG, job.job_id)
     client.zadd(first.key, {first.member: 0, **{f"{ORG}:gone-{number}": 1 for number in range(5)}})
     place = scripts.PLACE.source, hashlib.sha1(scripts.PLACE.source.encode()).hexdigest()
-    troubled.refuses = lambda words: words[1] in place
+
+    def refuse(words: Any) -> bool:
+        if words[1] in place:
+            raise redis.exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'")
+        return False
+
+    troubled.refuses = refuse
     with pytest.raises(StoreUnavailable):
         store.retention.sweep()
     assert client.zrange(first.key, 0, -1) == [first.member.encode()]
+
+
+def test_a_job_that_goes_its_way_while_it_is_swept_stays_in_the_index(
+    client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = JobStore(client, StoreSettings(prefix="retention"))
+    job = store.create(ORG, Kind.TRANSACTION_BATCH)
+    place = History.place
+
+    def meanwhile(history: History, *where: Any) -> None:
+        monkeypatch.setattr(History, "place", place)
+        with store.run(ORG, job.job_id):
+            pass
+        place(history, *where)
+
+    monkeypatch.setattr(History, "place", meanwhile)
+    wait_until(lambda: store.retention.sweep() or store.get(ORG, job.job_id).terminal)
+    assert [each.job_id for each in store.list(ORG, statuses=["completed"]).jobs] == [job.job_id]
 
 
 def test_a_damaged_job_is_looked_at_again_later_and_harms_nobody_else(

@@ -81,8 +81,8 @@ def test_a_sign_of_life_between_two_looks_starts_over(store: JobStore, client: "
     job = store.create(ORG, "transaction_batch")
     claim = claim_and_vanish(client, job)
     store.settle(ORG, job.job_id)
-    again = {"fence": claim.fence, "seq": 0, "lease_ms": 1, "retention_ms": 60_000, "max_rows": 1}
-    scripts.report(Connection(client), keys_of(job), **again)
+    again = {"seq": 0, "lease_ms": 1, "retention_ms": 60_000, "max_rows": 1}
+    scripts.report(Connection(client), keys_of(job), fence=claim.fence, token=claim.token, **again)
     lease_end = int(fields(client, job)["leaseExpiresAt"])
     wait_until(lambda: store_ms(client) >= lease_end + 300)
     assert store.settle(ORG, job.job_id).status is Status.RUNNING

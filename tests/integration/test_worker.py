@@ -124,7 +124,14 @@ def test_an_interruption_within_a_takeover_window_frees_the_job_for_the_next_wor
     assert (given_back.status, counters(given_back)) == (Status.RUNNING, (1, 1, 1))
     assert given_back.lease_expires_at == given_back.heartbeat_at
 
-    late = {"fence": 1, "seq": 2, "lease_ms": 30_000, "retention_ms": 60_000, "max_rows": 9}
+    late = {
+        "fence": 1,
+        "token": "the first run's",
+        "seq": 2,
+        "lease_ms": 30_000,
+        "retention_ms": 60_000,
+        "max_rows": 9,
+    }
     with pytest.raises(LeaseLost):
         scripts.report(Connection(client), keys_of(job), **late, succeeded=1)
 

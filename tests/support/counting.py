@@ -29,7 +29,7 @@ def counting_half_of_a_run(outbox: Outbox) -> Run:
     """A run over `outbox` that counts and never reports: nobody takes from the outbox but the test."""
     run = object.__new__(Run)
     run._outbox = outbox
-    run._claim = Claim(job=JOB, fence=1, seq=0, checkpoint=None)
+    run._claim = Claim(job=JOB, fence=1, token="t", seq=0, checkpoint=None)
     return run
 
 

@@ -68,7 +68,13 @@ def claim_and_vanish(client: "redis.Redis", job: Job, *, lease_ms: int = 1, **re
         connection, keys, token="vanished", lease_ms=lease_ms, grace_ms=0, retention_ms=retention_ms
     )
     if report:
-        shared = {"fence": claim.fence, "seq": 1, "lease_ms": lease_ms, "retention_ms": retention_ms}
+        shared = {
+            "fence": claim.fence,
+            "token": claim.token,
+            "seq": 1,
+            "lease_ms": lease_ms,
+            "retention_ms": retention_ms,
+        }
         scripts.report(connection, keys, max_rows=1_000, **shared, **report)
     wait_until(lambda: store_ms(client) >= int(fields(client, job)["leaseExpiresAt"]))
     return claim
@@ -145,11 +151,11 @@ class TroubledClient:
 
 def _report(words: tuple[Any, ...]) -> Report:
     arguments = words[6:]
-    n_failures = int(arguments[9])
+    n_failures = int(arguments[10])
     return Report(
-        seq=int(arguments[1]),
-        succeeded=int(arguments[5]),
+        seq=int(arguments[2]),
+        succeeded=int(arguments[6]),
         failures=n_failures,
-        skips=len(arguments) - 10 - n_failures,
-        checkpoint=arguments[7],
+        skips=len(arguments) - 11 - n_failures,
+        checkpoint=arguments[8],
     )

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from redis import exceptions
 
-from batchstatus import Action, JobCorrupt, JobStore, Status, StoreUnavailable, connect, scripts
+from batchstatus import Action, JobCorrupt, JobStore, NotReplicated, Status, StoreUnavailable, connect, scripts
 from batchstatus.clients import open_client
 from batchstatus.connection import Connection
 from batchstatus.keys import JobKeys, Keys
 from batchstatus.scripts import Verdict
 from batchstatus.settings import StoreSettings
+from batchstatus.web.trips import SharingConnection
 from tests.support.waiting import wait_until
 
 ORG = "org_acme"
@@ -91,7 +92,15 @@ def test_a_job_whose_key_holds_something_else_is_corrupt(client, send):
 
 
 TIMES = {"grace_ms": 0, "retention_ms": 60_000}
-REPORT = {"seq": 1, "max_rows": 5, "succeeded": 1, "failures": ["{}"], "lease_ms": 1, "retention_ms": 60_000}
+REPORT = {
+    "token": "t",
+    "seq": 1,
+    "max_rows": 5,
+    "succeeded": 1,
+    "failures": ["{}"],
+    "lease_ms": 1,
+    "retention_ms": 60_000,
+}
 NUMBERS = {
     "claim": ["leaseExpiresAt", "takeoverMs", "heartbeatAt", "fence", "rev"],
     "control": ["createdAt", "rev"],
@@ -108,7 +117,7 @@ def do(verb: str, connection: Connection, keys: JobKeys, fence: int) -> None:
         "control": lambda: scripts.control(connection, keys, action=Action.CANCEL, retention_ms=60_000),
         "report": lambda: scripts.report(connection, keys, fence=fence, **REPORT),
         "finish": lambda: scripts.finish(
-            connection, keys, fence=fence, status=Status.INTERRUPTED, retention_ms=60_000
+            connection, keys, fence=fence, token="t", status=Status.INTERRUPTED, retention_ms=60_000
         ),
         "settle": lambda: scripts.settle(connection, keys, **TIMES),
     }[verb]()
@@ -175,6 +184,49 @@ def test_a_closed_connection_opens_again(redis_url):
     assert connection.command("PING")
     connection.close()
     assert connection.command("PING")
+
+
+def test_a_cluster_that_cannot_be_reached_is_unavailable_however_it_is_asked():
+    def unreachable() -> Any:
+        raise exceptions.RedisClusterException("Redis Cluster cannot be connected")
+
+    asking = [
+        lambda connection: connection.is_cluster,
+        lambda connection: connection.server_of("k"),
+        lambda connection: SharingConnection(unreachable, timeout_s=1).command("HGETALL", "k"),
+        *WAYS.values(),
+    ]
+    for ask in asking:
+        with pytest.raises(StoreUnavailable):
+            ask(Connection(unreachable))
+
+
+# Replicas that are to confirm
+
+
+def test_without_a_replica_no_key_is_made_or_revoked_for_good(redis_url):
+    alone = connect(redis_url, min_replicas=1)
+    with pytest.raises(NotReplicated):
+        alone.api_keys.create(ORG, ["transactions:create"])
+    trusting = connect(redis_url)
+    _, record = trusting.api_keys.create(ORG, ["transactions:create"])
+    with pytest.raises(NotReplicated):
+        alone.api_keys.revoke(record.id)
+    alone.close()
+    trusting.close()
+
+
+def test_before_a_look_all_keys_of_the_job_are_written_so_that_none_expires_first(client, store):
+    sent: list[tuple[Any, ...]] = []
+
+    class Replicated(Connection):
+        def _pipeline(self, key: str, commands: Any, *, transaction: bool) -> list[Any]:
+            sent.extend(commands)
+            return [1] * len(commands)
+
+    keys = Keys("batchstatus").job(ORG, "J")
+    Replicated(client, min_replicas=1).confirm(keys, 7_000)
+    assert [words[:3] for words in sent] == [*(("PEXPIRE", key, 7_000) for key in keys), ("WAIT", 1, 800)]
 
 
 # Servers that do not answer

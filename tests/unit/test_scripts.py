@@ -32,7 +32,7 @@ class Listener:
     def __init__(self, *answer: bytes) -> None:
         self._answer = list(answer or [b"NOT_FOUND"])
 
-    def confirm(self, key: str, ttl_ms: int) -> None:
+    def confirm(self, keys: Any, ttl_ms: int) -> None:
         """Nothing to confirm: there are no replicas."""
 
     def evaluate(self, sha1: str, source: str, keys: Any, arguments: Any, *, durable: bool) -> list[bytes]:
@@ -86,7 +86,7 @@ def test_every_argument_has_a_unit_or_a_type(script):
     for name, meaning in script.header.argv:
         assert re.match(r"(ms|text|rows|integer|JSON)\b", meaning), name
         assert name.endswith("_ms") == meaning.startswith("ms"), name
-        assert (name == "created_ms") == meaning.startswith("ms since the epoch"), name
+        assert (name in ("created_ms", "due_ms")) == meaning.startswith("ms since the epoch"), name
 
 
 def test_the_keys_are_those_of_a_job_or_an_index_with_their_types(script):
@@ -324,4 +324,4 @@ def test_tracking_is_asked_for_in_the_ways_that_the_header_explains():
 
 def test_only_what_is_a_hint_waits_for_no_replica(script):
     durable = sent(script.verb, **named(script.verb)).durable
-    assert durable == (script.verb not in ("track", "due", "forget"))
+    assert durable == (script.verb not in ("track", "move", "due", "forget"))

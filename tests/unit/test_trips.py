@@ -109,6 +109,21 @@ def test_a_trip_takes_so_many_and_the_others_go_on_the_next(
     assert connection.trips == [2, 2, 1]
 
 
+def test_a_url_may_ask_for_resp3(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url, protocol=3) as client:
+        client.hset("a", "is", "a")
+        client.expire("a", 60)
+        assert SharingConnection(client, timeout_s=1).command("HGETALL", "a") == {b"is": b"a"}
+
+
+def test_a_line_that_broke_off_in_the_middle_of_an_answer_is_closed(connection: Watched) -> None:
+    connection.trouble = lambda: gevent.sleep(30)
+    pool = connection.client.connection_pool
+    with pytest.raises(StoreUnavailable):
+        connection.command("HGETALL", "a")
+    assert [each._sock for each in pool._available_connections][-1] is None
+
+
 def test_other_commands_travel_alone(connection: Watched) -> None:
     assert connection.command("HGET", "a", "is") == b"a"
     assert connection.trips == []
