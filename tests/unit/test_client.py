@@ -6,7 +6,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
@@ -810,6 +810,20 @@ def test_a_control_flag_is_one(client: Client, server: Server) -> None:
 
 
 # Watching a service that waits
+
+
+def test_ten_minutes_take_less_than_a_tenth_of_what_a_loop_of_two_seconds_takes(
+    client: Client, server: Server, clock: Clock
+) -> None:
+    """A job whose counters change all the time, and that ends a little before a wait is over."""
+    began_s = clock.now
+    working = [replace(tagged(f'W/"{n}"', APPLIED, succeeded=n), held_s=30.0) for n in range(2, 21)]
+    last = replace(tagged('W/"21"', APPLIED, status="completed"), held_s=29.9)
+    server.says(tagged('W/"1"', succeeded=1), *working, last)
+    seen = [job.status for job in client.watch("J")]
+    assert (len(seen), seen[-1]) == (21, "completed")
+    assert clock.now - began_s == pytest.approx(599.9)
+    assert len(server.requests) < (clock.now - began_s) / 2 / 10
 
 
 def test_it_asks_at_once_to_wait_when_it_has_an_entity_tag(client: Client, server: Server, clock: Clock) -> None:

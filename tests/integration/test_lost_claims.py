@@ -1,0 +1,64 @@
+"""A claim that was acknowledged and then lost, with the server that took it: the next one has the same fence."""
+
+from typing import Any
+
+import pytest
+import redis
+
+from batchstatus import JobStore, LeaseLost, Status, scripts
+from batchstatus.connection import Connection
+from tests.support.sdk import ORG, counters, fields, keys_of
+
+TIMES = {"lease_ms": 30_000, "retention_ms": 60_000}
+
+
+class Two:
+    """Two workers whose claims gave them the same fence, the second one's is what the store knows."""
+
+    def __init__(self, store: JobStore, client: "redis.Redis") -> None:
+        self.connection = Connection(client)
+        self.job = store.create(ORG, "transaction_batch")
+        self.keys = keys_of(self.job)
+        before = fields(client, self.job)
+        self.first = self.claim("first")
+        client.delete(self.keys.job)
+        client.hset(self.keys.job, mapping=before)
+        client.expire(self.keys.job, 60)
+        self.second = self.claim("second")
+        assert self.first.fence == self.second.fence
+
+    def claim(self, token: str) -> scripts.Claim:
+        return scripts.claim(self.connection, self.keys, token=token, grace_ms=0, **TIMES)
+
+    def report(self, claim: scripts.Claim, **content: Any) -> None:
+        held = {"fence": claim.fence, "token": claim.token, "seq": claim.seq + 1, "max_rows": 9}
+        scripts.report(self.connection, self.keys, **held, **TIMES, **content)
+
+    def finish(self, claim: scripts.Claim) -> None:
+        held = {"fence": claim.fence, "token": claim.token, "placed": Status.COMPLETED}
+        scripts.finish(self.connection, self.keys, **held, status=Status.COMPLETED, retention_ms=60_000)
+
+
+@pytest.fixture
+def two(store: JobStore, client: "redis.Redis") -> Two:
+    return Two(store, client)
+
+
+def test_only_the_one_that_the_store_knows_may_report(two: Two, store: JobStore) -> None:
+    with pytest.raises(LeaseLost):
+        two.report(two.first, succeeded=30)
+    two.report(two.second, succeeded=70)
+    with pytest.raises(LeaseLost):
+        two.report(two.first, succeeded=30)
+    assert counters(store.get(ORG, two.job.job_id)) == (70, 0, 0)
+
+
+def test_only_that_one_may_end_the_job(two: Two, store: JobStore) -> None:
+    with pytest.raises(LeaseLost):
+        two.finish(two.first)
+    assert store.get(ORG, two.job.job_id).status is Status.RUNNING
+    two.finish(two.second)
+    two.finish(two.second)
+    with pytest.raises(LeaseLost):
+        two.finish(two.first)
+    assert store.get(ORG, two.job.job_id).status is Status.COMPLETED
