@@ -15,17 +15,6 @@ PAUSE = b'{"kind":"transaction_batch","action":"pause"}'
 MAX_BYTES = 64 * 1024
 
 
-@pytest.fixture
-def key(real_store: JobStore) -> str:
-    made, _ = real_store.api_keys.create(ORG, ["transactions:create"])
-    return made
-
-
-@pytest.fixture
-def job_id(real_store: JobStore) -> str:
-    return real_store.create(ORG, "transaction_batch").job_id
-
-
 def control(live: LiveService, job_id: str, key: str | None, body: bytes, *lines: str) -> Answer:
     return ask(live, f"/batch-import/jobs/{job_id}/control", *lines, method="POST", key=key, body=body)
 

@@ -20,17 +20,6 @@ HEAD_S = 15.0
 """How long the service waits for the head of a request."""
 
 
-@pytest.fixture
-def key(real_store: JobStore) -> str:
-    made, _ = real_store.api_keys.create(ORG, ["transactions:create"])
-    return made
-
-
-@pytest.fixture
-def job_id(real_store: JobStore) -> str:
-    return real_store.create(ORG, "transaction_batch").job_id
-
-
 def control(job_id: str, key: str | None, *lines: str | bytes, body: bytes = PAUSE) -> bytes:
     """A request to pause the job."""
     return request("POST", f"/batch-import/jobs/{job_id}/control", *lines, key=key, body=body)

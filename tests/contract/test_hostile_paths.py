@@ -2,23 +2,9 @@
 
 import pytest
 
-from batchstatus import JobStore
 from batchstatus.ids import new_job_id
-from tests.conftest import ORG
 from tests.support.hostile import BAD_REQUEST, JOB_NOT_FOUND, JOB_ROUTES, NOT_FOUND, UNAUTHENTICATED, ask
 from tests.support.service import LiveService
-
-
-@pytest.fixture
-def key(real_store: JobStore) -> str:
-    made, _ = real_store.api_keys.create(ORG, ["transactions:create"])
-    return made
-
-
-@pytest.fixture
-def job_id(real_store: JobStore) -> str:
-    return real_store.create(ORG, "transaction_batch").job_id
-
 
 # Job ids
 

@@ -2,9 +2,7 @@
 
 import pytest
 
-from batchstatus import JobStore
 from batchstatus.ids import new_job_id
-from tests.conftest import ORG
 from tests.support.hostile import (
     BAD_REQUEST,
     INVALID_REQUEST,
@@ -19,17 +17,6 @@ from tests.support.rawhttp import RawConnection, exchange, request
 from tests.support.service import LiveService
 
 SERVICE_ROUTES = ["/livez", "/readyz", "/metrics", "/openapi.json"]
-
-
-@pytest.fixture
-def key(real_store: JobStore) -> str:
-    made, _ = real_store.api_keys.create(ORG, ["transactions:create"])
-    return made
-
-
-@pytest.fixture
-def job_id(real_store: JobStore) -> str:
-    return real_store.create(ORG, "transaction_batch").job_id
 
 
 # Hosts and proxies

@@ -1,0 +1,20 @@
+"""What the tests of the live service share: a key that may read, and a job that it may read."""
+
+import pytest
+
+from batchstatus import JobStore
+
+ORG = "org_acme"
+
+
+@pytest.fixture
+def key(real_store: JobStore) -> str:
+    """A key of ORG that may read, and control transactions."""
+    made, _ = real_store.api_keys.create(ORG, ["transactions:create"])
+    return made
+
+
+@pytest.fixture
+def job_id(real_store: JobStore) -> str:
+    """A queued job of ORG."""
+    return real_store.create(ORG, "transaction_batch").job_id
