@@ -116,8 +116,7 @@ class ApiKeys:
         key = self._keys.api_key(sha256)
         write = ("HSET", key, *(word for item in fields.items() for word in item))
         expire = () if expires_ms is None else (("PEXPIREAT", key, expires_ms),)
-        self._connection.transaction(write, *expire)
-        self._connection.write("HSET", key, "org", org)  # once more, for a transaction is confirmed by none
+        self._connection.write_together(write, *expire)
         return record
 
     def _read(self, sha256: str) -> ApiKey | None:

@@ -106,6 +106,14 @@ class Connection:
         with STORE_ERRORS:
             return Line(self._client.connection_pool)
 
+    def write_together(self, *writes: Sequence[Any]) -> None:
+        """Several writes in one MULTI/EXEC that obeys `min_replicas`. Their keys are in one slot."""
+        if not self._min_replicas:
+            self.transaction(*writes)
+            return
+        with STORE_ERRORS:
+            self._send_durably(("MULTI",), *writes, ("EXEC",), key=writes[0][1])
+
     def evaluate(
         self, sha1: str, source: str, keys: Sequence[str], arguments: Sequence[Any], *, durable: bool = True
     ) -> Any:

@@ -1,26 +1,24 @@
 """The worker's side: run a job under a lease, count its rows, end it truthfully whatever happens."""
 
 import json
+import os
 import secrets
 import time
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakSet
 
 from batchstatus import rows, scripts, values
 from batchstatus.connection import Connection
-from batchstatus.endings import ending
 from batchstatus.errors import (
     InvalidTransition,
     InvalidValue,
-    JobCancelled,
-    JobNotFound,
     LeaseHeld,
-    LeaseLost,
-    ReportsLost,
+    StoreRefused,
     StoreUnavailable,
 )
 from batchstatus.keys import JobKeys
-from batchstatus.model import Job, Row, Status
+from batchstatus.model import Job, Row
 from batchstatus.outbox import Outbox
 from batchstatus.reporter import Reporter
 from batchstatus.scripts import Verdict
@@ -28,6 +26,10 @@ from batchstatus.settings import StoreSettings
 from batchstatus.transitions import Transitions
 
 _LONGEST_LOOK_S = 0.5
+CLAIM_AGAIN_S = 5.0
+"""So long at least a claim without an answer is repeated, with the same token: what was granted is then ours."""
+
+_entered: "WeakSet[Run]" = WeakSet()
 
 
 class Run:
@@ -36,9 +38,12 @@ class Run:
     Entering claims the job (LeaseHeld, InvalidTransition, JobNotFound). Inside, rows are counted in memory
     and reported every `flush_s`, or as soon as `flush_rows` failed and skipped ones wait. Leaving ends the
     job: normally as `completed`, on JobCancelled as `cancelled` (the exception goes no further), on any
-    other exception as `failed`; on KeyboardInterrupt and SystemExit the lease is given back.
+    other exception as `failed`; on KeyboardInterrupt and SystemExit the lease is given back. If one of these
+    two comes while the end is on its way, it goes on after 2 s at most, and without an end the lease is given
+    back. A process that is forked inside cannot use the run (InvalidTransition), and does not end it by leaving.
 
-    - `wait_s`: how long claiming waits for another worker's lease to run out (seconds).
+    - `wait_s`: how long claiming waits for another worker's lease to run out (seconds). A store that does not
+      answer is asked again for 5 s at least, for it may have granted the claim, before StoreUnavailable.
     - `stall_s`: without any call for so long the lease is no longer renewed (seconds; None: it always is).
     - `give_up_s`: how long leaving waits for a store that is away, before StoreUnavailable says what was
       not delivered (seconds).
@@ -85,6 +90,7 @@ class Run:
         # Until it is entered, and after it was left, a run refuses to count.
         self._outbox.fail(InvalidTransition("this run has not been entered yet: use it in a with statement"))
         self._claim: scripts.Claim | None = None
+        self._inherited = False
 
     @property
     def job(self) -> Job:
@@ -139,38 +145,38 @@ class Run:
             self._settings,
             self._claim,
             self._outbox,
+            lambda **how: self._transitions.finish(*self._org_and_id, **how),
+            give_up_s=self._give_up_s,
             flush_s=self._flush_s,
             stall_s=self._stall_s,
         )
-        self._reporter.start()
+        try:
+            _entered.add(self)
+            self._reporter.start()
+        except BaseException as error:
+            self._let_go(error)
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        deadline = time.monotonic() + self._give_up_s
-        self._reporter.finish(deadline)
-        refused = self._outbox.error
         try:
-            return self._leave(error, refused, deadline)
+            return not self._inherited and self._reporter.finish(error)
+        except BaseException as another:
+            if not isinstance(another, Exception):
+                self._let_go(another)
+            raise
         finally:
             self._outbox.fail(InvalidTransition("this run has ended"))
+            _entered.discard(self)
 
-    def _leave(self, error: BaseException | None, refused: BaseException | None, deadline: float) -> bool:
-        """End the job for what the block was left with, or for what the store has refused before."""
-        cancelled = isinstance(error, JobCancelled)
-        if isinstance(refused, LeaseLost | JobNotFound):
-            if error is None or cancelled:
-                raise refused
-            return False
+    def _let_go(self, interruption: BaseException) -> None:
+        """Interrupted on the way in or out: go soon, with the lease given back unless the job has ended."""
         try:
-            self._end(refused if cancelled and refused else error or refused, deadline)
-        except ReportsLost as lost:
-            self._end(lost, deadline)
-            raise
-        if refused is not None and (error is None or cancelled):
-            raise refused
-        return cancelled
+            self._reporter.hurry(interruption)
+        finally:
+            self._outbox.fail(InvalidTransition("this run has ended"))
 
     def _claimed(self) -> scripts.Claim:
         if self._claim is None:
@@ -179,19 +185,22 @@ class Run:
 
     def _wait_for_claim(self, token: str) -> scripts.Claim:
         """Claim, trying for `wait_s`; past another's lease, look whether its worker is dead."""
-        deadline = time.monotonic() + self._wait_s
+        began = time.monotonic()
+        unheard_s = self._wait_s
         while True:
-            pause_s = _LONGEST_LOOK_S
             try:
                 return self._claim_once(token)
             except LeaseHeld as held:
-                if time.monotonic() >= deadline:
+                until, pause_s = began + self._wait_s, min(max(held.left_s, 0.05), _LONGEST_LOOK_S)
+                if time.monotonic() >= until:
                     raise
-                pause_s = min(max(held.left_s, 0.05), _LONGEST_LOOK_S)
-            except StoreUnavailable:
-                if time.monotonic() >= deadline:
+            except StoreUnavailable as unavailable:
+                if not isinstance(unavailable, StoreRefused):  # it may have been granted, and the answer lost
+                    unheard_s = max(self._wait_s, CLAIM_AGAIN_S)
+                until, pause_s = began + unheard_s, _LONGEST_LOOK_S
+                if time.monotonic() >= until:
                     raise
-            time.sleep(min(pause_s, max(0.0, deadline - time.monotonic())))
+            time.sleep(min(pause_s, max(0.0, until - time.monotonic())))
 
     def _claim_once(self, token: str) -> scripts.Claim:
         try:
@@ -201,42 +210,18 @@ class Run:
                 raise
         return self._transitions.claim(*self._org_and_id, token)
 
-    def _end(self, error: BaseException | None, deadline: float) -> None:
-        """Write the job's end, trying until `deadline`; nothing is written over what did not arrive."""
-        status, worker_error, failure = ending(error)
-        exact = status in (Status.COMPLETED, Status.CANCELLED)
-        last_error: StoreUnavailable | None = None
-        while not (undelivered := self._undelivered()):
-            try:
-                self._transitions.finish(
-                    *self._org_and_id,
-                    fence=self._claimed().fence,
-                    token=self._claimed().token,
-                    status=status,
-                    worker_error=worker_error,
-                    job_failure=failure,
-                    seq=self._reporter.seq if exact else None,
-                )
-            except StoreUnavailable as unavailable:
-                last_error = unavailable
-                if time.monotonic() >= deadline:
-                    break
-                time.sleep(0.1)
-            except LeaseLost:
-                # Given back or taken: both are what giving it back is for.
-                if status is not Status.INTERRUPTED:
-                    raise
-                return
-            else:
-                return
-        raise StoreUnavailable(
-            f"the store was away for {self._give_up_s:g} s; not delivered: {undelivered}the end as {status}"
-        ) from last_error
 
-    def _undelivered(self) -> str:
-        if self._outbox.error is not None:
-            return ""
-        return "".join(f"{n:,} {name}, " for name, n in self._outbox.undelivered().items() if n)
+def _disown() -> None:
+    """In a forked child: what its parent has entered is not the child's."""
+    for run in _entered:
+        run._inherited = True
+        run._outbox.error = InvalidTransition(
+            "this run belongs to the process that entered it; enter one of its own here"
+        )
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown)
 
 
 def _frozen(checkpoint: Any) -> Any:

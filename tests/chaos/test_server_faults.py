@@ -117,6 +117,18 @@ def create_one(url: str, **options: int) -> None:
         store.close()
 
 
+@pytest.mark.parametrize("expires_in_s", [None, 60])
+def test_keys_are_made_and_revoked_with_a_replica_to_confirm_it(
+    server: Node, admin: "redis.Redis", expires_in_s: float | None
+) -> None:
+    store = batchstatus.connect(server.url, min_replicas=1)
+    key, record = store.api_keys.create(ORG, ["transactions:create"], expires_in_s=expires_in_s)
+    assert store.api_keys.verify(key) == record
+    store.api_keys.revoke(record.id)
+    assert store.api_keys.verify(key) is None
+    store.close()
+
+
 def test_a_worker_needs_no_access_to_the_keys_of_callers(server: Node, admin: "redis.Redis") -> None:
     make_user(admin, with_keys(documented_rule(), documented_keys("neither read nor make")))
     create_one(as_user(server.url))

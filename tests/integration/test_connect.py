@@ -11,7 +11,7 @@ import pytest
 import redis
 
 import batchstatus
-from batchstatus import InvalidValue, JobNotFound, JobStore, StoreUnavailable
+from batchstatus import InvalidValue, JobNotFound, JobStore, StoreUnavailable, worker
 from batchstatus.embedded import EmbeddedServer
 from tests.support.sdk import ORG, fields, keys_of, rejected
 from tests.support.waiting import wait_until
@@ -74,6 +74,13 @@ def test_an_address_that_is_wrong_further_on_is_refused(url: str) -> None:
         batchstatus.connect(url)
 
 
+@pytest.fixture
+def claims_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A claim that is not answered is not repeated."""
+    monkeypatch.setattr(worker, "CLAIM_AGAIN_S", 0)
+
+
+@pytest.mark.usefixtures("claims_once")
 def test_nothing_is_sent_before_the_first_call() -> None:
     store = batchstatus.connect(NOWHERE)
     run = store.run(ORG, "job")
@@ -170,6 +177,7 @@ def test_a_closed_store_may_be_used_again(redis_url: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("claims_once")
 def test_a_server_that_hangs_is_given_up_within_the_timeout(own_server: EmbeddedServer) -> None:
     store = batchstatus.connect(own_server.url, timeout_s=0.3)
     job = store.create(ORG, "transaction_batch")

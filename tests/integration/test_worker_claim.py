@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 import redis
 
-from batchstatus import InvalidTransition, InvalidValue, JobNotFound, JobStore, LeaseHeld, Status
+from batchstatus import (
+    InvalidTransition,
+    InvalidValue,
+    JobNotFound,
+    JobStore,
+    LeaseHeld,
+    Status,
+    StoreRefused,
+    StoreUnavailable,
+    worker,
+)
 from batchstatus.settings import StoreSettings
 from tests.support.sdk import (
     ORG,
@@ -202,7 +212,10 @@ def test_waiting_claims_as_soon_as_the_worker_gives_its_lease_back(store: JobSto
         waiting.result(20)  # far less than the lease of 30 s
 
 
-def test_a_claim_whose_answer_was_lost_is_claimed_again_under_the_same_fence(client: "redis.Redis") -> None:
+@pytest.mark.parametrize("options", [{}, {"wait_s": 30}], ids=repr)
+def test_a_claim_whose_answer_was_lost_is_claimed_again_under_the_same_fence(
+    client: "redis.Redis", options: dict[str, Any]
+) -> None:
     troubled = TroubledClient(client)
     store = JobStore(troubled)
     job = store.create(ORG, "transaction_batch")
@@ -216,7 +229,62 @@ def test_a_claim_whose_answer_was_lost_is_claimed_again_under_the_same_fence(cli
         return False
 
     troubled.loses_answer_to = first_claim
-    with store.run(ORG, job.job_id, wait_s=30) as run:
+    with store.run(ORG, job.job_id, **options) as run:
         run.succeeded()
         assert lost == [fields(client, job)["fence"]] == ["1"]
     assert counters(store.get(ORG, job.job_id)) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(("wait_s", "again_s"), [(0, 0.6), (1.2, 0.6)])
+def test_a_claim_that_is_not_answered_is_repeated_for_a_while(
+    client: "redis.Redis", monkeypatch: pytest.MonkeyPatch, wait_s: float, again_s: float
+) -> None:
+    monkeypatch.setattr(worker, "CLAIM_AGAIN_S", again_s)
+    troubled = TroubledClient(client)
+    store = JobStore(troubled)
+    job = store.create(ORG, "transaction_batch")
+    troubled.away, began = True, time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        enter(store, job, wait_s=wait_s)
+    assert max(wait_s, again_s) <= time.monotonic() - began < 5
+    troubled.away = False
+    enter(store, job)
+
+
+def refusing(troubled: TroubledClient, *, lost_before: int) -> list[str]:
+    """Have each claim refused, but those before whose answers are lost; gives what became of each."""
+    claims: list[str] = []
+
+    def execute(*words: Any) -> Any:
+        if verb_of(words) != "CLAIM":
+            return TroubledClient.execute_command(troubled, *words)
+        claims.append("lost" if len(claims) < lost_before else "refused")
+        if claims[-1] == "lost":
+            raise redis.TimeoutError("timeout reading from socket")
+        raise redis.ResponseError("OOM command not allowed when used memory > 'maxmemory'.")
+
+    troubled.execute_command = execute  # type: ignore[method-assign]
+    return claims
+
+
+def test_a_claim_that_the_store_refuses_is_not_repeated(client: "redis.Redis") -> None:
+    troubled = TroubledClient(client)
+    store = JobStore(troubled)
+    job = store.create(ORG, "transaction_batch")
+    claims = refusing(troubled, lost_before=0)
+    with pytest.raises(StoreRefused):
+        enter(store, job)
+    assert claims == ["refused"]
+
+
+def test_a_claim_that_is_refused_after_an_answer_was_lost_is_repeated(
+    client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "CLAIM_AGAIN_S", 0.8)
+    troubled = TroubledClient(client)
+    store = JobStore(troubled)
+    job = store.create(ORG, "transaction_batch")
+    claims = refusing(troubled, lost_before=1)
+    with pytest.raises(StoreRefused):
+        enter(store, job)
+    assert claims[:3] == ["lost", "refused", "refused"]

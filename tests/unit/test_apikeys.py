@@ -221,3 +221,10 @@ def test_a_key_whose_revocation_was_cut_short_can_be_revoked_to_the_end(keys, cl
     with pytest.raises(ApiKeyNotFound):
         keys.revoke(record.id)
     assert client.dbsize() == 0
+
+
+def test_a_key_that_expires_at_once_leaves_nothing_but_its_place_in_the_list(store, client):
+    for _ in range(20):
+        store.api_keys.create(ORG, ["transactions:create"], expires_in_s=0.001)
+    wait_until(lambda: not client.keys("batchstatus:apikey:*"))
+    assert store.api_keys.list(ORG) == []

@@ -51,7 +51,7 @@ NARROWER = {
     "clients": {"errors", "settings"},
     "trouble": {"errors"},
     "line": {"errors", "trouble"},
-    "looks": {"connection", "keys", "scripts"},
+    "looks": {"connection", "errors", "keys", "scripts"},
     "history": {"connection", "errors", "keys", "model", "scripts"},
     "listing": {"errors", "history", "model", "reader"},
     "script": {"connection", "errors", "hashes", "model"},

@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any
@@ -14,10 +14,8 @@ from hypothesis import strategies as st
 from batchstatus import outbox as outbox_module
 from batchstatus import worker as worker_module
 from batchstatus.outbox import Outbox
+from tests.support.bytecodes import at_bytecode
 from tests.support.counting import Deliverer, Importer, counting_half_of_a_run, rejected
-
-LONG_S = 60.0
-
 
 CHECKPOINTS = st.none() | st.integers(0, 5) | st.builds(lambda n: {"line": n}, st.integers(0, 3))
 STEPS = st.lists(
@@ -48,29 +46,6 @@ def test_what_has_arrived_is_always_a_state_that_the_importer_passed(steps: list
     assert set(outbox.undelivered().values()) == {0}
 
 
-def at_each_bytecode(action: Callable[[], object], intrusion: Callable[[], object], step: int) -> bool:
-    """Do `action`, and `intrusion` before its `step`th bytecode; whether the action has so many."""
-    watched, passed, before = {outbox_module.__file__, worker_module.__file__}, 0, sys.gettrace()
-
-    def trace(frame: Any, event: str, _: Any) -> Any:
-        nonlocal passed
-        if frame.f_code.co_filename not in watched:
-            return None
-        frame.f_trace_opcodes = True
-        if event == "opcode":
-            passed += 1
-            if passed == step:
-                intrusion()
-        return trace
-
-    sys.settrace(trace)
-    try:
-        action()
-    finally:
-        sys.settrace(before)
-    return passed >= step
-
-
 @pytest.mark.parametrize("verb", ["succeeded", "failed", "skipped", "total"])
 @pytest.mark.parametrize("flush_rows", [1, 2, 100])
 def test_a_batch_taken_in_the_middle_of_counting_is_whole(verb: str, flush_rows: int) -> None:
@@ -87,13 +62,36 @@ def test_a_batch_taken_in_the_middle_of_counting_is_whole(verb: str, flush_rows:
                 taken.append(reporter.submit(deliverer.deliver))
                 wait(taken, timeout=0.002)  # where it has to wait for a lock, it goes on later
 
-            more = at_each_bytecode(partial(importer.do, verb, 5, checkpoint=2), take, step)
+            counting = partial(importer.do, verb, 5, checkpoint=2)
+            more = at_bytecode(step, (outbox_module, worker_module), counting, take)
             wait(taken)
             assert deliverer.arrived in importer.passed
             importer.do("succeeded", 1, checkpoint=3)
             deliverer.deliver_all()
             assert deliverer.arrived == importer.passed[-1], f"taken before bytecode {step}"
     assert step > 20
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_rows_added_in_the_middle_of_taking_make_no_batch_too_large(rows: int) -> None:
+    step, more = 0, True
+    while more:
+        step += 1
+        outbox = Outbox(flush_rows=3, max_waiting_rows=1_000)
+        importer, deliverer = Importer(outbox), Deliverer(outbox)
+        for number in range(2):
+            importer.do("failed", checkpoint=number)
+
+        def add(importer: Importer = importer) -> None:
+            for number in range(rows):
+                importer.do("failed", checkpoint=2 + number)
+
+        more = at_bytecode(step, (outbox_module,), deliverer.deliver, add)
+        assert deliverer.arrived in importer.passed
+        deliverer.deliver_all()
+        assert deliverer.arrived == importer.passed[-1], f"added before bytecode {step}"
+        assert all(len(batch.failures) <= 3 for batch in deliverer.batches), f"added before bytecode {step}"
+    assert step > 50
 
 
 @pytest.fixture
@@ -125,16 +123,12 @@ def test_threads_that_count_while_another_takes_lose_and_double_nothing() -> Non
     deliverer.deliver_all()
     assert [each.exception() for each in counting] == [None] * threads
     assert deliverer.arrived.succeeded == threads * rounds * 4
+    assert max(len(batch.failures) + len(batch.skips) for batch in deliverer.batches) < 7 + threads
     for name, arrived in {"f": deliverer.arrived.failures, "s": deliverer.arrived.skips}.items():
         for thread in range(threads):
             mine = [each for each in arrived if each.startswith(f"{name} {thread} ")]
             assert mine == [f"{name} {thread} {number}" for number in range(rounds)]
         assert len(arrived) == threads * rounds
-
-
-def in_another_thread(action: Callable[..., object], *arguments: Any) -> None:
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(action, *arguments).result(LONG_S)
 
 
 @pytest.mark.usefixtures("impatient_threads")
