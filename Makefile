@@ -34,8 +34,12 @@ check: setup  ## Lint, check the types, run the fast tests
 chaos: setup  ## Kill, freeze, fill up and restart stores and workers; one table of what came of it
 	@$(BIN)/python -m tests.chaos
 
-bench: setup .venv/peers/ready  ## Measure what we claim about speed
-	$(BIN)/python -m bench.run --peers-python .venv/peers/bin/python $(ARGS)
+bench: setup .venv/bench-ready .venv/peers/ready  ## Measure what we claim about cost; ARGS=--quick, ARGS="--only polls,waiting", ARGS=--save
+	@$(BIN)/python -m bench --peers-python .venv/peers/bin/python $(ARGS)
+
+.venv/bench-ready: .venv/ready
+	$(BIN)/python -m pip install --quiet --group bench
+	@touch $@
 
 .venv/peers/ready: bench/peers/requirements.txt
 	$(PYTHON) -m venv .venv/peers

@@ -1,84 +1,104 @@
-"""Server CPU per poll: the service, and what others would have built, on the same store in one run."""
+"""Server CPU per poll: the service, and what others would have built or have in use, on one store.
 
-import json
-import os
-import subprocess
+64 distinct running jobs are polled over 16 and 64 kept connections. CPU is user and system time of the server's
+processes, divided by the requests. In every round the servers take turns; figures are medians of the rounds.
+"""
+
 import sys
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from batchstatus import JobStore
-from bench.processes import Served
+from bench.figures import Answer, Bars, Table, spread
+from bench.setting import KIND, ORG, ROW, SERVE, Cost, Setting, cost, typical
 
-HERE = Path(__file__).parent
-ORG = "org_bench"
 JOBS = 64
 CONNECTIONS = (16, 64)
-REQUESTS = 20_000
-ROUNDS = 3
+OURS, FASTAPI = "batchstatus", "FastAPI, redis.asyncio, uvicorn"
+COLUMNS = {"server": "", "CPU µs": ",.0f", "± %": ".0f", "to ours": ".2f", "to FastAPI": ".2f", "p99 ms": ".1f"}
+NOTE = "The others check no key, give no entity tag, count nothing and bound no time."
 
-_PEERS = HERE / "peers"
+_PEERS = Path(__file__).parent / "peers"
 
 
 @dataclass(frozen=True)
-class Figures:
-    """What a server took: CPU microseconds per request and p99 in milliseconds, of the median round."""
+class Server:
+    """What serves, and the path of a poll there; `share`: of the usual number of requests, for the slow ones."""
 
-    name: str
-    connections: int
-    cpu_us: float
-    p99_ms: float
+    command: list[str]
+    path: str = "/batch-import/jobs/{job_id}"
+    environment: dict[str, str] = field(default_factory=dict)
+    share: float = 1
 
 
-def servers(peers_python: str) -> dict[str, list[str]]:
-    """The commands that serve, by what they are called in the tables. All run two worker processes."""
-    ours = [sys.executable, "-m", "batchstatus", "serve"]
-    uvicorn = [peers_python, "-m", "uvicorn", "--workers", "2", "--log-level", "error", "--port", "{port}"]
+def measure(setting: Setting) -> Iterator[Answer]:
+    """One table for each number of connections."""
+    found: dict[tuple[str, int], list[Cost]] = defaultdict(list)
+    with running_jobs(setting) as job_ids:
+        for _ in range(setting.scaled(3, 1)):
+            for name, server in servers(setting).items():
+                total = int(setting.scaled(10_000, 1_500) * server.share)
+                paths = [server.path.format(job_id=job_id, n=n) for n, job_id in enumerate(job_ids)]
+                with setting.serve(server.command, **server.environment) as served:
+                    for connections in CONNECTIONS:
+                        taken = cost(served, [*map(setting.request, paths)], total, connections)
+                        found[name, connections].append(taken)
+    for connections in CONNECTIONS:
+        yield _table({name: found[name, connections] for name in servers(setting)}, connections)
+    bars = {name: typical(found[name, CONNECTIONS[-1]]).cpu_us for name in servers(setting)}
+    yield Bars("polls", f"A poll, {CONNECTIONS[-1]} connections", "server CPU per poll (µs)", bars)
+
+
+def servers(setting: Setting) -> dict[str, Server]:
+    """What is compared, by name. All run two worker processes, but for the last two: one, as people run them."""
+    uvicorn = ["-m", "uvicorn", "--workers", "2", "--log-level", "error", "--port", "{port}", "--app-dir"]
+    python, url, ours = setting.peers_python, setting.url, "our server"
     return {
-        "batchstatus": ours,
-        "batchstatus, no line a request": ["env", "BATCHSTATUS_LOG_LEVEL=warning", *ours],
-        "FastAPI, redis.asyncio, uvicorn": [*uvicorn, "--app-dir", str(_PEERS), "fastapi_app:app"],
-        "raw WSGI, redis-py, our server": [sys.executable, str(_PEERS / "raw_wsgi.py")],
-        "bare Flask, constant bytes, our server": [sys.executable, str(_PEERS / "bare_flask.py")],
+        OURS: Server(SERVE),
+        "batchstatus, no line a request": Server(SERVE, environment={"BATCHSTATUS_LOG_LEVEL": "warning"}),
+        FASTAPI: Server([python, *uvicorn, str(_PEERS), "fastapi_app:app"]),
+        f"raw WSGI, redis-py, {ours}": Server([sys.executable, str(_PEERS / "raw_wsgi.py")]),
+        f"bare Flask, constant bytes, {ours}": Server([sys.executable, str(_PEERS / "bare_flask.py")]),
+        f"bare WSGI, constant bytes, {ours}": Server([sys.executable, str(_PEERS / "bare_wsgi.py")]),
+        "Flower, /api/task/result/…": Server(
+            [python, str(_PEERS / "flower_task.py"), url, "{port}", str(JOBS)],
+            "/api/task/result/task-{n}",
+            share=0.1,
+        ),
+        "rq-dashboard, /0/data/job/….json": Server(
+            [python, str(_PEERS / "rq_dashboard_job.py"), url, "{port}", str(JOBS)],
+            "/0/data/job/job-{n}.json",
+            share=0.04,
+        ),
     }
 
 
-def measure(store: JobStore, redis_url: str, peers_python: str, rounds: int = ROUNDS) -> list[Figures]:
-    """Poll distinct running jobs, in rounds that take the servers in turn."""
-    key, _ = store.api_keys.create(ORG, ["transactions:create"])
-    runs = [store.run(ORG, store.create(ORG, "transaction_batch", total_items=10_000).job_id) for _ in range(JOBS)]
-    for run in runs:
-        run.__enter__()
-        run.succeeded(412)
-        run.failed({"externalId": "T-7", "code": "VALIDATION_ERROR", "message": "amount: 'abc' is no number"})
-    paths = [f"/batch-import/jobs/{run.job.job_id}" for run in runs]
-    environment = {**os.environ, "BATCHSTATUS_REDIS_URL": redis_url}
-    found: dict[tuple[str, int], list[tuple[float, float]]] = {}
-    try:
-        for _ in range(rounds):
-            for name, command in servers(peers_python).items():
-                with Served(command, environment) as served:
-                    for connections in CONNECTIONS:
-                        found.setdefault((name, connections), []).append(_round(served, paths, key, connections))
-    finally:
-        for run in runs:
-            run.__exit__(None, None, None)
-    return [Figures(*of, *sorted(taken)[len(taken) // 2]) for of, taken in found.items()]
+@contextmanager
+def running_jobs(setting: Setting) -> Iterator[list[str]]:
+    """The ids of 64 jobs that stay running, each with some rows counted."""
+    with ExitStack() as stack:
+        job_ids = [setting.store.create(ORG, KIND, total_items=10_000).job_id for _ in range(JOBS)]
+        for job_id in job_ids:
+            run = stack.enter_context(setting.store.run(ORG, job_id))
+            run.succeeded(412)
+            run.failed(ROW)
+        yield job_ids
 
 
-def _round(served: Served, paths: list[str], key: str, connections: int) -> tuple[float, float]:
-    requests = [f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\n\r\n" for path in paths]
-    _load(served, requests, REQUESTS // 10, connections)
-    before = served.cpu_s()
-    figures = _load(served, requests, REQUESTS, connections)
-    return (served.cpu_s() - before) / figures["requests"] * 1e6, figures["p99_ms"]
-
-
-def _load(served: Served, requests: list[str], total: int, connections: int) -> dict[str, float]:
-    command = [sys.executable, str(HERE / "load.py"), "--port", str(served.port)]
-    options = ["--connections", str(connections), "--total", str(total)]
-    done = subprocess.run(
-        [*command, *options], input=json.dumps(requests).encode(), stdout=subprocess.PIPE, check=True
-    )
-    figures: dict[str, float] = json.loads(done.stdout)
-    return figures
+def _table(found: dict[str, list[Cost]], connections: int) -> Table:
+    costs = {name: typical(rounds) for name, rounds in found.items()}
+    rows = [
+        (
+            name,
+            cpu_us,
+            spread([each.cpu_us for each in found[name]]),
+            cpu_us / costs[OURS].cpu_us,
+            cpu_us / costs[FASTAPI].cpu_us,
+            p99_ms,
+        )
+        for name, (cpu_us, p99_ms) in costs.items()
+    ]
+    title = f"Server CPU per poll, {connections} connections, {JOBS} running jobs"
+    return Table(title, COLUMNS, rows, NOTE)

@@ -1,62 +1,120 @@
-"""Servers under measurement, as real processes on a free loopback port, and the CPU time that they have used."""
+"""Servers under measurement, as real processes on a free loopback port, and what they use (from Linux's /proc)."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+START_S = 30
+STOP_S = 5
+
+_SPIN = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
 
 
 class Served:
-    """A server process with its workers; enter it with `with`. `{port}` in its command becomes the port.
+    """A server process with its workers; enter it with `with`. `{port}` in its command becomes the port."""
 
-    Linux: the CPU time is read from /proc.
-    """
-
-    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+    def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
-        self._command = [word.format(port=self.port) for word in command]
-        self._environment = {**environment, "BATCHSTATUS_BIND": f"127.0.0.1:{self.port}"}
+        self._command = [word.replace("{port}", str(self.port)) for word in command]
+        # What is set in the shell that runs us plays no part.
+        others = {name: value for name, value in os.environ.items() if not name.startswith("BATCHSTATUS_")}
+        self._environment = {**others, **environment, "BATCHSTATUS_BIND": f"127.0.0.1:{self.port}"}
 
     def cpu_s(self) -> float:
-        """User and system time of the worker processes so far, in seconds."""
-        pid = self._process.pid
-        workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        ticks = 0
-        for worker in workers:
-            fields = Path(f"/proc/{worker}/stat").read_text().rpartition(") ")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / TICKS_PER_S
+        """User and system time of the processes so far, in seconds, whatever has become of their threads."""
+        # Each process has a clock of its CPU time (clock_getcpuclockid), finer than the hundredths in /proc.
+        return sum(time.clock_gettime(~pid << 3 | 2) for pid in self._pids())
+
+    def rss_kib(self) -> int:
+        """What the processes have in memory now, in KiB."""
+        return self._kib("VmRSS")
+
+    def peak_kib(self) -> int:
+        """The most that the processes had in memory since `forget_peak`, in KiB, each at its own moment."""
+        return self._kib("VmHWM")
+
+    def forget_peak(self) -> None:
+        """Let the peak be what is in memory now."""
+        for pid in self._pids():
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
 
     def __enter__(self) -> Self:
+        self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
             self._command,
             env=self._environment,
             stdout=subprocess.DEVNULL,
-            stderr=open("/tmp/served.log", "w"),
+            stderr=self._log,
             start_new_session=True,
         )
-        deadline = time.monotonic() + 30
-        while not self._accepts():
-            assert self._process.poll() is None, "the server has ended"
-            assert time.monotonic() < deadline, "the server did not start"
-            time.sleep(0.05)
-        time.sleep(1)  # both workers listen, not just the first
+        try:
+            self._wait()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(STOP_S)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._log.close()
+
+    def _wait(self) -> None:
+        """Wait until it serves."""
+        deadline = time.monotonic() + START_S
+        while not self._accepts():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"{self._command} does not serve:\n{self._log_tail()}")
+            time.sleep(0.05)
+        time.sleep(1)  # both workers listen, not just the first
+
+    def _pids(self) -> list[int]:
+        pid = self._process.pid
+        if self._process.poll() is not None:
+            raise RuntimeError(f"{self._command} has ended:\n{self._log_tail()}")
+        return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
+    def _kib(self, name: str) -> int:
+        statuses = (Path(f"/proc/{pid}/status").read_text() for pid in self._pids())
+        return sum(int(re.search(rf"^{name}:\s+(\d+) kB", status, re.MULTILINE)[1]) for status in statuses)
+
+    def _log_tail(self) -> str:
+        self._log.seek(0)
+        return "\n".join(self._log.read().decode(errors="replace").splitlines()[-12:])
 
     def _accepts(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            return True
+        return False
+
+
+@contextmanager
+def awake() -> Iterator[None]:
+    """Keep the cores from idling, with a process on each that yields to all others.
+
+    Who waits for each answer before the next request may have to wait for an idle core to wake up every time,
+    which tells of the machine and not of what is measured.
+    """
+    command = ["nice", "-n", "19", sys.executable, "-c", _SPIN]
+    spinning = [subprocess.Popen(command) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()

@@ -1,43 +1,64 @@
-"""Runs every benchmark on an embedded Valkey and prints one table each. Ratios of one run are what counts."""
+"""Runs the benchmarks, each question on an empty Valkey of its own, and prints its tables as they are done."""
 
 import argparse
-import platform
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 
 from batchstatus import connect
 from batchstatus.embedded import EmbeddedServer
-from bench import polls, rows
+from bench import answers, failures, following, history, memory, polls, rows, tracking, trips, waiting
+from bench.figures import Answer, Table
+from bench.machine import facts
+from bench.results import Chapter, save
+from bench.setting import Setting
+
+HERE = Path(__file__).parent
+MODULES = (polls, answers, rows, tracking, trips, memory, history, failures, waiting, following)
+QUESTIONS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, print, and save if asked to."""
+    arguments = _arguments()
+    about = facts(arguments.peers_python)
+    print("\n".join(f"{name}: {fact}" for name, fact in about.items()))
+    chapters = []
+    for name in arguments.only:
+        started = time.monotonic()
+        chapters.append(Chapter(name, QUESTIONS[name].__doc__ or "", []))
+        for answer in _ask(name, arguments.peers_python, arguments.quick):
+            chapters[-1].answers.append(answer)
+            if isinstance(answer, Table):
+                print(f"\n{answer.text()}", flush=True)
+        print(f"\n({name}: {time.monotonic() - started:.0f} s)", flush=True)
+    if arguments.save:
+        save(arguments.save, about, chapters)
+
+
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers-python", required=True, help="a Python that has bench/peers/requirements.txt")
+    parser.add_argument("--only", type=_names, default=list(QUESTIONS), help=f"some of {','.join(QUESTIONS)}")
+    parser.add_argument("--quick", action="store_true", help="a small scale of everything, in about two minutes")
+    parser.add_argument(
+        "--save", nargs="?", type=Path, const=HERE, help="write RESULTS.md and plots/, here or into a directory"
+    )
     arguments = parser.parse_args()
-    print(f"Python {platform.python_version()}, {platform.machine()}, medians of {polls.ROUNDS} rounds\n")
-    with EmbeddedServer() as server:
-        store = connect(server.url)
-        _print_polls(polls.measure(store, server.url, arguments.peers_python))
-        _print_rows(rows.measure(store, server.url, arguments.peers_python))
-        store.close()
+    if arguments.save == HERE and (arguments.quick or len(arguments.only) < len(QUESTIONS)):
+        parser.error("only a full run is saved here; name another directory: --save DIR")
+    return arguments
 
 
-def _print_polls(results: list[polls.Figures]) -> None:
-    for connections in polls.CONNECTIONS:
-        print(f"Server CPU per poll, {connections} connections, {polls.JOBS} running jobs, 2 workers")
-        print(f"  {'':42}{'CPU µs':>8}{'ratio':>8}{'p99 ms':>8}")
-        here = [each for each in results if each.connections == connections]
-        for each in here:
-            print(f"  {each.name:42}{each.cpu_us:8.0f}{each.cpu_us / here[0].cpu_us:8.2f}{each.p99_ms:8.1f}")
-        print()
+def _names(text: str) -> list[str]:
+    names = text.split(",")
+    if unknown := [name for name in names if name not in QUESTIONS]:
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}")
+    return names
 
 
-def _print_rows(results: list[tuple[str, float]]) -> None:
-    print("Rows reported per second, one worker")
-    print(f"  {'':42}{'rows/s':>12}{'ratio':>8}")
-    ours = results[0][1]
-    for name, rows_per_s in results:
-        print(f"  {name:42}{rows_per_s:12,.0f}{ours / rows_per_s:8.1f}")
-
-
-if __name__ == "__main__":
-    main()
+def _ask(name: str, peers_python: str, quick: bool) -> Iterator[Answer]:
+    """Measure one question, on an empty store."""
+    with EmbeddedServer() as server, closing(connect(server.url)) as store:
+        yield from QUESTIONS[name].measure(Setting(store, server.url, peers_python, quick))

@@ -1,4 +1,4 @@
-"""The floor: a Flask view that returns constant bytes, under the server that batchstatus runs on."""
+"""A Flask view that returns constant bytes, under the server that batchstatus runs on."""
 
 from flask import Flask, Response
 

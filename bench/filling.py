@@ -1,0 +1,88 @@
+"""Fills an organization with jobs by the hundred thousand, faster than they could live.
+
+A few jobs go through the SDK, one for each kind and status that is wanted. The server copies their hashes, so
+that no field can be missing. The copies get ids and times of their own, and are entered where the SDK enters jobs.
+"""
+
+import time
+from collections import defaultdict
+from typing import Any
+
+import redis
+
+from batchstatus import JobStore, Kind, Status
+from batchstatus.keys import Keys
+from bench.setting import ORG
+
+APART_MS = 10
+"""From one job's createdAt to the next one's."""
+RARE = 10_000
+"""One job of so many is cancelled, all others are completed."""
+BATCH = 5_000
+
+
+class Filler:
+    """Makes jobs of one organization, each older than the one before; number 0 is the newest, and made now."""
+
+    def __init__(self, store: JobStore, url: str) -> None:
+        self._client: Any = redis.Redis.from_url(url, protocol=2)
+        self._keys = Keys(store.settings.prefix)
+        self._retention_ms = store.settings.retention_ms
+        self._newest_ms = time.time_ns() // 1_000_000
+        self._templates = {(kind, status): _lived(store, kind, status) for kind in Kind for status in STATUSES}
+        self.jobs = 0
+
+    def fill(self, jobs: int) -> None:
+        """Make jobs until there are so many."""
+        while self.jobs < jobs:
+            numbers = range(self.jobs, min(jobs, self.jobs + BATCH))
+            self._make(numbers)
+            self.jobs = numbers.stop
+
+    def created_ms(self, number: int) -> int:
+        """The createdAt of a job, in ms since the epoch."""
+        return self._newest_ms - number * APART_MS
+
+    def _make(self, numbers: range) -> None:
+        pipeline = self._client.pipeline(transaction=False)
+        entries: dict[str, list[Any]] = defaultdict(list)
+        for number in numbers:
+            kind, status = kind_of(number), status_of(number)
+            job_id, created_ms = id_of(number), self.created_ms(number)
+            key = self._keys.job(ORG, job_id).job
+            pipeline.execute_command("COPY", self._keys.job(ORG, self._templates[kind, status]).job, key)
+            pipeline.execute_command("HSET", key, "jobId", job_id, "createdAt", created_ms)
+            entries[self._keys.index(ORG, kind, status)] += (created_ms, job_id)
+            expiry = self._keys.expiry_entry(ORG, job_id)
+            entries[expiry.key] += (created_ms + self._retention_ms, expiry.member)
+        for index, scores_and_members in entries.items():
+            pipeline.execute_command("ZADD", index, *scores_and_members)
+        pipeline.execute()
+
+
+STATUSES = (Status.COMPLETED, Status.CANCELLED)
+
+
+def id_of(number: int) -> str:
+    """An id as long as a UUID."""
+    return f"{number:08x}-0000-7000-8000-{number:012x}"
+
+
+def kind_of(number: int) -> Kind:
+    """The kinds take turns."""
+    return tuple(Kind)[number % len(Kind)]
+
+
+def status_of(number: int) -> Status:
+    """The first that is rare is number 500, so that a thousand jobs have one."""
+    return Status.CANCELLED if number % RARE == 500 else Status.COMPLETED
+
+
+def _lived(store: JobStore, kind: Kind, status: Status) -> str:
+    """The id of a job that has come to this status."""
+    job_id = store.create(ORG, kind, total_items=1_000, metadata={"fileName": "november.csv"}).job_id
+    with store.run(ORG, job_id) as run:
+        run.succeeded(412, checkpoint=412)
+        if status is Status.CANCELLED:
+            store.control(ORG, job_id, "cancel")
+    return job_id

@@ -1,0 +1,109 @@
+"""What a page of history costs with 10³ to 10⁶ jobs in one organization, and a poll beside it.
+
+CPU is user and system time of the service's processes, divided by the requests; the kinds of page take turns,
+figures are medians. Commands are those that the store's server runs for one request, counted by itself while the
+service's application answers in this process, where no reaper runs. The jobs are written straight into the store
+(`filling.py`).
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from urllib.parse import urlencode
+
+from batchstatus.model import MAX_PAGE
+from batchstatus.web import create_app
+from bench.counting import ServerCount
+from bench.figures import Answer, Lines, Table
+from bench.filling import Filler, id_of
+from bench.setting import ORG, Cost, Setting, cost, typical
+
+LIMIT, CONNECTIONS = 20, 8
+ROUTE = "/batch-import/jobs"
+
+
+def measure(setting: Setting) -> Iterator[Answer]:
+    """One table, and a plot."""
+    sizes = setting.scaled([10**n for n in range(3, 7)], [10**3, 10**4])
+    filler = Filler(setting.store, setting.url)
+    costs: dict[str, dict[int, Cost]] = defaultdict(dict)
+    commands: dict[str, dict[int, int]] = defaultdict(dict)
+    for size in sizes:
+        filler.fill(size)
+        asked = _asked(setting, filler)
+        for name, paths in asked.items():
+            commands[name][size] = _commands(setting, paths[0])
+        for name, taken in _costs(setting, asked).items():
+            costs[name][size] = taken
+    yield _table(sizes, costs, commands)
+    lines = {name: {size: cost.cpu_us for size, cost in taken.items()} for name, taken in costs.items()}
+    yield Lines("history", "A page of history", "jobs of the organization", "server CPU per request (µs)", lines)
+
+
+def _asked(setting: Setting, filler: Filler) -> dict[str, list[str]]:
+    """The paths, by what is asked for."""
+    middle = datetime.fromtimestamp(filler.created_ms(filler.jobs // 2) / 1000, UTC)
+    asked = {
+        "first page": {},
+        "1,000th page": {"cursor": _cursor(setting, min(1_000, filler.jobs // LIMIT))},
+        "kind=": {"kind": "transaction_batch"},
+        "status=, 0.01 % of the jobs": {"status": "cancelled"},
+        "createdBefore= the middle": {"createdBefore": middle.isoformat()},
+        f"ids=, {LIMIT} of them": {"ids": ",".join(_spread(filler, LIMIT))},
+    }
+    pages = {name: [f"{ROUTE}?{urlencode(query, safe=',:')}"] for name, query in asked.items()}
+    return {"poll": [f"{ROUTE}/{job_id}" for job_id in _spread(filler, 64)], **pages}
+
+
+def _spread(filler: Filler, many: int) -> list[str]:
+    """The ids of so many jobs, from the newest to the oldest."""
+    return [id_of(number * filler.jobs // many) for number in range(many)]
+
+
+def _cursor(setting: Setting, page: int) -> str | None:
+    """Where this page begins; the pages before are read in larger steps."""
+    cursor, left = None, (page - 1) * LIMIT
+    while left:
+        found = setting.store.list(ORG, limit=min(left, MAX_PAGE), cursor=cursor)
+        cursor, left = found.next_cursor, left - len(found.jobs)
+    return cursor
+
+
+def _costs(setting: Setting, asked: dict[str, list[str]]) -> dict[str, Cost]:
+    found: dict[str, list[Cost]] = defaultdict(list)
+    with setting.serve() as served:
+        for _ in range(setting.scaled(3, 1)):
+            for name, paths in asked.items():
+                total = setting.scaled(2_000, 500) if name == "poll" else setting.scaled(300, 100)
+                found[name].append(cost(served, [*map(setting.request, paths)], total, CONNECTIONS))
+    return {name: typical(costs) for name, costs in found.items()}
+
+
+def _commands(setting: Setting, path: str) -> int:
+    """How many commands one request takes, once the key is known."""
+    service, headers = create_app(setting.store).test_client(), {"Authorization": f"Bearer {setting.api_key}"}
+    for _ in range(2):
+        count = ServerCount(setting.url)
+        assert service.get(path, headers=headers).status_code == 200
+    return count.done().commands.total()
+
+
+def _table(sizes: list[int], costs: dict[str, dict[int, Cost]], commands: dict[str, dict[int, int]]) -> Table:
+    least, most = sizes[0], sizes[-1]
+    rows = [
+        (
+            name,
+            *(taken[size].cpu_us for size in sizes),
+            taken[most].cpu_us / taken[least].cpu_us,
+            f"{commands[name][least]:,} → {commands[name][most]:,}",
+            f"{taken[least].p99_ms:,.1f} → {taken[most].p99_ms:,.1f}",
+        )
+        for name, taken in costs.items()
+    ]
+    columns = {"request": "", **{f"{size:,} jobs, CPU µs": ",.0f" for size in sizes}}
+    columns |= {"ratio": ".2f", "commands": "", "p99 ms": ""}
+    note = (
+        f"{LIMIT} jobs a page. Ratio, commands and p99 are from {least:,} to {most:,} jobs. Where there are no "
+        f"1,000 pages the last one is read. 0.01 % of {least:,} jobs is one, of 1,000,000 they fill a page."
+    )
+    return Table(f"History, {CONNECTIONS} connections", columns, rows, note)
