@@ -24,6 +24,10 @@ IDENTITY: Mapping[Kind, tuple[str, ...]] = {
 FAILED, SKIPPED = "failed", "skipped_existing"
 """The `outcome` of an entity, unless the row says another."""
 
+_AS_JSON = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":")
+).encode  # made once: dumps makes one each time
+
 UNSPECIFIED_CODE = "PROCESSING_ERROR"
 """The code of a row that was stored without one."""
 
@@ -90,7 +94,7 @@ def _code(code: Any) -> str:
 def _encode(row: dict[str, Any]) -> str:
     """The row as JSON; while it is over 4 KiB, its longest text is cut in half."""
     while True:
-        encoded = json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+        encoded = _AS_JSON(row)
         if len(encoded) * 4 <= MAX_ROW_BYTES or len(encoded.encode()) <= MAX_ROW_BYTES:
             return encoded
         longest = max((name for name, value in row.items() if value), key=lambda name: len(row[name]))

@@ -110,7 +110,7 @@ class Run:
         """Count `n` rows that succeeded. `checkpoint` covers these rows and all before them."""
         if n.__class__ is not int or n < 1:
             raise InvalidValue(f"n {n!r} is not a positive integer")
-        if checkpoint.__class__ is not int and checkpoint is not None:
+        if checkpoint.__class__ is not int:
             checkpoint = _frozen(checkpoint)
         # The hot path: one tuple replaced, and no lock; see batchstatus.outbox.
         tally = self._outbox.tally()
@@ -226,4 +226,6 @@ if hasattr(os, "register_at_fork"):
 
 def _frozen(checkpoint: Any) -> Any:
     """The checkpoint as it is now, whatever the importer does to it later; InvalidValue if it cannot be JSON."""
-    return None if checkpoint is None else json.loads(values.checkpoint(checkpoint))
+    if checkpoint is None or checkpoint.__class__ is int:
+        return checkpoint
+    return json.loads(values.checkpoint(checkpoint))

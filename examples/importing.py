@@ -124,8 +124,8 @@ def run_job(kind: type[Importer], args: argparse.Namespace) -> None:
                 check_references(importer, file)
             rows = islice(read(file, kind.columns), run.checkpoint or 0, None)
             for batch in batches(paced(rows, args.rate, run.check)):
-                for record, rejected in zip(batch, importer.import_batch(batch), strict=True):
-                    tally[report(run, importer, record, rejected)] += 1
+                run.check()
+                tally += report(run, importer, batch, importer.import_batch(batch))
     outcomes = ", ".join(f"{tally[outcome]} {outcome}" for outcome in ("succeeded", "failed", "skipped"))
     print(f"{args.file.name}: {tally.total()} of {total} rows: {outcomes}")
 
@@ -141,10 +141,9 @@ def check_references(importer: Importer, file: TextIO) -> None:
 
 
 def paced(records: Iterable[Record], rate: float, check: Callable[[], None]) -> Iterator[Record]:
-    """Give the records one by one, at most `rate` a second unless it is 0, and `check` before each."""
+    """Give the records one by one, at most `rate` a second unless it is 0; while one waits, `check`."""
     due = time.monotonic()
     for record in records:
-        check()
         if rate > 0:
             due = max(due, time.monotonic() - 1) + 1 / rate  # a pause is not made up for by a rush
             while (wait := due - time.monotonic()) > 0:
@@ -166,14 +165,26 @@ def batches(records: Iterable[Record]) -> Iterator[list[Record]]:
         yield batch
 
 
-def report(run: batchstatus.Run, importer: Importer, record: Record, rejected: Rejected | None) -> str:
-    """Report the outcome of one row, and the row as the job's checkpoint, in one call."""
-    if rejected is None:
-        run.succeeded(checkpoint=record.number)
-        return "succeeded"
-    row = importer.name(record) | {"code": rejected.code, "message": str(rejected)}
-    if isinstance(rejected, Skipped):
-        run.skipped(row, checkpoint=record.number)
-        return "skipped"
-    run.failed(row, checkpoint=record.number)
-    return "failed"
+def report(
+    run: batchstatus.Run, importer: Importer, batch: list[Record], outcomes: list[Rejected | None]
+) -> Counter[str]:
+    """Report the outcomes in the order of the file, successes that follow each other in one call; count them.
+
+    Each call carries the checkpoint up to which all is reported with it.
+    """
+    tally: Counter[str] = Counter()
+    streak = 0
+    for record, rejected in zip(batch, outcomes, strict=True):
+        if rejected is None:
+            streak += 1
+            continue
+        if streak:
+            run.succeeded(streak, checkpoint=record.number - 1)
+        row = importer.name(record) | {"code": rejected.code, "message": str(rejected)}
+        skipped = isinstance(rejected, Skipped)
+        (run.skipped if skipped else run.failed)(row, checkpoint=record.number)
+        tally.update({"succeeded": streak, "skipped" if skipped else "failed": 1})
+        streak = 0
+    if streak:
+        run.succeeded(streak, checkpoint=batch[-1].number)
+    return tally + Counter(succeeded=streak)

@@ -497,23 +497,25 @@ class FakeStore:
     def check(self):
         pass
 
-    def succeeded(self, checkpoint):
+    def succeeded(self, n, checkpoint):
+        rows = f"FROM {self.table} WHERE row_number > ? AND row_number <= ?"
         with closing(sqlite3.connect(self.database)) as other:
-            [(found,)] = other.execute(f"SELECT count(*) FROM {self.table} WHERE row_number = ?", [checkpoint])
-        assert found == 1, "a row must be committed before it is reported"
-        self.count("succeeded", checkpoint)
+            [(found,)] = other.execute(f"SELECT count(*) {rows}", [checkpoint - n, checkpoint])
+        assert found == n, "a row must be committed before it is reported"
+        self.count("succeeded", checkpoint, n)
 
     def failed(self, row, checkpoint):
         self.count(row["code"], checkpoint)
 
     skipped = failed
 
-    def count(self, outcome, checkpoint):
-        if checkpoint == self.kill_at:
+    def count(self, outcome, checkpoint, n=1):
+        before = self.checkpoint or 0
+        if self.kill_at and before < self.kill_at <= checkpoint:
             raise Killed
-        assert checkpoint == (self.checkpoint or 0) + 1
+        assert checkpoint == before + n
         self.checkpoint = checkpoint
-        self.reports[outcome] += 1
+        self.reports[outcome] += n
 
 
 @pytest.fixture
@@ -628,10 +630,23 @@ def test_whoever_waits_for_the_next_row_still_obeys_a_cancel(clock):
     assert len(checks) > 30
 
 
-def test_without_a_rate_nobody_waits_and_each_row_is_checked(clock):
+def test_without_a_rate_nobody_waits(clock):
+    assert list(importing.paced(range(9), 0, lambda: None)) == list(range(9))
+    assert clock.now == 0
+
+
+def test_a_cancel_is_obeyed_after_each_batch(run, monkeypatch):
     checks = []
-    assert list(importing.paced(range(9), 0, lambda: checks.append(1))) == list(range(9))
-    assert (clock.now, len(checks)) == (0, 9)
+
+    def check(store):
+        checks.append(store.checkpoint)
+        if len(checks) == 3:
+            raise Killed
+
+    monkeypatch.setattr(FakeStore, "check", check)
+    with pytest.raises(Killed):
+        run("transactions", "cancelled")
+    assert checks == [None, 50, 100]
 
 
 def test_a_batch_is_full_by_its_rows_or_by_its_age(clock, monkeypatch):
