@@ -11,7 +11,8 @@ from batchstatus import Job, JobAborted, JobStore, Kind, Status, scripts
 from batchstatus.connection import Connection
 from batchstatus.keys import Keys
 from batchstatus.settings import StoreSettings
-from batchstatus.web import create_app
+from batchstatus.web import access, create_app
+from batchstatus.web import control as module
 from tests.conftest import ORG
 from tests.support.controls import (
     JOB_ALREADY_TERMINAL,
@@ -163,3 +164,23 @@ def test_a_job_whose_worker_died_is_found_to_have_ended(client: "redis.Redis") -
     assert refusal(control(job, "pause")) == JOB_ALREADY_TERMINAL
     ended = store.get(ORG, job.job_id)
     assert (ended.status, ended.metadata) == (Status.INTERRUPTED, {})
+
+
+def test_a_key_that_is_revoked_while_the_body_comes_controls_nothing(
+    web: FlaskClient, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = store.create(ORG, "transaction_batch")
+    key, record = store.api_keys.create(ORG, ["transactions:create"])
+    monkeypatch.setattr(access, "KNOWN_FOR_S", 0.0)
+    read = module.json_body
+
+    def slowly(schema: Any) -> Any:
+        store.api_keys.revoke(record.id)
+        return read(schema)
+
+    monkeypatch.setattr(module, "json_body", slowly)
+    body = {"kind": "transaction_batch", "action": "cancel"}
+    path = f"/batch-import/jobs/{job.job_id}/control"
+    answer = web.post(path, json=body, headers={"Authorization": f"Bearer {key}"})
+    assert answer.status_code == 401
+    assert store.get(ORG, job.job_id).status == "queued"
