@@ -111,8 +111,12 @@ def test_counters_and_rows_are_of_one_moment_while_a_worker_reports(
     times = {"lease_ms": 60_000, "retention_ms": 600_000}
     fence = scripts.claim(connection, keys, token="t", grace_ms=0, **times).fence
 
+    together = threading.Barrier(2, timeout=30)  # ten reports meet each poll, however fast either of them is
+
     def report() -> None:
         for seq in range(1, 401):
+            if seq % 10 == 1:
+                together.wait()
             rows = {"failures": ['{"taxId":"1"}'], "skips": ['{"taxId":"2"}']}
             scripts.report(connection, keys, fence=fence, token="t", seq=seq, max_rows=1_000, **rows, **times)
 
@@ -120,7 +124,8 @@ def test_counters_and_rows_are_of_one_moment_while_a_worker_reports(
     worker.start()
     seen = set()
     web = create_app(real_store).test_client()
-    while worker.is_alive():
+    for _ in range(40):
+        together.wait()
         body = web.get(FAILURES[Kind.ENTITY_AUTOMATIC].format(job.job_id), headers=bearer(key)).json
         moment = {len(body["failures"]), body["failuresTotal"], len(body["skips"]), body["skipsTotal"]}
         assert len(moment) == 1
