@@ -909,14 +909,17 @@ def test_a_job_lives_as_the_model_says(server: SetClockRedis) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_everything_that_can_happen_to_a_job_happens_and_is_as_the_model_says(server: SetClockRedis) -> None:
-    """Other lives each time, until each answer of each script was given, and each landmark seen."""
+    """Other lives each time, until each answer of each script was given, and each landmark seen.
+
+    Hypothesis gives the same lives each time where it finds itself in CI, unless it is told otherwise.
+    """
     met: Counter[str] = Counter()
     for turn in count(1):
-        live(server, met, max_examples=50, stateful_step_count=50)
+        live(server, met, max_examples=50, stateful_step_count=50, derandomize=False)
         missing = (every_answer() | LANDMARKS) - met.keys()
         if turn >= 2 and not missing:
             return
-        assert turn < 6, f"never met in {turn} turns: {missing}"
+        assert turn < 10, f"never met in {turn} turns: {missing}"
 
 
 def test_the_clock_that_counts_is_the_servers(server: SetClockRedis) -> None:
