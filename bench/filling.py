@@ -6,18 +6,19 @@ that no field can be missing. The copies get ids and times of their own, and are
 
 import time
 from collections import defaultdict
+from contextlib import suppress
 from typing import Any
 
 import redis
 
-from batchstatus import JobStore, Kind, Status
+from batchstatus import JobAborted, JobCancelled, JobStore, Kind, Status
 from batchstatus.keys import Keys
 from bench.setting import ORG
 
 APART_MS = 10
 """From one job's createdAt to the next one's."""
-RARE = 10_000
-"""One job of so many is cancelled, all others are completed."""
+ONE_IN = {Status.INTERRUPTED: 10, Status.FAILED: 100, Status.QUEUED: 1_000, Status.CANCELLED: 10_000}
+"""One job of so many has this status, spread over all of them; all others are completed."""
 BATCH = 5_000
 
 
@@ -60,7 +61,7 @@ class Filler:
         pipeline.execute()
 
 
-STATUSES = (Status.COMPLETED, Status.CANCELLED)
+STATUSES = (Status.COMPLETED, *ONE_IN)
 
 
 def id_of(number: int) -> str:
@@ -74,15 +75,24 @@ def kind_of(number: int) -> Kind:
 
 
 def status_of(number: int) -> Status:
-    """The first that is rare is number 500, so that a thousand jobs have one."""
-    return Status.CANCELLED if number % RARE == 500 else Status.COMPLETED
+    """Numbers with different last digits, so that no status takes a job of another's."""
+    rare = (status for digit, (status, many) in enumerate(ONE_IN.items()) if number % many == digit)
+    return next(rare, Status.COMPLETED)
 
 
 def _lived(store: JobStore, kind: Kind, status: Status) -> str:
     """The id of a job that has come to this status."""
     job_id = store.create(ORG, kind, total_items=1_000, metadata={"fileName": "november.csv"}).job_id
-    with store.run(ORG, job_id) as run:
+    if status is Status.QUEUED:
+        return job_id
+    with suppress(KeyboardInterrupt, JobAborted), store.run(ORG, job_id) as run:
         run.succeeded(412, checkpoint=412)
         if status is Status.CANCELLED:
             store.control(ORG, job_id, "cancel")
+            raise JobCancelled
+        if status is Status.FAILED:
+            raise JobAborted("FILE_UNREADABLE", "the file ends in the middle of a row")
+        if status is Status.INTERRUPTED:
+            raise KeyboardInterrupt  # its lease is given back, and nobody takes it
+    assert store.get(ORG, job_id).status is status
     return job_id

@@ -15,10 +15,12 @@ from batchstatus.model import MAX_PAGE
 from batchstatus.web import create_app
 from bench.counting import ServerCount
 from bench.figures import Answer, Lines, Table
-from bench.filling import Filler, id_of
+from bench.filling import ONE_IN, Filler, id_of
 from bench.setting import ORG, Cost, Setting, cost, typical
 
 LIMIT, CONNECTIONS = 20, 8
+RARE = 100
+"""So many jobs have the status that is asked for, however many there are."""
 ROUTE = "/batch-import/jobs"
 
 
@@ -42,12 +44,13 @@ def measure(setting: Setting) -> Iterator[Answer]:
 
 def _asked(setting: Setting, filler: Filler) -> dict[str, list[str]]:
     """The paths, by what is asked for."""
+    status = next(status for status, many in ONE_IN.items() if filler.jobs == many * RARE)
     middle = datetime.fromtimestamp(filler.created_ms(filler.jobs // 2) / 1000, UTC)
     asked = {
         "first page": {},
         "1,000th page": {"cursor": _cursor(setting, min(1_000, filler.jobs // LIMIT))},
         "kind=": {"kind": "transaction_batch"},
-        "status=, 0.01 % of the jobs": {"status": "cancelled"},
+        f"status=, {RARE} of the jobs": {"status": status},
         "createdBefore= the middle": {"createdBefore": middle.isoformat()},
         f"ids=, {LIMIT} of them": {"ids": ",".join(_spread(filler, LIMIT))},
     }
@@ -104,6 +107,7 @@ def _table(sizes: list[int], costs: dict[str, dict[int, Cost]], commands: dict[s
     columns |= {"ratio": ".2f", "commands": "", "p99 ms": ""}
     note = (
         f"{LIMIT} jobs a page. Ratio, commands and p99 are from {least:,} to {most:,} jobs. Where there are no "
-        f"1,000 pages the last one is read. 0.01 % of {least:,} jobs is one, of 1,000,000 they fill a page."
+        f"1,000 pages the last one is read. The {RARE} jobs of the status are spread over all: of 1,000,000 they "
+        "are 0.01 %."
     )
     return Table(f"History, {CONNECTIONS} connections", columns, rows, note)

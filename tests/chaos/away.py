@@ -1,28 +1,70 @@
-"""A store that is away for twice the lease, under eight workers that live and one that dies meanwhile."""
+"""A store that is away for twice the lease, under eight workers that live and one that dies meanwhile.
 
+Others look at the living all the time, and would take their jobs over; replicas may be restarted meanwhile, too.
+"""
+
+import os
+import signal
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
+from threading import Event
 from typing import Any, Self
 
 import batchstatus
-from batchstatus import JobStore, Status
+from batchstatus import JobStore, LeaseHeld, Status, StoreUnavailable
 from batchstatus.embedded import EmbeddedServer
 from tests.chaos.finding import Finding
 from tests.chaos.importing import import_until_told, trouble_at_the_end
 from tests.support.importers import Importer
+from tests.support.pollers import Poller
 from tests.support.sdk import ORG
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
-LIVE, LEASE_S = 8, 1.0
+LIVE, REPLICAS, LEASE_S = 8, 2, 1.0
 OPTIONS: dict[str, Any] = {"lease_s": LEASE_S}
 SETTLED_S = 5.0
 """How soon after the store is back a job must have ended whose lease ran out meanwhile."""
 
 
+class Takers:
+    """Would-be takers, one for each of these jobs, who try to claim it for as long as their block lasts.
+
+    `taken` are the jobs that they got.
+    """
+
+    def __init__(self, store: JobStore, job_ids: list[str]) -> None:
+        self._store = store
+        self._job_ids = job_ids
+        self._over = Event()
+        self._threads = ThreadPoolExecutor(len(job_ids))
+        self.refused = 0
+        self.taken: list[str] = []
+
+    def __enter__(self) -> Self:
+        self._trying = [self._threads.submit(self._try, job_id) for job_id in self._job_ids]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for each in self._trying:
+            each.result()
+        self._threads.shutdown()
+
+    def _try(self, job_id: str) -> None:
+        while not self._over.wait(0.1):
+            with suppress(StoreUnavailable):
+                try:
+                    with self._store.run(ORG, job_id):
+                        self.taken.append(job_id)
+                except LeaseHeld:
+                    self.refused += 1
+
+
 class Household:
-    """A store that loses nothing it has acknowledged, a service with its reapers, and workers of both kinds."""
+    """A store that loses nothing it has acknowledged, replicas with their reapers, and workers of both kinds."""
 
     def __enter__(self) -> Self:
         with ExitStack() as starting:
@@ -30,20 +72,29 @@ class Household:
             self.server = starting.enter_context(EmbeddedServer(*always))
             self.store = batchstatus.connect(self.server.url, **OPTIONS)
             starting.callback(self.store.close)
-            starting.enter_context(LiveService(self.server.url))
-            self.live = dict(self.import_one(starting) for _ in range(LIVE))
+            self._replicas = [starting.enter_context(LiveService(self.server.url)) for _ in range(REPLICAS)]
+            self.live = dict(self.import_one(starting, takeover_s=600) for _ in range(LIVE))
             self._ending = starting.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ending.close()
 
-    def import_one(self, ending: ExitStack) -> tuple[str, Importer]:
+    def import_one(self, ending: ExitStack, takeover_s: float = 0) -> tuple[str, Importer]:
         """A job, and a worker that imports it until it is told to stop."""
-        job_id = self.store.create(ORG, "transaction_batch").job_id
+        job_id = self.store.create(ORG, "transaction_batch", takeover_s=takeover_s).job_id
         importer = ending.enter_context(Importer(import_until_told, self.server.url, job_id, OPTIONS))
         assert importer.told() == "running"
         return job_id, importer
+
+    def restart_replicas(self) -> None:
+        """Kill all replicas, and start them anew, whether the store is there or not."""
+        for replica in self._replicas:
+            os.killpg(replica.pid, signal.SIGKILL)
+        self._running.close()
+        self._replicas = [
+            self._running.enter_context(LiveService(self.server.url, wait_for="/livez")) for _ in range(REPLICAS)
+        ]
 
     def goes_on(self, seen: dict[str, int]) -> bool:
         """Whether all live jobs have more rows than were seen."""

@@ -55,7 +55,7 @@ class RawConnection:
         self._socket.shutdown(socket.SHUT_WR)
 
     def receive(self, *, to_head: bool = False) -> Answer:
-        """The next response; that to a HEAD has no body, whatever its headers say."""
+        """The next response; that to a HEAD has no body, whatever its headers say, and no 304 has one."""
         version, status, _ = self._line().split(b" ", 2)
         assert version in (b"HTTP/1.0", b"HTTP/1.1")
         headers: dict[str, str] = {}
@@ -65,7 +65,7 @@ class RawConnection:
             headers[name.lower()] = value
         if status == b"100":
             return self.receive(to_head=to_head)
-        return Answer(int(status), headers, b"" if to_head else self._body(headers))
+        return Answer(int(status), headers, b"" if to_head or status == b"304" else self._body(headers))
 
     def says_nothing_for(self, seconds: float) -> bool:
         """Whether the service neither sends anything in this time nor closes the connection."""
