@@ -19,23 +19,15 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, count, repeat
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any
 
 from batchstatus.errors import JobCancelled
 from batchstatus.scripts import Wanted
+from batchstatus.tally import NOTHING, Rest, State, Tally, checkpoint_in, rows_in, take_until
 
-# All that one thread has counted since the run began: succeeded rows, the checkpoint, and what seldom changes:
-# failed rows, skipped rows, the job's number of rows if it was set. A number before the checkpoint tells which of
-# several threads' is the newest.
-Rest: TypeAlias = tuple[int, int, int | None]
-Checkpoint: TypeAlias = tuple[int, Any] | None
-State: TypeAlias = tuple[int, Checkpoint, Rest]
-Rows: TypeAlias = deque[tuple[int, str]]  # JSON, each after its number among those of its thread
-
-_NOTHING: State = (0, None, (0, 0, None))
 _STATE = attrgetter("state")
 _LOOK_S = 0.02
 
@@ -54,15 +46,6 @@ class Batch:
         return self != Batch()
 
 
-class Tally:
-    """What one thread counts; only that thread replaces `state`. A row comes before the state that counts it."""
-
-    def __init__(self) -> None:
-        self.state: State = _NOTHING
-        self.failures: Rows = deque()
-        self.skips: Rows = deque()
-
-
 class Outbox:
     """The tallies of a run, and the batch that is on its way.
 
@@ -78,7 +61,7 @@ class Outbox:
         self._sending: Batch | None = None
         # A full batch's cut waits here, so that a report never carries more rows than that.
         self._full: deque[list[State]] = deque()
-        self._rows_cut = 0  # failed and skipped rows in the newest cut that may be taken
+        self._rows_arrived = self._rows_cut = 0  # failed and skipped rows; cut: in the newest that may be taken
         self.stamps = count(1)
         self._work: SimpleQueue[None] = SimpleQueue()
         self.error: BaseException | None = None
@@ -102,17 +85,17 @@ class Outbox:
 
     def failed(self, row: str, checkpoint: Any) -> None:
         """Add a failed row (JSON); blocks while too many wait."""
-        tally = self._tally_with_room()
+        rows, tally = self._wait_for_room(), self.tally()
         failed, skipped, total_items = tally.state[2]
         tally.failures.append((failed + 1, row))
-        self._added(tally, checkpoint, (failed + 1, skipped, total_items))
+        self._added(tally, checkpoint, (failed + 1, skipped, total_items), rows + 1)
 
     def skipped(self, row: str, checkpoint: Any) -> None:
         """Add a skipped row (JSON); blocks while too many wait."""
-        tally = self._tally_with_room()
+        rows, tally = self._wait_for_room(), self.tally()
         failed, skipped, total_items = tally.state[2]
         tally.skips.append((skipped + 1, row))
-        self._added(tally, checkpoint, (failed, skipped + 1, total_items))
+        self._added(tally, checkpoint, (failed, skipped + 1, total_items), rows + 1)
 
     def total(self, total_items: int) -> None:
         """Set the job's number of rows."""
@@ -165,7 +148,8 @@ class Outbox:
 
     def sent(self) -> None:
         """The batch that was taken has arrived, or never will."""
-        self._arrived, self._sending = self._taken, None
+        self._arrived, self._rows_arrived = self._taken, rows_in(self._taken)
+        self._sending = None
 
     def fail(self, error: BaseException) -> None:
         """Make every later call, and every one that is blocked, raise `error`; the first one stays."""
@@ -190,20 +174,20 @@ class Outbox:
         cut = self._cut()  # first: if nothing was full until after this, it has not too many rows
         while self._full:
             full = self._full.popleft()
-            if _rows_in(full) > _rows_in(self._taken):  # which may have been taken before it was put there
+            if rows_in(full) > rows_in(self._taken):  # which may have been taken before it was put there
                 return full
-        self._rows_cut = _rows_in(cut)
+        self._rows_cut = rows_in(cut)
         return cut
 
     def _batch(self, before: list[State], cut: list[State]) -> Batch:
         """What was counted between two cuts."""
-        tallies = list(zip(list(self._tallies.values()), cut, chain(before, repeat(_NOTHING)), strict=False))
+        tallies = list(zip(list(self._tallies.values()), cut, chain(before, repeat(NOTHING)), strict=False))
         totals = [new[2][2] for _, new, old in tallies if new[2][2] != old[2][2]]
-        newest, last = map(_checkpoint_in, (cut, before))
+        newest, last = map(checkpoint_in, (cut, before))
         return Batch(
             succeeded=sum(new[0] - old[0] for _, new, old in tallies),
-            failures=tuple(row for tally, new, _ in tallies for row in _until(new[2][0], tally.failures)),
-            skips=tuple(row for tally, new, _ in tallies for row in _until(new[2][1], tally.skips)),
+            failures=tuple(row for tally, new, _ in tallies for row in take_until(new[2][0], tally.failures)),
+            skips=tuple(row for tally, new, _ in tallies for row in take_until(new[2][1], tally.skips)),
             total_items=totals[-1] if totals else None,
             checkpoint=newest[1] if newest and (last is None or newest[1] != last[1]) else None,
         )
@@ -218,32 +202,18 @@ class Outbox:
         finally:
             self._pausing.discard(thread)
 
-    def _tally_with_room(self) -> Tally:
-        while self.error is None and _rows_in(self._cut()) - _rows_in(self._arrived) >= self._max_waiting_rows:
+    def _wait_for_room(self) -> int:
+        """Wait while too many rows wait; gives how many were added so far."""
+        most = self._max_waiting_rows
+        while (rows := rows_in(self._cut())) - self._rows_arrived >= most and self.error is None:
             time.sleep(_LOOK_S)
-        return self.tally()
+        return rows
 
-    def _added(self, tally: Tally, checkpoint: Any, rest: Rest) -> None:
+    def _added(self, tally: Tally, checkpoint: Any, rest: Rest, rows: int) -> None:
         succeeded, before, _ = tally.state
         tally.state = (succeeded, before if checkpoint is None else (next(self.stamps), checkpoint), rest)
-        cut = self._cut()
-        if _rows_in(cut) - self._rows_cut >= self._flush_rows:
+        if rows - self._rows_cut >= self._flush_rows:
+            cut = self._cut()
             self._full.append(cut)
-            self._rows_cut = _rows_in(cut)
+            self._rows_cut = rows_in(cut)
             self.wake()
-
-
-def _rows_in(cut: list[State]) -> int:
-    return sum(failed + skipped for _, _, (failed, skipped, _) in cut)
-
-
-def _checkpoint_in(cut: list[State]) -> Checkpoint:
-    return max((state[1] for state in cut if state[1]), key=itemgetter(0), default=None)
-
-
-def _until(number: int, rows: Rows) -> list[str]:
-    """Take the rows up to this number. Of two with the same, the first was not counted: its call was cut short."""
-    taken: dict[int, str] = {}
-    while rows and rows[0][0] <= number:
-        taken.update([rows.popleft()])
-    return list(taken.values())

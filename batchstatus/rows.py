@@ -21,12 +21,15 @@ IDENTITY: Mapping[Kind, tuple[str, ...]] = {
 }
 """The members that name a row, per kind."""
 
+_MEMBERS: Mapping[Kind, frozenset[str]] = {
+    kind: frozenset({*names, "code", "message"} | ({"outcome"} if kind is Kind.ENTITY_AUTOMATIC else set()))
+    for kind, names in IDENTITY.items()
+}
+
 FAILED, SKIPPED = "failed", "skipped_existing"
 """The `outcome` of an entity, unless the row says another."""
 
-_AS_JSON = json.JSONEncoder(
-    ensure_ascii=False, separators=(",", ":")
-).encode  # made once: dumps makes one each time
+_AS_JSON = json.JSONEncoder(ensure_ascii=False).encode  # made once: dumps makes one each time
 
 UNSPECIFIED_CODE = "PROCESSING_ERROR"
 """The code of a row that was stored without one."""
@@ -34,7 +37,7 @@ UNSPECIFIED_CODE = "PROCESSING_ERROR"
 
 def failure(kind: Kind, row: Row) -> str:
     """A failed row as JSON for the store. `code` is required; InvalidValue names what is wrong."""
-    shaped = _identity(kind, row, {"code", "message"} | _outcome_member(kind))
+    shaped = _identity(kind, row)
     if kind is Kind.ENTITY_AUTOMATIC:
         shaped["outcome"] = values.text(row.get("outcome", FAILED))
     shaped["code"] = _code(row.get("code"))
@@ -44,7 +47,7 @@ def failure(kind: Kind, row: Row) -> str:
 
 def skip(kind: Kind, row: Row) -> str:
     """A skipped row as JSON for the store, without a message; `code` defaults to `SKIPPED_DUPLICATE_TAX_ID`."""
-    shaped = _identity(kind, row, {"code", "message"} | _outcome_member(kind))
+    shaped = _identity(kind, row)
     if kind is Kind.ENTITY_AUTOMATIC:
         shaped["outcome"] = values.text(row.get("outcome", SKIPPED))
     shaped["code"] = _code(row.get("code", "SKIPPED_DUPLICATE_TAX_ID"))
@@ -70,16 +73,14 @@ def decode(kind: Kind, stored: bytes, outcome: str = FAILED) -> Row:
     return row
 
 
-def _outcome_member(kind: Kind) -> set[str]:
-    return {"outcome"} if kind is Kind.ENTITY_AUTOMATIC else set()
-
-
-def _identity(kind: Kind, row: Row, others: set[str]) -> dict[str, Any]:
-    if not isinstance(row, Mapping):
+def _identity(kind: Kind, row: Row) -> dict[str, Any]:
+    """The members that name the row; those that it has and must not have, or lacks, are told."""
+    if row.__class__ is not dict and not isinstance(row, Mapping):
         raise InvalidValue(f"a row is a dict, not {type(row).__name__}")
     names = IDENTITY[kind]
-    if unknown := sorted(map(str, row.keys() - others - set(names))):
-        raise InvalidValue(f"a {kind} row has no member {', '.join(unknown)}; it has {', '.join(names)}")
+    if not row.keys() <= _MEMBERS[kind]:
+        unknown = ", ".join(sorted(map(str, row.keys() - _MEMBERS[kind])))
+        raise InvalidValue(f"a {kind} row has no member {unknown}; it has {', '.join(names)}")
     if missing := [name for name in names if name not in row]:
         raise InvalidValue(f"a {kind} row needs {', '.join(missing)} (None where the file has none)")
     return {name: None if row[name] is None else values.text(row[name]) for name in names}
@@ -94,7 +95,8 @@ def _code(code: Any) -> str:
 def _encode(row: dict[str, Any]) -> str:
     """The row as JSON; while it is over 4 KiB, its longest text is cut in half."""
     while True:
-        encoded = _AS_JSON(row)
+        # Member by member: the encoder has a short way for a text, and a long one for an object.
+        encoded = "{" + ",".join([f'"{name}":{_AS_JSON(value)}' for name, value in row.items()]) + "}"
         if len(encoded) * 4 <= MAX_ROW_BYTES or len(encoded.encode()) <= MAX_ROW_BYTES:
             return encoded
         longest = max((name for name, value in row.items() if value), key=lambda name: len(row[name]))

@@ -3,6 +3,7 @@
 Run: python import_once.py tracked|untracked FILE OPTION… (those of examples/import_transactions.py)
 """
 
+import encodings.idna  # noqa: F401 - what the first look-up of a host imports, in any program: start-up too
 import resource
 import sys
 from pathlib import Path

@@ -21,7 +21,7 @@ WEB_LIBRARIES = {"marshmallow", "apispec", "prometheus_client", "pybreaker", "_t
 
 LAYERS: tuple[tuple[set[str], set[str]], ...] = (
     # modules (a package stands for all of its modules), and the distributions that they may import
-    ({"model", "errors", "ids", "embedded_guard"}, set()),
+    ({"model", "errors", "ids", "tally", "embedded_guard"}, set()),
     ({"keys", "values", "hashes", "answers", "embedded"}, set()),
     ({"settings", "rows", "client", "endings"}, set()),
     ({"clients", "trouble"}, {"redis"}),
@@ -46,7 +46,8 @@ LAYERS: tuple[tuple[set[str], set[str]], ...] = (
 
 NARROWER = {
     "ids": set(),
-    "outbox": {"errors", "scripts"},
+    "tally": set(),
+    "outbox": {"errors", "scripts", "tally"},
     "endings": {"errors", "model", "values"},
     "clients": {"errors", "settings"},
     "trouble": {"errors"},
