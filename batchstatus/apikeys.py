@@ -88,7 +88,7 @@ class ApiKeys:
         # The list entry goes last: if we die in between, the key is dead and revoking again tidies up.
         self._connection.write("HDEL", index, key_id)
         if not removed:
-            raise ApiKeyNotFound(f"API key {key_id!r} has expired")
+            raise ApiKeyNotFound(f"API key {key_id!r} is worthless already: it has expired, or was revoked")
 
     def _write(
         self, sha256: str, org: str, granted: frozenset[str], name: str | None, lifetime_ms: int | None
