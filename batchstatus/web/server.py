@@ -43,9 +43,11 @@ class Server(BaseApplication):  # type: ignore[misc]
             "keepalive": KEEPALIVE_S,
             "graceful_timeout": GRACEFUL_S,
             "limit_request_line": 8_190,
-            # We have no use for what a proxy adds, and would believe anyone who comes over the loopback.
-            "forwarded_allow_ips": "",
+            # No header of a proxy's means anything here, so it does not matter whom to believe. Without "*"
+            # gunicorn would parse the caller's address with every request to find out.
+            "secure_scheme_headers": {},
             "forwarder_headers": "",
+            "forwarded_allow_ips": "*",
             "loglevel": self._settings.log_level,
             "logger_class": "batchstatus.web.logs.GunicornLogger",
             "child_exit": lambda _, worker: forget_process(worker.pid),

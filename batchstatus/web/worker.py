@@ -133,8 +133,10 @@ class Response(wsgi.Response):  # type: ignore[misc]
         self._emit(b"%X\r\n%b\r\n" % (len(data), data) if self.chunked else data)
 
     def _emit(self, data: bytes) -> None:
-        head, self._head = self._head, b""
-        self.sock.sendall(head + data)
+        whole, self._head = self._head + data, b""
+        sent = self.sock.send(whole)  # nearly always all of it; gevent's sendall asks the system for a size first
+        if sent < len(whole):
+            self.sock.sendall(whole[sent:])
 
 
 @lru_cache(maxsize=1)
