@@ -129,7 +129,7 @@ def _metadata(stored: Hash) -> dict[str, Any]:
         if not isinstance(given, dict):
             _corrupt(stored, b"metadata")
     except JobCorrupt as error:
-        _log.warning("%s", error)
+        _log.warning("%s; its organization is %r", error, stored.get(b"orgId"))
         given = {}
     return given | {flag: True for field, flag in _FLAGS.items() if field in stored}
 

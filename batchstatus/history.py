@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from batchstatus import scripts
 from batchstatus.connection import Connection
-from batchstatus.errors import InvalidValue
+from batchstatus.errors import InvalidValue, JobCorrupt
 from batchstatus.keys import ID, Keys
-from batchstatus.model import TRANSITIONS, Kind, Place, Status
+from batchstatus.model import MAX_COUNT, TRANSITIONS, Kind, Place, Status
 
 DANGLING_MS = 10 * 60_000
 """How old an entry without a job has to be to be removed: the job of a younger one may be on its way."""
@@ -116,11 +116,21 @@ class History:
             highest = str(after.created_ms)
         lowest = "-inf" if wanted.after_ms is None else f"({wanted.after_ms}"
         limit = ("WITHSCORES", "LIMIT", 0, many)
-        return self._connection.transaction(*(("ZREVRANGEBYSCORE", key, highest, lowest, *limit) for key in keys))
+        try:
+            return self._connection.transaction(
+                *(("ZREVRANGEBYSCORE", key, highest, lowest, *limit) for key in keys)
+            )
+        except JobCorrupt as error:
+            raise JobCorrupt(f"one of {', '.join(keys)}: {error}") from None
 
 
 def _positions(answer: Sequence[Any]) -> list[Position]:
     """What `ZREVRANGEBYSCORE … WITHSCORES` answers: pairs with RESP3, with RESP2 member, score, member, score …"""
     in_pairs = answer and not isinstance(answer[0], bytes)
     pairs = answer if in_pairs else zip(answer[::2], answer[1::2], strict=True)
-    return [Position(int(float(score)), member.decode("utf-8", "replace")) for member, score in pairs]
+    return [Position(_created_ms(float(score)), member.decode("utf-8", "replace")) for member, score in pairs]
+
+
+def _created_ms(score: float) -> int:
+    """A score as a time that a cursor can bear; one that is none, written by hand, leads to no job."""
+    return int(max(0, min(score, MAX_COUNT)))

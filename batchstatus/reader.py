@@ -58,7 +58,7 @@ class Reader:
             except JobNotFound:
                 continue
             except JobCorrupt as error:
-                found[job_id] = error
+                found[job_id] = JobCorrupt(f"{key}: {error}")
         return found
 
     def states(self, jobs: Sequence[tuple[str, str]]) -> Sequence[str | None]:

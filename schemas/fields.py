@@ -1,10 +1,14 @@
 """Fields that the wire needs and marshmallow does not have."""
 
+import re
 from datetime import datetime
 from typing import Any
 
 from marshmallow import fields, missing
 from marshmallow.exceptions import ValidationError
+
+# `fromisoformat` stops reading at a NUL, and takes any character between date and time.
+_ISO = re.compile(r"[0-9-]+T[0-9:.,]+(?:Z|[+-][0-9:.,]+)?")
 
 
 class Time(fields.Field[datetime]):
@@ -22,7 +26,7 @@ class Time(fields.Field[datetime]):
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
         try:
-            moment = datetime.fromisoformat(value)
+            moment = datetime.fromisoformat(value if _ISO.fullmatch(value) else "")
         except (TypeError, ValueError):
             raise ValidationError("Not an ISO 8601 time.") from None
         if moment.tzinfo is None:

@@ -3,8 +3,10 @@
 import re
 from typing import Any, ClassVar
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields
 
+from batchstatus.errors import InvalidValue
+from batchstatus.history import Position
 from batchstatus.model import MAX_PAGE, Kind, Status
 from schemas.fields import Time
 from schemas.job import JobResponseSchema, JobSchema
@@ -34,6 +36,17 @@ class Digits(fields.Field[int]):
         return number
 
 
+class Cursor(fields.Field[str]):
+    """Where a page ended, as it was given out."""
+
+    def _deserialize(self, value: str, attr: str | None, data: Any, **kwargs: Any) -> str:
+        try:
+            Position.of(value)
+        except InvalidValue:
+            raise ValidationError("none that was given out") from None
+        return value
+
+
 def _one_to_a_page(ids: list[str]) -> None:
     if not any(ids) or len(ids) > MAX_PAGE:
         raise ValidationError(f"not 1 to {MAX_PAGE} ids")
@@ -47,7 +60,7 @@ class HistoryQuerySchema(Schema):
     createdAfter = Time(attribute="created_after")
     createdBefore = Time(attribute="created_before")
     limit = Digits()
-    cursor = fields.String(validate=validate.Length(max=200, error="none that was given out"))
+    cursor = Cursor()
 
 
 class JobsQuerySchema(Schema):

@@ -19,6 +19,7 @@ ERRORS: Mapping[int, tuple[tuple[str, ...], str]] = {
     408: (("BAD_REQUEST",), "The request body took too long."),
     409: (("KIND_MISMATCH", "JOB_ALREADY_TERMINAL"), "The job is of another kind, or it has ended already."),
     413: (("PAYLOAD_TOO_LARGE",), "The request body is larger than 64 KiB."),
+    414: (("BAD_REQUEST",), "The path and the query are longer than 8,190 bytes."),
     500: (("INTERNAL_ERROR",), "Something went wrong on our side."),
     503: (("STORE_UNAVAILABLE",), "The store does not answer at the moment."),
 }
@@ -106,7 +107,7 @@ def job_operation(name: str, summary: str, answer: Described, *errors: int, **re
 
 def jobs_operation(name: str, summary: str, answer: Described, *errors: int, **rest: Any) -> Described:
     """An operation that needs an API key."""
-    found = operation(name, summary, answer, 401, 403, 500, 503, *errors, **rest)
+    found = operation(name, summary, answer, 401, 403, 414, 500, 503, *errors, **rest)
     return found | {"security": [{"apiKey": []}], "tags": ["jobs"]}
 
 

@@ -25,24 +25,25 @@ def json_body(schema: Schema) -> dict[str, Any]:
         raise invalid_request({"body": reason}) from None
     if not isinstance(body, dict):
         raise invalid_request({"body": "not a JSON object"})
-    return _load(schema, body)
+    return _load(schema, body, {})
 
 
 def query(schema: Schema) -> dict[str, Any]:
     """The request's query as `schema` loads it; 400 if a parameter is wrong, unknown, or there twice."""
-    if twice := [name for name, values in request.args.lists() if len(values) > 1]:
-        raise invalid_request(dict.fromkeys(twice, "there more than once"))
-    return _load(schema, request.args.to_dict())
+    twice = [name for name, values in request.args.lists() if len(values) > 1]
+    return _load(schema, request.args.to_dict(), dict.fromkeys(twice, "there more than once"))
 
 
-def _load(schema: Schema, given: dict[str, Any]) -> dict[str, Any]:
+def _load(schema: Schema, given: dict[str, Any], wrong: dict[str, str]) -> dict[str, Any]:
+    """What is given as `schema` loads it; 400 if one of its members is wrong, or is known to be."""
+    loaded: dict[str, Any] = {}
     try:
-        loaded: dict[str, Any] = schema.load(given)
+        loaded = schema.load(given)
     except ValidationError as error:
-        details = {
-            name: " ".join(map(str, said)) for name, said in cast("dict[str, list[str]]", error.messages).items()
-        }
-        raise invalid_request(details) from None
+        messages = cast("dict[str, list[str]]", error.messages)
+        wrong = {name: " ".join(map(str, said)) for name, said in messages.items()} | wrong
+    if wrong:
+        raise invalid_request(wrong)
     return loaded
 
 
