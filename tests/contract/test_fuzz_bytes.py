@@ -20,6 +20,7 @@ from batchstatus.embedded import EmbeddedServer
 from batchstatus.settings import StoreSettings
 from tests.conftest import ORG
 from tests.support.fuzzing import answers, complaint, corpus, exchange_to_the_end, mutant
+from tests.support.rawhttp import request
 from tests.support.service import LiveService
 
 CALLERS = 8
@@ -40,6 +41,20 @@ class Findings:
     def __str__(self) -> str:
         seen = ", ".join(f"{status}: {count:,}" for status, count in sorted(self.statuses.items()))
         return f"{self.requests:,} requests; {seen}; workers grew by {self.growth_mib:.1f} MiB at most"
+
+
+def about_several(job_id: str, key: str) -> list[bytes]:
+    """Good requests for several jobs, and for one as it has been, of all kinds."""
+    jobs, cursor = "/batch-import/jobs", "OTk5OTk5OTk5OTk5OTk5OS1h"
+    times = "createdAfter=2026-01-01T00:00:00Z&createdBefore=2999-12-31T23:59:59.999%2B05:30"
+    tag = 'If-None-Match: W/"x", "job-19ab04f2c3e-3-completed"'
+    return [
+        request("GET", f"{jobs}?limit=2&cursor={cursor}", key=key),
+        request("GET", f"{jobs}?kind=transaction_batch,entity_automatic&status=completed,queued&{times}", key=key),
+        request("HEAD", f"{jobs}?ids={job_id},x", tag, key=key),
+        request("GET", f"{jobs}?ids={job_id},{job_id},unknown,a%2Fb,%C3%A9", key=key),
+        request("GET", f"{jobs}/{job_id}", tag, "Prefer: respond-async, wait=1", key=key),
+    ]
 
 
 def fuzz(live: LiveService, good: list[bytes], seconds: float, start: int) -> Findings:
@@ -82,7 +97,7 @@ def fuzz_and_watch(live: LiveService, store: JobStore, seconds: float, start: in
     with store.run(ORG, job.job_id) as run:
         run.failed({"externalId": "T-1", "code": "VALIDATION_ERROR", "message": "no amount"})
         run.succeeded(3)
-    before, good = store.get(ORG, job.job_id), corpus(job.job_id, key)
+    before, good = store.get(ORG, job.job_id), corpus(job.job_id, key) + about_several(job.job_id, key)
     fuzz(live, good, max(2.0, seconds / 5), start + 1)
     pids = live.worker_pids()
     sizes = {pid: mib_of(pid) for pid in pids}

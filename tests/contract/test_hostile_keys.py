@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from batchstatus import JobStore
+from batchstatus import JobStore, Kind
 from batchstatus.embedded import EmbeddedServer
+from batchstatus.ids import new_job_id
 from batchstatus.settings import StoreSettings
 from tests.conftest import ORG
 from tests.support.hostile import (
@@ -14,14 +15,19 @@ from tests.support.hostile import (
     FORBIDDEN,
     INTERNAL_ERROR,
     JOB_NOT_FOUND,
+    JOB_ROUTES,
     STORE_UNAVAILABLE,
     UNAUTHENTICATED,
+    ask,
 )
 from tests.support.rawhttp import Answer, exchange, request
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
 READ = ["transactions:create"]
+ROUTES = [*JOB_ROUTES, ("GET", "/batch-import/jobs"), ("GET", "/batch-import/jobs?ids={}")]
+"""Every route that needs a key."""
+
 SOONEST_FOR_ALL_S = 5.0
 """How long a key that has been revoked, or has expired, may still work somewhere."""
 
@@ -36,9 +42,9 @@ def key(real_store: JobStore) -> str:
 
 
 @pytest.fixture
-def path(real_store: JobStore) -> str:
+def path(job_id: str) -> str:
     """Where to poll a job of ORG."""
-    return f"/batch-import/jobs/{real_store.create(ORG, 'transaction_batch').job_id}"
+    return f"/batch-import/jobs/{job_id}"
 
 
 def poll(live: LiveService, path: str, *lines: str | bytes, key: str | None = None) -> Answer:
@@ -48,6 +54,11 @@ def poll(live: LiveService, path: str, *lines: str | bytes, key: str | None = No
 def statuses(live: LiveService, path: str, key: str) -> set[int]:
     """What the worker processes answer, each of them."""
     return {poll(live, path, key=key).status for _ in range(ENOUGH)}
+
+
+def refusals(live: LiveService, job_id: str, *lines: str | bytes, key: str | None = None) -> set[tuple[int, str]]:
+    """How the routes refuse, each of them."""
+    return {ask(live, route.format(job_id), *lines, method=method, key=key).refusal for method, route in ROUTES}
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer  "])
@@ -86,22 +97,30 @@ def test_a_valid_key_is_let_in_however_its_scheme_is_spelt(
     ],
 )
 def test_anything_but_one_whole_key_in_the_one_header_is_401(
-    live: LiveService, path: str, key: str, lines: list[str]
+    live: LiveService, job_id: str, key: str, lines: list[str]
 ) -> None:
-    answer = poll(live, path, *(line.format(key=key).encode("latin-1") for line in lines))
-    assert answer.refusal == UNAUTHENTICATED
-    assert answer.headers["www-authenticate"] == "Bearer"
-    assert key.encode() not in answer.body
+    for method, route in ROUTES:
+        given = (line.format(key=key).encode("latin-1") for line in lines)
+        answer = ask(live, route.format(job_id), *given, method=method)
+        assert answer.refusal == UNAUTHENTICATED, route
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert key.encode() not in answer.body
 
 
 @pytest.mark.parametrize("name", ["api_key", "key", "access_token", "authorization", "Authorization"])
-def test_a_key_in_the_query_is_no_key_and_is_not_logged(live: LiveService, path: str, key: str, name: str) -> None:
-    assert poll(live, f"{path}?{name}={key}").refusal == UNAUTHENTICATED
+def test_a_key_in_the_query_is_no_key_and_is_not_logged(
+    live: LiveService, job_id: str, key: str, name: str
+) -> None:
+    for method, route in ROUTES:
+        target = f"{route.format(job_id)}{'&' if '?' in route else '?'}{name}={key}"
+        assert ask(live, target, method=method).refusal == UNAUTHENTICATED, target
     assert key not in live.log()
 
 
-def test_a_header_of_9_kb_is_no_http_as_we_speak_it(live: LiveService, path: str) -> None:
-    assert poll(live, path, "Authorization: Bearer " + "x" * 9_000).refusal == (431, "BAD_REQUEST")
+@pytest.mark.parametrize("letter", ["x", "\xe9"])
+def test_a_header_of_9_kb_is_no_http_as_we_speak_it(live: LiveService, job_id: str, letter: str) -> None:
+    header = b"Authorization: Bearer " + letter.encode("latin-1") * 9_000
+    assert refusals(live, job_id, header) == {(431, "BAD_REQUEST")}
 
 
 def test_a_nul_in_the_header_is_no_http_as_we_speak_it(live: LiveService, path: str, key: str) -> None:
@@ -117,12 +136,16 @@ def test_a_key_without_any_of_the_permissions_is_403_whatever_is_asked(
 
 
 def test_a_key_of_another_organization_finds_the_very_same_nothing_as_for_an_unknown_job(
-    live: LiveService, real_store: JobStore, path: str
+    live: LiveService, real_store: JobStore
 ) -> None:
     theirs, _ = real_store.api_keys.create("org_other", READ)
-    foreign, unknown = poll(live, path, key=theirs), poll(live, f"{path}x", key=theirs)
-    assert foreign.refusal == JOB_NOT_FOUND
-    assert foreign.unnamed == unknown.unnamed
+    for kind in Kind:
+        job_id = real_store.create(ORG, kind).job_id
+        for method, route in JOB_ROUTES:
+            foreign = ask(live, route.format(job_id), method=method, key=theirs)
+            unknown = ask(live, route.format(new_job_id()), method=method, key=theirs)
+            assert foreign.refusal == JOB_NOT_FOUND, route
+            assert foreign.unnamed == unknown.unnamed
 
 
 def test_a_key_whose_record_someone_damaged_lets_nobody_in(
@@ -135,7 +158,7 @@ def test_a_key_whose_record_someone_damaged_lets_nobody_in(
 
 @pytest.mark.slow
 def test_an_expired_key_is_dead_on_every_worker_process_5_s_later(
-    live: LiveService, real_store: JobStore, path: str
+    live: LiveService, real_store: JobStore, job_id: str, path: str
 ) -> None:
     passing, record = real_store.api_keys.create(ORG, READ, expires_in_s=1.5)
     assert record.expires_at is not None
@@ -143,11 +166,12 @@ def test_an_expired_key_is_dead_on_every_worker_process_5_s_later(
     assert statuses(live, path, passing) == {200}
     wait_until(lambda: time.monotonic() > expires_at + SOONEST_FOR_ALL_S)
     assert statuses(live, path, passing) == {401}
+    assert refusals(live, job_id, key=passing) == {UNAUTHENTICATED}
 
 
 @pytest.mark.slow
 def test_a_revoked_key_is_dead_on_every_worker_process_5_s_later_however_busy_it_is(
-    live: LiveService, real_store: JobStore, path: str
+    live: LiveService, real_store: JobStore, job_id: str, path: str
 ) -> None:
     busy, record = real_store.api_keys.create(ORG, READ)
     assert statuses(live, path, busy) == {200}
@@ -158,6 +182,7 @@ def test_a_revoked_key_is_dead_on_every_worker_process_5_s_later_however_busy_it
         seen.add(poll(live, path, key=busy).status)
     assert seen <= {200, 401}
     assert statuses(live, path, busy) == {401}
+    assert refusals(live, job_id, key=busy) == {UNAUTHENTICATED}
 
 
 @pytest.fixture

@@ -17,6 +17,8 @@ from tests.support.rawhttp import RawConnection, exchange, request
 from tests.support.service import LiveService
 
 SERVICE_ROUTES = ["/livez", "/readyz", "/metrics", "/openapi.json"]
+HISTORY, BY_ID = "/batch-import/jobs", "/batch-import/jobs?ids={}"
+ROUTES = [*JOB_ROUTES, ("GET", HISTORY), ("GET", BY_ID), *(("GET", path) for path in SERVICE_ROUTES)]
 
 
 # Hosts and proxies
@@ -36,14 +38,19 @@ EVIL_HOSTS = [
 def test_the_host_makes_no_difference_and_is_never_echoed(
     live: LiveService, key: str, job_id: str, host: str
 ) -> None:
-    for target in (f"/batch-import/jobs/{job_id}", "/batch-import/jobs/x", "/nothing", "/livez/"):
+    targets = [HISTORY, BY_ID.format(job_id), f"{HISTORY}?limit=x", f"{HISTORY}/{job_id}", f"{HISTORY}/x"]
+    for target in (*targets, "/nothing", "/livez/"):
         usual = ask(live, target, key=key)
         assert ask(live, target, f"Host: {host}".encode("latin-1"), key=key).unnamed == usual.unnamed
 
 
-def test_http_1_1_needs_one_host_and_http_1_0_none(live: LiveService) -> None:
-    assert exchange(live.port, b"GET /livez HTTP/1.1\r\n\r\n").refusal == BAD_REQUEST
-    assert ask(live, "/livez", "Host: a.test", "Host: b.test").refusal == BAD_REQUEST
+def test_http_1_1_needs_one_host_and_http_1_0_none(live: LiveService, key: str, job_id: str) -> None:
+    for method, route in ROUTES:
+        target = route.format(job_id)
+        head = f"{method} {target} HTTP/1.1\r\nAuthorization: Bearer {key}\r\n\r\n"
+        assert exchange(live.port, head.encode()).refusal == BAD_REQUEST, target
+        two = ask(live, target, "Host: a.test", "Host: b.test", method=method, key=key)
+        assert two.refusal == BAD_REQUEST, target
     assert exchange(live.port, b"GET /livez HTTP/1.0\r\n\r\n").json() == {"success": True}
 
 
@@ -64,7 +71,8 @@ def test_what_a_proxy_might_say_makes_no_difference(
     live: LiveService, key: str, job_id: str, lines: list[str]
 ) -> None:
     path = f"/batch-import/jobs/{job_id}"
-    assert ask(live, path, *lines, key=key).unnamed == ask(live, path, key=key).unnamed
+    for target in (path, HISTORY, BY_ID.format(job_id)):
+        assert ask(live, target, *lines, key=key).unnamed == ask(live, target, key=key).unnamed
     assert ask(live, f"/batch-import{path}", *lines, key=key).refusal == NOT_FOUND
 
 
@@ -83,7 +91,7 @@ def test_a_sane_request_id_is_kept_and_any_other_replaced(live: LiveService) -> 
 def test_every_other_method_is_405_and_says_which_there_are(
     live: LiveService, key: str, job_id: str, method: str
 ) -> None:
-    for known, route in [*JOB_ROUTES, *(("GET", path) for path in SERVICE_ROUTES)]:
+    for known, route in ROUTES:
         answer = ask(live, route.format(job_id), "Cookie: secret", method=method, key=key)
         assert answer.refusal == METHOD_NOT_ALLOWED
         assert set(answer.headers["allow"].split(", ")) == ({"POST"} if known == "POST" else {"GET", "HEAD"})
@@ -91,9 +99,13 @@ def test_every_other_method_is_405_and_says_which_there_are(
 
 
 def test_reading_is_not_for_post_nor_control_for_get(live: LiveService, key: str, job_id: str) -> None:
-    for known, route in JOB_ROUTES:
+    for known, route in ROUTES:
         other = "GET" if known == "POST" else "POST"
-        assert ask(live, route.format(job_id), method=other, key=key).refusal == METHOD_NOT_ALLOWED
+        for body in (b"", b"{", b"x" * 70_000):
+            answer = ask(live, route.format(job_id), method=other, key=key, body=body)
+            assert answer.refusal == METHOD_NOT_ALLOWED, route
+    head = ask(live, f"/batch-import/jobs/{job_id}/control", method="HEAD", key=key)
+    assert (head.status, head.headers["allow"], head.body) == (405, "POST", b"")
 
 
 @pytest.mark.parametrize("method", ["get", "G@T", "GET\0", "M" * 40, ""])
@@ -103,6 +115,7 @@ def test_a_method_that_is_none_is_no_http_as_we_speak_it(live: LiveService, meth
 
 def test_head_is_get_without_the_body(live: LiveService, key: str, job_id: str) -> None:
     paths = [route.format(job_id) for method, route in JOB_ROUTES if method == "GET"]
+    paths += [HISTORY, BY_ID.format(job_id), f"{HISTORY}?limit=x"]
     for path in [*paths, "/livez", "/openapi.json", "/nothing", "/batch-import/jobs/x"]:
         for more in ({"key": key}, {}):
             with RawConnection(live.port) as connection:

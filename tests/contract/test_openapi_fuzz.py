@@ -1,5 +1,6 @@
 """Requests made up from the OpenAPI document, good ones and bad ones, against the service as users run it."""
 
+import json
 from typing import Any
 
 import pytest
@@ -28,6 +29,13 @@ CASES = [(operation, GOOD) for operation in OPERATIONS]
 CASES += [
     (operation, BAD) for operation in OPERATIONS if operation.path_parameters or operation.query
 ]  # others take nothing
+
+
+def test_the_document_that_they_are_made_from_is_the_one_that_is_served(live: LiveService) -> None:
+    answer = requests.get(f"{live.url}/openapi.json", timeout=10)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/json")
+    assert answer.json() == json.loads(json.dumps(document()))
+    assert answer.json()["openapi"].startswith("3.1.")
 
 
 @pytest.mark.slow
