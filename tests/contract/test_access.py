@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 
 from batchstatus import JobStore, Kind
 from batchstatus.web import create_app
-from tests.support.raw_http import exchange, request
+from tests.support.rawhttp import exchange, request
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 from tests.support.wire import (
@@ -215,7 +215,7 @@ def test_a_revoked_key_is_dead_in_every_process_of_the_service_5_s_later(
 ) -> None:
     put_job(redis_client, "job_1")
     key, record = real_store.api_keys.create(ORG, ["events:create"])
-    poll = request(JOB.format("job_1"), f"Authorization: Bearer {key}")
+    poll = request("GET", JOB.format("job_1"), key=key)
     assert {exchange(live.port, poll).status for _ in range(20)} == {200}
     real_store.api_keys.revoke(record.id)
     dead_at = time.monotonic() + 5.0

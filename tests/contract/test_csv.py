@@ -12,7 +12,7 @@ from flask.testing import FlaskClient
 from batchstatus import JobStore, Kind
 from batchstatus.settings import StoreSettings
 from batchstatus.web import create_app
-from tests.support.raw_http import exchange, request
+from tests.support.rawhttp import download, request
 from tests.support.service import LiveService
 from tests.support.wire import (
     CSV,
@@ -179,7 +179,8 @@ def test_a_real_download_is_whole(
     put_job(
         redis_client, "job_1", failures=[json.dumps(failed_row(Kind.TRANSACTION_BATCH, n)) for n in range(2_500)]
     )
-    sent = request(CSV[Kind.TRANSACTION_BATCH].format("job_1"), f"Authorization: Bearer {key}", version=version)
-    answer = exchange(live.port, sent)
-    assert answer.headers.get("Transfer-Encoding") == ("chunked" if version == "1.1" else None)
-    assert [record[0] for record in parsed(answer.body)[1:]] == [f"R-{number}" for number in range(2_500)]
+    sent = request("GET", CSV[Kind.TRANSACTION_BATCH].format("job_1"), key=key, version=version)
+    with download(live.port, sent) as response:
+        assert response.headers.get("Transfer-Encoding") == ("chunked" if version == "1.1" else None)
+        body = response.read()
+    assert [record[0] for record in parsed(body)[1:]] == [f"R-{number}" for number in range(2_500)]

@@ -3,13 +3,14 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from http.client import HTTPResponse, IncompleteRead
 
 import pytest
 
 from batchstatus import Kind
-from tests.support import raw_http
 from tests.support.outage import Stage, mend, own_stage
+from tests.support.rawhttp import connect, download, read_to_the_end
 from tests.support.wire import CSV, job_key, put_job
 
 pytestmark = pytest.mark.slow
@@ -17,6 +18,7 @@ pytestmark = pytest.mark.slow
 # Far more than the kernel buffers: while the caller does not read, the service cannot have sent it all.
 ROWS, ROW = 20_000, f'{{"externalId":"T-1","code":"VALIDATION_ERROR","message":"{"x" * 1_000}"}}'
 FAILURES = f"{job_key('big')}:failures"
+BUFFER = 4_096
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +52,19 @@ TROUBLE: dict[str, Callable[[Stage], object]] = {
 WITH_TROUBLE = pytest.mark.parametrize("trouble", TROUBLE.values(), ids=TROUBLE.keys())
 
 
+def slow_download(stage: Stage, version: str = "1.1") -> AbstractContextManager[HTTPResponse]:
+    sent = stage.request(CSV[Kind.TRANSACTION_BATCH].format("big"), version=version)
+    return download(stage.service.port, sent, BUFFER)
+
+
 @WITH_TROUBLE
 def test_to_a_caller_that_knows_chunks_the_last_one_never_comes(
     stage: Stage, trouble: Callable[[Stage], object]
 ) -> None:
-    with raw_http.connect(stage.service.port, receive_buffer=4_096) as connection:
-        connection.sendall(stage.request(CSV[Kind.TRANSACTION_BATCH].format("big")))
-        response = HTTPResponse(connection)
-        response.begin()
+    with slow_download(stage) as response:
         assert (response.status, response.headers["Transfer-Encoding"]) == (200, "chunked")
         trouble(stage)
-        with response, pytest.raises((IncompleteRead, ConnectionResetError)):
+        with pytest.raises((IncompleteRead, ConnectionResetError)):
             response.read()
 
 
@@ -68,31 +72,24 @@ def test_to_a_caller_that_knows_chunks_the_last_one_never_comes(
 def test_to_a_caller_that_knows_no_chunks_the_connection_is_reset(
     stage: Stage, trouble: Callable[[Stage], object]
 ) -> None:
-    with raw_http.connect(stage.service.port, receive_buffer=4_096) as connection:
+    with connect(stage.service.port, receive_buffer=BUFFER) as connection:
         connection.sendall(stage.request(CSV[Kind.TRANSACTION_BATCH].format("big"), version="1.0"))
         assert connection.recv(12) == b"HTTP/1.0 200"
         trouble(stage)
         with pytest.raises(ConnectionResetError):
-            raw_http.read_to_the_end(connection)
+            read_to_the_end(connection)
 
 
 def test_rows_that_are_added_meanwhile_do_no_harm(stage: Stage) -> None:
-    with raw_http.connect(stage.service.port, receive_buffer=4_096) as connection:
-        connection.sendall(stage.request(CSV[Kind.TRANSACTION_BATCH].format("big")))
-        response = HTTPResponse(connection)
-        response.begin()
+    with slow_download(stage) as response:
         stage.client.rpush(FAILURES, *[ROW] * 1_000)
-        with response:
-            assert response.read().count(b"\r\n") == ROWS + 1
+        assert response.read().count(b"\r\n") == ROWS + 1
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
 def test_a_service_that_dies_does_not_make_it_look_whole_either(stage: Stage, version: str) -> None:
-    with raw_http.connect(stage.service.port, receive_buffer=4_096) as connection:
-        connection.sendall(stage.request(CSV[Kind.TRANSACTION_BATCH].format("big"), version=version))
-        response = HTTPResponse(connection)
-        response.begin()
+    with slow_download(stage, version) as response:
         for pid in stage.service.worker_pids():
             os.kill(pid, signal.SIGKILL)
-        with response, pytest.raises((IncompleteRead, ConnectionResetError)):
+        with pytest.raises((IncompleteRead, ConnectionResetError)):
             response.read()

@@ -1,13 +1,12 @@
 """A million failed rows go through the service without staying in it (contract §3: every stored row, streamed)."""
 
-from http.client import HTTPResponse
 from pathlib import Path
 
 import pytest
 import redis
 
 from batchstatus import JobStore, Kind
-from tests.support import raw_http
+from tests.support.rawhttp import download, exchange, request
 from tests.support.service import LiveService
 from tests.support.wire import CSV, ORG, job_key, put_job
 
@@ -40,27 +39,21 @@ def test_a_million_rows_leave_the_processes_of_the_service_as_small_as_they_were
     key, _ = real_store.api_keys.create(ORG, ["entities:bulk_import"])
     put_a_million(redis_client)
     put_job(redis_client, "small", kind="entity_automatic", failures=['{"taxId":"1"}'] * 5_000)
-    download = CSV[Kind.ENTITY_AUTOMATIC]
-    authorization = f"Authorization: Bearer {key}"
+    path = CSV[Kind.ENTITY_AUTOMATIC]
+    small, big = (request("GET", path.format(job_id), key=key) for job_id in ("small", "big"))
     for _ in range(20):  # so that all processes have done this before
-        assert (
-            raw_http.exchange(live.port, raw_http.request(download.format("small"), authorization)).status == 200
-        )
+        assert exchange(live.port, small).status == 200
     before = {pid: resident_kib(pid) for pid in live.worker_pids()}
     largest = dict(before)
-    with raw_http.connect(live.port) as connection:
-        connection.sendall(raw_http.request(download.format("big"), authorization))
-        response = HTTPResponse(connection)
-        response.begin()
-        lines, last = 0, b""
-        with response:
-            while piece := response.read(1 << 20):
-                lines += piece.count(b"\r\n") + (last.endswith(b"\r") and piece.startswith(b"\n"))
-                last = piece
-                largest = {pid: max(largest[pid], resident_kib(pid)) for pid in before}
+    lines, last = 0, b""
+    with download(live.port, big) as response:
+        while piece := response.read(1 << 20):
+            lines += piece.count(b"\r\n") + (last.endswith(b"\r") and piece.startswith(b"\n"))
+            last = piece
+            largest = {pid: max(largest[pid], resident_kib(pid)) for pid in before}
+        assert response.isclosed()
     assert lines == ROWS + 1
     assert last.endswith(b"row 999999 is wrong\r\n")
     assert live.worker_pids() == list(before)
     growth = {pid: largest[pid] - before[pid] for pid in before}
     assert max(growth.values()) < MAX_GROWTH_KIB, growth
-    assert response.isclosed()

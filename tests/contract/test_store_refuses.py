@@ -14,7 +14,7 @@ from batchstatus.settings import StoreSettings
 from batchstatus.web import create_app
 from tests.support.answering import AnsweringProxy
 from tests.support.outage import Stage, at_once, is_whole, mend, own_stage
-from tests.support.raw_http import Answer, exchange, request
+from tests.support.rawhttp import Answer, exchange, request
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 from tests.support.wire import CSV, INCLUDE_FAILURES, JOB, ORG, checked_error, error_of, get, put_job
@@ -27,16 +27,16 @@ PATHS = (JOB.format("job_1"), INCLUDE_FAILURES.format("job_1"), CSV[Kind.TRANSAC
 
 def what_it_says(answer: Answer) -> tuple[int, str, bool]:
     """Status, code, and whether it says when to try again."""
-    code = checked_error(answer.headers["Content-Type"], answer.body) if answer.status >= 400 else "OK"
-    return answer.status, code, "Retry-After" in answer.headers
+    code = checked_error(answer.headers["content-type"], answer.body) if answer.status >= 400 else "OK"
+    return answer.status, code, "retry-after" in answer.headers
 
 
 def assert_unavailable(stage: Stage) -> None:
     """Every route that needs the store is unavailable, and the process is alive."""
-    asked = [*map(stage.request, PATHS), request("/readyz")] * 2
+    asked = [*map(stage.request, PATHS), request("GET", "/readyz")] * 2
     said = [what_it_says(each.answer) for each in at_once(stage, asked)]
     assert said == [(503, "STORE_UNAVAILABLE", True)] * 8
-    assert exchange(stage.service.port, request("/livez")).status == 200
+    assert exchange(stage.service.port, request("GET", "/livez")).status == 200
 
 
 @pytest.fixture(scope="module")

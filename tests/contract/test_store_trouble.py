@@ -10,7 +10,7 @@ from batchstatus import JobStore
 from batchstatus.settings import StoreSettings
 from batchstatus.web import create_app
 from tests.support.outage import Stage, Timed, at_once, is_whole, mend, own_stage
-from tests.support.raw_http import Answer, exchange, request
+from tests.support.rawhttp import Answer, exchange, request
 from tests.support.waiting import wait_until
 from tests.support.wire import JOB, JOB_ROUTES, ORG, checked_error, error_of, get, put_job
 
@@ -39,10 +39,10 @@ def stage(own: Stage) -> Iterator[Stage]:
 
 def is_unavailable(answer: Answer) -> bool:
     """Whether it says, as it should, that the store is not there at the moment."""
-    code = checked_error(answer.headers["Content-Type"], answer.body)
-    tries_again = int(answer.headers.get("Retry-After", 0)) >= 1
+    code = checked_error(answer.headers["content-type"], answer.body)
+    tries_again = int(answer.headers.get("retry-after", 0)) >= 1
     return (answer.status, code, tries_again) == (503, "STORE_UNAVAILABLE", True) and bool(
-        answer.headers["X-Request-Id"]
+        answer.headers["x-request-id"]
     )
 
 
@@ -59,7 +59,7 @@ def assert_unavailable_in_time(stage: Stage, sent: list[bytes]) -> None:
     seen_s: list[tuple[float, float]] = []
     while not seen_s or seen_s[-1][0] > ANSWERED_S + seen_s[-1][1]:
         assert len(seen_s) < BURSTS, f"slowest, and slowest without the store: {seen_s}"
-        busy_s = slowest_s(at_once(stage, [request("/nothing")] * len(sent)))
+        busy_s = slowest_s(at_once(stage, [request("GET", "/nothing")] * len(sent)))
         timed = at_once(stage, sent)
         assert [each.answer for each in timed if not is_unavailable(each.answer)] == []
         seen_s.append((slowest_s(timed), busy_s))
@@ -97,7 +97,7 @@ def test_a_key_that_nobody_has_seen_yet_is_not_refused_but_unavailable(stage: St
     fresh = [store.api_keys.create(ORG, ["events:create"])[0] for _ in range(POLLERS)]
     store.close()
     TROUBLE[trouble](stage)
-    sent = [request(JOB.format("job_1"), f"Authorization: Bearer {key}") for key in fresh]
+    sent = [request("GET", JOB.format("job_1"), key=key) for key in fresh]
     assert_unavailable_in_time(stage, sent)
 
 
@@ -107,13 +107,13 @@ def test_every_route_that_needs_the_store_is_unavailable_and_what_needs_none_is_
 ) -> None:
     ways = [route.format(job_id) for route in JOB_ROUTES for job_id in ("job_1", "no_such_job")]
     TROUBLE[trouble](stage)
-    assert_unavailable_in_time(stage, [*(stage.request(way) for way in ways), request("/readyz")])
-    assert exchange(stage.service.port, stage.request(JOB.format("job_1"), method="HEAD"), "HEAD").status == 503
+    assert_unavailable_in_time(stage, [*(stage.request(way) for way in ways), request("GET", "/readyz")])
+    assert exchange(stage.service.port, stage.request(JOB.format("job_1"), "HEAD")).status == 503
     unaffected = {
-        request("/livez"): 200,
-        request("/nothing"): 404,
-        request("/livez", method="PUT"): 405,
-        request(JOB.format("job_1")): 401,
+        request("GET", "/livez"): 200,
+        request("GET", "/nothing"): 404,
+        request("PUT", "/livez"): 405,
+        request("GET", JOB.format("job_1")): 401,
     }
     for sent, status in unaffected.items():
         assert {exchange(stage.service.port, sent).status for _ in range(5)} == {status}

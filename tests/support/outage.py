@@ -1,12 +1,10 @@
 """A store and a service of a test's own, to be broken: stopped, hung, killed, and mended for the next test."""
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 import redis
 
@@ -14,7 +12,7 @@ from batchstatus import StoreUnavailable
 from batchstatus.embedded import EmbeddedServer
 from batchstatus.settings import StoreSettings
 from batchstatus.store import JobStore
-from tests.support.raw_http import Answer, Reader, connect, exchange, request
+from tests.support.rawhttp import Answer, RawConnection, exchange, request
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 from tests.support.wire import ORG, put_job
@@ -29,9 +27,9 @@ class Stage:
     client: "redis.Redis"
     key: str
 
-    def request(self, path: str, **options: Any) -> bytes:
-        """The bytes of an authorized GET."""
-        return request(path, f"Authorization: Bearer {self.key}", **options)
+    def request(self, path: str, method: str = "GET", version: str = "1.1") -> bytes:
+        """The bytes of an authorized request."""
+        return request(method, path, key=self.key, version=version)
 
     def get(self, path: str) -> Answer:
         """The answer to an authorized GET, on a connection of its own."""
@@ -78,16 +76,16 @@ def at_once(stage: Stage, sent: list[bytes]) -> list[Timed]:
     """Send all these requests at the same moment, each on a connection that is there already."""
     start, answers = threading.Barrier(len(sent)), []
 
-    def ask(connection: socket.socket, each: bytes) -> None:
-        with connection, Reader(connection) as reader:
+    def ask(connection: RawConnection, each: bytes) -> None:
+        with connection:
             start.wait(30)
             asked_at = time.perf_counter()
-            connection.sendall(each)
-            connection.recv(1, socket.MSG_PEEK)
+            connection.send(each)
+            assert not connection.says_nothing_for(30)
             took_s = time.perf_counter() - asked_at
-            answers.append(Timed(reader.answer(), took_s))
+            answers.append(Timed(connection.receive(), took_s))
 
-    threads = [threading.Thread(target=ask, args=(connect(stage.service.port), each)) for each in sent]
+    threads = [threading.Thread(target=ask, args=(RawConnection(stage.service.port), each)) for each in sent]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,11 +1,16 @@
-"""HTTP as bytes over a socket, for requests that no client library would send."""
+"""HTTP as bytes over a socket, for what a client library would not send, or would hide."""
 
 import json
 import select
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from types import TracebackType
 from typing import Any, Self
+
+TIMEOUT_S = 20.0
 
 
 @dataclass(frozen=True)
@@ -40,11 +45,39 @@ class Answer:
         return self.status, same, self.body
 
 
+def connect(port: int, timeout_s: float = TIMEOUT_S, receive_buffer: int | None = None) -> socket.socket:
+    """A connection to the service at a loopback port; with a small buffer, what is not read soon stays there."""
+    connection = socket.socket()
+    try:
+        if receive_buffer is not None:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        connection.settimeout(timeout_s)
+        connection.connect(("127.0.0.1", port))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def read_to_the_end(connection: socket.socket) -> bytes:
+    """All that still comes, until the other side closes properly."""
+    return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+
+@contextmanager
+def download(port: int, request: bytes, receive_buffer: int | None = None) -> Iterator[HTTPResponse]:
+    """The response to a request, on a connection of its own; only its head has been read."""
+    with connect(port, receive_buffer=receive_buffer) as connection, HTTPResponse(connection) as response:
+        connection.sendall(request)
+        response.begin()
+        yield response
+
+
 class RawConnection:
     """A connection to the service at a loopback port; enter it with `with`."""
 
-    def __init__(self, port: int, timeout_s: float = 20.0) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout_s)
+    def __init__(self, port: int, timeout_s: float = TIMEOUT_S) -> None:
+        self._socket = connect(port, timeout_s)
         self._stream = self._socket.makefile("rb")
 
     def send(self, data: bytes) -> None:
@@ -120,10 +153,11 @@ def request(
     *lines: str | bytes,
     key: str | None = None,
     body: bytes = b"",
+    version: str = "1.1",
 ) -> bytes:
     """A request, put together without a look at what is in it; `lines` are header lines."""
     raw = [each if isinstance(each, bytes) else each.encode() for each in (target, *lines)]
-    head = [b"%s %s HTTP/1.1" % (method.encode(), raw[0]), *raw[1:]]
+    head = [b"%s %s HTTP/%s" % (method.encode(), raw[0], version.encode()), *raw[1:]]
     if not any(line.lower().startswith(b"host:") for line in raw[1:]):
         head.append(b"Host: batchstatus.test")
     if key is not None:
