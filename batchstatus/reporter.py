@@ -172,9 +172,10 @@ class Reporter(threading.Thread):
                 return batch is not None
 
     def _keep_alive(self) -> None:
-        """A full store still takes heartbeats. It has not counted the batch, so the last `seq` is the last one."""
-        with suppress(BatchStatusError):
-            self._report(None)
+        """What is refused now may be taken later. Nothing of it was counted, so the last `seq` is the last one."""
+        if time.monotonic() - self._heard_at >= self._heartbeat_s:
+            with suppress(BatchStatusError):
+                self._report(None)
 
     def _report(self, batch: Batch | None) -> None:
         seq = self._seq if batch is None else self._seq + 1
@@ -225,6 +226,7 @@ class Reporter(threading.Thread):
                 last_error = unavailable
                 if self._time_is_up():
                     break
+                self._keep_alive()  # of a Cluster, the server that has the lease may well answer
                 time.sleep(0.1)
         if self._hurried:
             with suppress(BatchStatusError):
@@ -234,13 +236,11 @@ class Reporter(threading.Thread):
         ) from last_error
 
     def _write_end(self, status: Status, worker_error: str | None = None, job_failure: str | None = None) -> None:
-        fence_and_token = {"fence": self._claim.fence, "token": self._claim.token}
-        failure = {"worker_error": worker_error, "job_failure": job_failure}
+        claim_and_failure = {"fence": self._claim.fence, "token": self._claim.token, "worker_error": worker_error}
         seq = self._seq if status in (Status.COMPLETED, Status.CANCELLED) else None  # only these must be exact
         try:
-            self._finish_job(status=status, seq=seq, **fence_and_token, **failure)
-        except LeaseLost:
-            # Given back or taken: both are what giving it back is for.
+            self._finish_job(status=status, seq=seq, job_failure=job_failure, **claim_and_failure)
+        except LeaseLost:  # given back or taken: both are what giving it back is for
             if status is not Status.INTERRUPTED:
                 raise
 

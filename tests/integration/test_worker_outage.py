@@ -196,6 +196,27 @@ def test_an_end_whose_answer_was_lost_is_written_again(store: JobStore, troubled
     assert sent == ["completed", "completed"]
 
 
+def test_a_job_whose_end_cannot_be_written_yet_keeps_its_lease(client: "redis.Redis") -> None:
+    """As in a Cluster, where the server that an end needs beside the job's own may be the one that is away."""
+    troubled = TroubledClient(client)
+    store = JobStore(troubled, StoreSettings(lease_s=0.5, grace_s=0.1))
+    job, began, looks = store.create(ORG, "transaction_batch"), time.monotonic(), []
+
+    def too_early(words: tuple[Any, ...]) -> bool:
+        if verb_of(words) != "FINISH" or time.monotonic() - began > 2:
+            return False
+        looks.append(JobStore(client, store.settings).get(ORG, job.job_id).status)
+        return True
+
+    troubled.refuses = too_early
+    with store.run(ORG, job.job_id) as run:
+        run.succeeded(3)
+    assert len(looks) > 5
+    assert {*looks} == {Status.RUNNING}
+    ended = store.get(ORG, job.job_id)
+    assert (ended.status, counters(ended)) == (Status.COMPLETED, (3, 0, 0))
+
+
 def lose_the_last_report(client: "redis.Redis", store: JobStore, job_id: str, then: str) -> None:
     """Let the store fall back to what it was before a report that it had acknowledged, as a failover may."""
     with store.run(ORG, job_id, flush_s=0.01) as run:
