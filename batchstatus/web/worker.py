@@ -54,9 +54,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
         gunicorn's own does the same with hooks that nobody here uses, and an access log beside ours.
         """
         response, environ = wsgi.create(req, sock, addr, listener_name, self.cfg, Response)
-        if not self.alive:
-            response.force_close()
         body = self.wsgi(environ, response.start_response)
+        if not self.alive:  # which may have come to pass while the request was held
+            response.force_close()
         try:
             for piece in body:
                 response.write(piece)
