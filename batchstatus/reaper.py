@@ -75,7 +75,8 @@ class Reaper:
         try:
             verdict, due_ms = self._store.look(*entry.job)
         except (JobNotFound, InvalidValue):
-            verdict, due_ms = Verdict.ENDED, None
+            self._store.leases.drop(entry)
+            return
         except JobCorrupt as error:
             _log.error("job %s of %s cannot be looked at: %s", entry.job[1], entry.job[0], error)
             verdict, due_ms = Verdict.QUEUED, None
@@ -88,4 +89,6 @@ class Reaper:
             # Written ahead of a claim that has not come, or never will; or damaged: look again a lease later.
             self._store.leases.put_off(entry, self._store.settings.lease_ms)
         else:
+            if self._store.has_many_servers:
+                self._store.retention.hasten(*entry.job)  # it may have ended while its place could not be written
             self._store.leases.drop(entry)

@@ -121,6 +121,7 @@ class Transitions:
                 retention_ms=self._settings.retention_ms,
                 placed=placed,
             ),
+            ran=True,
         )
 
     def control(self, org: str, job_id: str, action: Action) -> Job:
@@ -139,7 +140,7 @@ class Transitions:
         keys, settings = self._keys.job(org, job_id), self._settings
         times = {"grace_ms": settings.grace_ms, "retention_ms": settings.retention_ms}
         return self._placed(
-            org, job_id, lambda placed: scripts.settle(self._connection, keys, **times, placed=placed)
+            org, job_id, lambda placed: scripts.settle(self._connection, keys, **times, placed=placed), ran=True
         )
 
     def _enter(self, org: str, kind: Kind, job_id: str) -> int:
@@ -152,22 +153,25 @@ class Transitions:
             if time.monotonic() - begun_s < DANGLING_MS / 2000:
                 return created_ms
 
-    def _placed(self, org: str, job_id: str, step: Callable[[str], _T]) -> _T:
-        """Take a step; if it changes the status, with the job placed in the index before, and tidied up after."""
+    def _placed(self, org: str, job_id: str, step: Callable[[str], _T], *, ran: bool = False) -> _T:
+        """Take a step; if it changes the status, with the job placed in the index before, and tidied up after.
+
+        `ran`: only a job that was running can take it.
+        """
         place: Place | None = None
         while True:
             try:
                 done = step(place.status if place else "")
             except Unplaced as unplaced:
                 place = unplaced.place
-                self._place(org, job_id, place)
+                self._place(org, job_id, place, ran)
             else:
                 break
         if place is not None:
             self._tidy(org, job_id, place.kind, place.status)
         return done
 
-    def _place(self, org: str, job_id: str, place: Place) -> None:
+    def _place(self, org: str, job_id: str, place: Place, ran: bool) -> None:
         try:
             self._history.place(org, job_id, place)
         except StoreUnavailable:
@@ -175,7 +179,13 @@ class Transitions:
                 raise
             # The slot of the organization's index is away, and the job's may not be: go on, and have the index
             # put right once it is back. Until then there is no history that could be wrong.
-            self._expiries.hasten(self._keys.expiry_entry(org, job_id))
+            try:
+                self._expiries.hasten(self._keys.expiry_entry(org, job_id))
+            except StoreUnavailable:
+                # That slot is away as well, and with it the job's entry for its lease. When it is back the reaper
+                # finds there that the job has ended, and has the index put right.
+                if not ran:
+                    raise
 
     def _tidy(self, org: str, job_id: str, kind: Kind, status: Status) -> None:
         # The step is taken; an entry that stays behind is skipped by readers, and goes when the job does.

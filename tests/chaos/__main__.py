@@ -20,15 +20,16 @@ from tests.chaos.clocks import workers_vanish
 from tests.chaos.failovers import cluster_primary_killed, sentinel_primary_killed
 from tests.chaos.finding import Finding
 from tests.chaos.forgetting import scripts_forgotten
-from tests.chaos.frozen import sentinel_primary_frozen
+from tests.chaos.frozen import cluster_primary_frozen, sentinel_primary_frozen
 from tests.chaos.full import store_full
 from tests.chaos.killing import Killing
+from tests.chaos.lost_index import cluster_index_hangs, cluster_index_lost
 from tests.chaos.lost_slots import cluster_slots_hang, cluster_slots_lost
 from tests.chaos.racing import Races
-from tests.chaos.refusals import REFUSALS, store_refuses
+from tests.chaos.refusals import REFUSALS, store_is_read_only, store_refuses
 from tests.support.service import LiveService
 
-SHOWN = 5
+SHOWN, LOG_WIDTH = 5, 140
 COLUMNS = ("tried", "acknowledged", "lost", "wrong answers", "recovery", "took")
 
 
@@ -51,11 +52,17 @@ FAULTS: tuple[Callable[[], Finding], ...] = (
     partial(sentinel_primary_killed, 5),
     sentinel_primary_frozen,
     partial(cluster_primary_killed, 3),
+    cluster_primary_frozen,
     partial(cluster_slots_lost, 10.0),
     partial(cluster_slots_hang, 10.0),
+    cluster_index_lost,
+    cluster_index_hangs,
     partial(store_hangs, 3),
+    partial(store_hangs, 2, replicas_too=True),
     partial(store_restarts, 3),
+    partial(store_restarts, 2, replicas_too=True),
     *(partial(store_refuses, why) for why in REFUSALS),
+    store_is_read_only,
     store_full,
     scripts_forgotten,
     workers_killed,
@@ -67,6 +74,8 @@ FAULTS: tuple[Callable[[], Finding], ...] = (
 def main() -> int:
     """Try every fault, show what came of each as it is known, then the table; gives the exit code."""
     console = Console()
+    if not console.is_terminal:
+        console.width = LOG_WIDTH
     table = Table("fault")
     for column in COLUMNS:
         table.add_column(column, justify="right")

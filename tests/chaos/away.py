@@ -6,18 +6,22 @@ Others look at the living all the time, and would take their jobs over; replicas
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from threading import Event
 from typing import Any, Self
+
+import redis
 
 import batchstatus
 from batchstatus import JobStore, LeaseHeld, Status, StoreUnavailable
 from batchstatus.embedded import EmbeddedServer
+from batchstatus.keys import Keys
 from tests.chaos.finding import Finding
 from tests.chaos.importing import import_until_told, trouble_at_the_end
 from tests.support.importers import Importer
+from tests.support.keyleaks import keys_without_ttl
 from tests.support.pollers import Poller
 from tests.support.sdk import ORG
 from tests.support.service import LiveService
@@ -72,8 +76,10 @@ class Household:
             self.server = starting.enter_context(EmbeddedServer(*always))
             self.store = batchstatus.connect(self.server.url, **OPTIONS)
             starting.callback(self.store.close)
-            self._replicas = [starting.enter_context(LiveService(self.server.url)) for _ in range(REPLICAS)]
-            self.live = dict(self.import_one(starting, takeover_s=600) for _ in range(LIVE))
+            self._running = starting.enter_context(ExitStack())
+            self._start_replicas()
+            # Every other one could be taken over; the others could only be interrupted.
+            self.live = dict(self.import_one(starting, takeover_s=600 * (number % 2)) for number in range(LIVE))
             self._ending = starting.pop_all()
         return self
 
@@ -92,9 +98,20 @@ class Household:
         for replica in self._replicas:
             os.killpg(replica.pid, signal.SIGKILL)
         self._running.close()
-        self._replicas = [
-            self._running.enter_context(LiveService(self.server.url, wait_for="/livez")) for _ in range(REPLICAS)
-        ]
+        self._start_replicas()
+
+    def _start_replicas(self) -> None:
+        replicas = (LiveService(self.server.url, wait_for="/livez") for _ in range(REPLICAS))
+        self._replicas = [self._running.enter_context(each) for each in replicas]
+
+    @contextmanager
+    def watched(self) -> Iterator[tuple[Takers, Poller]]:
+        """While others look at the jobs of the living, and would have them."""
+        options = {**OPTIONS, "timeout_s": 0.5}
+        with closing(batchstatus.connect(self.server.url, **options)) as store:
+            jobs = [*self.live]
+            with Takers(store, jobs) as takers, Poller(store, jobs) as poller:
+                yield takers, poller
 
     def goes_on(self, seen: dict[str, int]) -> bool:
         """Whether all live jobs have more rows than were seen."""
@@ -110,16 +127,16 @@ class Household:
         return tuple(each for end in ends for each in end)
 
 
-def store_hangs(times: int) -> Finding:
+def store_hangs(times: int, *, replicas_too: bool = False) -> Finding:
     """The server stands still, with all its connections, and goes on."""
-    return _away("the store hangs for twice the lease", EmbeddedServer.pause, EmbeddedServer.resume, times)
+    fault = "the store hangs for twice the lease"
+    return _away(fault, EmbeddedServer.pause, EmbeddedServer.resume, times, replicas_too)
 
 
-def store_restarts(times: int) -> Finding:
+def store_restarts(times: int, *, replicas_too: bool = False) -> Finding:
     """The server is killed, and started again with its append-only file."""
-    return _away(
-        "the store is killed, back after twice the lease", EmbeddedServer.kill, EmbeddedServer.start, times
-    )
+    fault = "the store is killed, back after twice the lease"
+    return _away(fault, EmbeddedServer.kill, EmbeddedServer.start, times, replicas_too)
 
 
 def _away(
@@ -127,24 +144,36 @@ def _away(
     leave: Callable[[EmbeddedServer], object],
     come_back: Callable[[EmbeddedServer], object],
     times: int,
+    replicas_too: bool,
 ) -> Finding:
+    """Let the store be away so often; `replicas_too` are restarted before it is back."""
     with Household() as household, ExitStack() as dying:
         wrong: list[str] = []
         recovery_s: list[float] = []
-        for _ in range(times):
-            dead, worker = household.import_one(dying)
-            seen = household.done()
-            wait_until(lambda seen=seen: household.goes_on(seen), 30)  # type: ignore[misc]
-            leave(household.server)
-            worker.kill()
-            time.sleep(2 * LEASE_S)
-            come_back(household.server)
-            back_at = time.monotonic()
-            recovery_s.append(_recover(household, back_at))
-            wrong += _settled_late(household.store, dead, back_at)
+        with household.watched() as (takers, poller):
+            for _ in range(times):
+                dead, worker = household.import_one(dying)
+                seen = household.done()
+                wait_until(lambda seen=seen: household.goes_on(seen), 30)  # type: ignore[misc]
+                leave(household.server)
+                left_at = time.monotonic()
+                worker.kill()
+                if replicas_too:
+                    household.restart_replicas()
+                time.sleep(max(0.0, left_at + 2 * LEASE_S - time.monotonic()))
+                come_back(household.server)
+                back_at = time.monotonic()
+                recovery_s.append(_recover(household, back_at))
+                wrong += _settled_late(household, dead, back_at)
+        wrong += [f"{job_id} was taken over" for job_id in takers.taken]
+        wrong += [f"a live worker's job has read {status}" for status in poller.statuses - {Status.RUNNING}]
+        assert takers.refused
+        assert poller.failed_looks
         lost = household.lost()
+        with redis.Redis.from_url(household.server.url) as client:
+            wrong += [f"{key} has no time to live" for key in keys_without_ttl(client)]
         return Finding(
-            fault=fault,
+            fault=fault + ", all replicas restart" * replicas_too,
             tried=times,
             acknowledged=sum(household.store.get(ORG, job_id).rev for job_id in household.live),
             lost=lost,
@@ -160,7 +189,10 @@ def _recover(household: Household, back_at: float) -> float:
     return time.monotonic() - back_at
 
 
-def _settled_late(store: JobStore, dead: str, back_at: float) -> list[str]:
-    wait_until(lambda: store.get(ORG, dead).status is Status.INTERRUPTED, 30, "the dead worker is found")
+def _settled_late(household: Household, dead: str, back_at: float) -> list[str]:
+    """Wait for the end of a dead worker's job, which the replicas find: nobody polls it."""
+    key = Keys("batchstatus").job(ORG, dead).job
+    with redis.Redis.from_url(household.server.url) as client:
+        wait_until(lambda: client.hget(key, "status") == b"interrupted", 30, "the dead worker is found")
     late_s = time.monotonic() - back_at
     return [f"the worker of {dead} is dead, and settled after {late_s:.1f} s"] * (late_s > SETTLED_S)

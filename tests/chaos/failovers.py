@@ -33,7 +33,7 @@ def cluster_primary_killed(times: int) -> Finding:
             paused = work.imports[number % len(work.imports)]
             redis.wait_ready()
             primary = redis.node_of(job_key(paused))
-            new_job = _job_on(redis, primary, f"after-{number}")
+            new_job = job_on(redis, primary, f"after-{number}")
             work.pause(paused)
             primary.kill()
             killed_at = time.monotonic()
@@ -45,7 +45,7 @@ def cluster_primary_killed(times: int) -> Finding:
         return work.finding("Cluster: a primary is killed")
 
 
-def _job_on(redis: ClusterTopology, node: Node, name: str) -> str:
+def job_on(redis: ClusterTopology, node: Node, name: str) -> str:
     """The id of a job that this node has to keep."""
     ids = (f"{name}-{number}" for number in itertools.count())
     return next(each for each in ids if redis.node_of(job_key(each)) is node)

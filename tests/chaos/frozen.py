@@ -11,12 +11,14 @@ from batchstatus.clients import open_client
 from batchstatus.connection import Connection
 from batchstatus.keys import Keys
 from batchstatus.settings import StoreSettings
+from tests.chaos.failovers import job_on
 from tests.chaos.finding import Finding
 from tests.chaos.working import Work
 from tests.support.nodes import Node
 from tests.support.sdk import ORG
-from tests.support.topologies import SentinelTopology
+from tests.support.topologies import ClusterTopology, SentinelTopology
 from tests.support.waiting import wait_until
+from tests.support.wire import job_key
 
 SETTINGS = StoreSettings(min_replicas=1, lease_s=1.0, grace_s=0.5)
 KEYS = Keys(SETTINGS.prefix)
@@ -117,3 +119,21 @@ def sentinel_primary_frozen() -> Finding:
         work.wrong += old.acknowledged + old.wrong
         work.lost += old.changed(work.store)
         return work.finding("Sentinel: the primary freezes, is deposed, wakes up")
+
+
+def cluster_primary_frozen() -> Finding:
+    """A primary of a Cluster likewise. It hears soon that it was deposed; until then it has no replica left."""
+    with ClusterTopology() as redis, Work(redis.url, lease_s=SETTINGS.lease_s, reads_may_be_old=True) as work:
+        redis.wait_ready()
+        imported = work.imports[0]
+        primary = redis.node_of(job_key(imported))
+        new_job = job_on(redis, primary, "after-freeze")
+        work.pause(imported)
+        primary.pause()
+        redis.wait_failover(job_key(imported), primary)
+        primary.resume()
+        work.wait_written(new_job, since=time.monotonic())
+        wait_until(lambda: primary.role == "slave", 60, "the old primary has learnt that it was deposed")
+        work.resume(imported)
+        redis.wait_ready()
+        return work.finding("Cluster: a primary freezes, is deposed, wakes up")

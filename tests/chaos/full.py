@@ -9,6 +9,7 @@ import redis
 import batchstatus
 from batchstatus import Job, Run, StoreRefused
 from batchstatus.embedded import EmbeddedServer
+from batchstatus.web import create_app
 from tests.chaos.finding import Finding
 from tests.support.sdk import ORG, claim_and_vanish, counters, fields, raises, rejected
 from tests.support.waiting import wait_until
@@ -25,8 +26,10 @@ class House:
             self.client = starting.enter_context(redis.Redis.from_url(server.url))
             self.store = batchstatus.connect(server.url, lease_s=3.0, grace_s=0.1)
             starting.callback(self.store.close)
-            jobs = [self.store.create(ORG, KIND) for _ in range(5)]
-            self.queued, self.waiting, self.dead, self.counting, self.ending = jobs
+            key, _ = self.store.api_keys.create(ORG, ["transactions:create"])
+            self._web, self._headers = create_app(self.store).test_client(), {"Authorization": f"Bearer {key}"}
+            jobs = [self.store.create(ORG, KIND) for _ in range(6)]
+            self.queued, self.unwanted, self.waiting, self.dead, self.counting, self.ending = jobs
             claim_and_vanish(self.client, self.dead)
             self.wrong: list[str] = []
             self._ending = starting.pop_all()
@@ -50,6 +53,15 @@ class House:
     def status(self, job: Job) -> str:
         """How a job stands."""
         return self.store.get(ORG, job.job_id).status
+
+    def get(self, path: str) -> int:
+        """The status of the service's answer to a GET."""
+        return self._web.get(path, headers=self._headers).status_code
+
+    def cancel(self, job: Job) -> int:
+        """The status of the service's answer to a cancel."""
+        body, path = {"kind": KIND, "action": "cancel"}, f"/batch-import/jobs/{job.job_id}/control"
+        return self._web.post(path, json=body, headers=self._headers).status_code
 
     def at_rest(self) -> dict[bytes, Any]:
         """All that is stored, but for the jobs that run, and for the time that keys have left."""
@@ -119,6 +131,11 @@ def _is_taken(house: House) -> None:
     store = house.store
     house.check("a job reads otherwise", store.get(ORG, house.waiting.job_id) == house.waiting)
     house.check("rows cannot be read", store.outcome(ORG, house.counting.job_id).job.done == 1)
+    for path in ("", "?ids=", f"/{house.counting.job_id}", f"/{house.counting.job_id}?include=failures"):
+        asked = f"/batch-import/jobs{path}" + house.waiting.job_id * path.endswith("=")
+        house.check(f"GET {asked} is not answered", house.get(asked) == 200)
+    house.check("the service cannot cancel a job", house.cancel(house.unwanted) == 200)
+    house.check("a job that was cancelled is not", house.status(house.unwanted) == "cancelled")
     cancelled = store.control(ORG, house.queued.job_id, "cancel").status
     house.check("a queued job cannot be cancelled", cancelled == "cancelled")
     paused = store.control(ORG, house.ending.job_id, "pause").metadata

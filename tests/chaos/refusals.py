@@ -12,13 +12,14 @@ from urllib.parse import urlsplit
 import redis
 
 import batchstatus
-from batchstatus import StoreUnavailable
+from batchstatus import Job, StoreRefused, StoreUnavailable
 from batchstatus.embedded import EmbeddedServer
 from tests.chaos.finding import Finding
 from tests.chaos.importing import import_until_told, trouble_at_the_end
 from tests.support.callers import poll
 from tests.support.importers import Importer
-from tests.support.sdk import ORG, raises
+from tests.support.keyleaks import keys_without_ttl
+from tests.support.sdk import ORG, claim_and_vanish, raises
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
@@ -50,10 +51,10 @@ class House:
     def __exit__(self, *_: object) -> None:
         self._ending.close()
 
-    def poll(self) -> tuple[int, float]:
-        """The status of a poll, and how long it took."""
+    def poll(self, job_id: str = "") -> tuple[int, float]:
+        """The status of a poll, of the job that is imported unless another is given, and how long it took."""
         connection = http.client.HTTPConnection(self._address, timeout=30)
-        answer = poll(connection, f"/batch-import/jobs/{self.job_id}", self._key)
+        answer = poll(connection, f"/batch-import/jobs/{job_id or self.job_id}", self._key)
         connection.close()
         return answer.status, answer.seconds
 
@@ -140,6 +141,59 @@ def store_refuses(why: str) -> Finding:
             wrong=tuple(wrong),
             recovery_s=recovery_s,
         )
+
+
+def store_is_read_only() -> Finding:
+    """As a replica that answers with what it has: reading goes on, and each write is refused as a whole."""
+    with House() as house:
+        queued = house.store.create(ORG, "transaction_batch")
+        dead = house.store.create(ORG, "transaction_batch")
+        wait_until(house.is_well)
+        claim_and_vanish(house.client, dead)
+        house.client.execute_command("REPLICAOF", "127.0.0.1", 9)
+        before = _at_rest(house)
+        wrong = _read_only_answers(house, queued, dead)
+        wrong += ["a refusal has written something"] * (_at_rest(house) != before)
+        house.client.execute_command("REPLICAOF", "NO", "ONE")
+        began = time.monotonic()
+        wait_until(house.is_well, 30, "all is well again")
+        recovery_s = time.monotonic() - began
+        wait_until(lambda: house.store.get(ORG, dead.job_id).status == "interrupted", 30, "the dead one is found")
+        lost = trouble_at_the_end(house.store, house.job_id, house.importer)
+        return Finding(
+            fault="the store is read-only",
+            tried=1,
+            lost=(*lost, *(f"{key} has no time to live" for key in keys_without_ttl(house.client))),
+            acknowledged=house.store.get(ORG, house.job_id).rev,
+            wrong=tuple(wrong),
+            recovery_s=recovery_s,
+        )
+
+
+def _at_rest(house: House) -> dict[bytes, Any]:
+    """All that is stored, but for the time that keys have left."""
+    return {key: house.client.dump(key) for key in house.client.scan_iter()}
+
+
+def _read_only_answers(house: House, queued: Job, dead: Job) -> list[str]:
+    """What of the answers of a read-only store is not as it should be."""
+    store, until, wrong = house.store, time.monotonic() + REFUSES_S, []
+    writes: dict[str, Callable[[], object]] = {
+        "a job is created": lambda: store.create(ORG, "transaction_batch"),
+        "a job is cancelled": lambda: store.control(ORG, queued.job_id, "cancel"),
+        "a running job is paused": lambda: store.control(ORG, house.job_id, "pause"),
+        "a job is claimed": lambda: store.run(ORG, queued.job_id).__enter__(),
+        "an API key is made": lambda: store.api_keys.create(ORG, ["transactions:create"]),
+        "a dead worker's job reads something": lambda: store.get(ORG, dead.job_id),
+    }
+    while time.monotonic() < until:
+        wrong += [what for what, write in writes.items() if not raises(StoreRefused, write)]
+        wrong += ["a queued job reads otherwise"] * (store.get(ORG, queued.job_id) != queued)
+        for job_id, expected in ((house.job_id, 200), (queued.job_id, 200), (dead.job_id, 503)):
+            status, took_s = house.poll(job_id)
+            if status != expected or took_s > SOON_S:
+                wrong.append(f"a poll of {job_id}: {status} after {took_s:.1f} s")
+    return wrong
 
 
 def _asked_for(seconds: float, house: House) -> list[str]:

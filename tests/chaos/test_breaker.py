@@ -2,17 +2,45 @@
 
 import http.client
 import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from urllib.parse import urlsplit
 
 import pytest
+import redis
 
 from batchstatus import connect
 from batchstatus.embedded import EmbeddedServer
-from tests.support.callers import poll, poll_at_once
+from tests.support.callers import Answer, poll, poll_at_once
+from tests.support.rawhttp import RawConnection, request
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
 ORG = "org_acme"
+P99_S = 0.3
+CALLERS, POLLS = 40, 25
+
+
+def p99(seconds: list[float]) -> float:
+    """What 99 of 100 callers waited for at most."""
+    return sorted(seconds)[len(seconds) * 99 // 100]
+
+
+def poll_together(service: LiveService, path: str, key: str) -> Iterator[tuple[int, float]]:
+    """Polls over many connections at once, over and over: each one's status, and how long its answer took.
+
+    In one thread, so that no caller waits for another one of ours to be woken.
+    """
+    with ExitStack() as opened:
+        connections = [opened.enter_context(RawConnection(service.port)) for _ in range(CALLERS)]
+        for _ in range(POLLS):
+            asked_at = []
+            for each in connections:
+                asked_at.append(time.perf_counter())
+                each.send(request("GET", path, key=key))
+            for began, each in zip(asked_at, connections, strict=True):
+                yield each.receive().status, time.perf_counter() - began
 
 
 @pytest.mark.slow
@@ -34,7 +62,7 @@ def test_once_the_breaker_is_open_polls_are_refused_at_once_until_the_store_is_b
         connection = http.client.HTTPConnection(urlsplit(service.url).netloc, timeout=30)
         later = [poll(connection, path, key) for _ in range(300)]
         assert {answer.status for answer in later} == {503}
-        assert sorted(answer.seconds for answer in later)[297] < 0.3
+        assert p99([answer.seconds for answer in later]) < P99_S
         assert json.loads(later[0].body)["error"]["code"] == "STORE_UNAVAILABLE"
         assert not service.answers("/readyz")
         assert service.answers("/livez")
@@ -45,3 +73,31 @@ def test_once_the_breaker_is_open_polls_are_refused_at_once_until_the_store_is_b
         assert service.metric("batchstatus_breaker_open") == 0
         connection.close()
         store.close()
+
+
+@pytest.mark.slow
+def test_however_many_poll_while_the_breaker_is_open_nobody_waits_and_nothing_queues_up() -> None:
+    with EmbeddedServer() as server, LiveService(server.url) as service, closing(connect(server.url)) as store:
+        # Given a service of two processes whose breakers have both opened, for the store hangs
+        key, _ = store.api_keys.create(ORG, ["transactions:create"])
+        path = f"/batch-import/jobs/{store.create(ORG, 'transaction_batch').job_id}"
+        assert {answer.status for answer in poll_at_once(service.url, path, key, CALLERS)} == {200}
+        server.pause()
+        first: list[Answer] = []
+        while service.metric("batchstatus_breaker_open") < 2:
+            first += poll_at_once(service.url, path, key, CALLERS)
+        assert {answer.status for answer in first} == {503}
+
+        # When many poll at once, over and over
+        later = list(poll_together(service, path, key))
+
+        # Then each hears at once, and none of their questions is waiting for the store when it is back
+        assert {status for status, _ in later} == {503}
+        assert p99([took_s for _, took_s in later]) < P99_S
+        server.resume()
+        wait_until(lambda: service.metric("batchstatus_breaker_open") == 0, timeout_s=5)
+        assert {answer.status for answer in poll_at_once(service.url, path, key, CALLERS)} == {200}
+        with redis.Redis.from_url(server.url) as client:
+            asked = client.info("commandstats")["cmdstat_hgetall"]["calls"]
+        # Those before and after asked for their key, and for the job.
+        assert asked <= 2 * (CALLERS + len(first) + CALLERS) < len(later)

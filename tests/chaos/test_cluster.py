@@ -9,6 +9,8 @@ import batchstatus
 from batchstatus import Status
 from tests.chaos.failovers import cluster_primary_killed
 from tests.chaos.finding import Finding
+from tests.chaos.frozen import cluster_primary_frozen
+from tests.chaos.lost_index import cluster_index_lost
 from tests.chaos.lost_slots import cluster_slots_hang, cluster_slots_lost
 from tests.support.everything import do_everything
 from tests.support.permissions import as_user, documented_addition, documented_rule, make_user
@@ -55,9 +57,22 @@ def test_a_killed_primary_takes_nothing_with_it_that_was_acknowledged() -> None:
 
 
 @pytest.mark.slow
+def test_a_primary_that_wakes_up_deposed_takes_nothing_back_and_ends_no_job() -> None:
+    found = cluster_primary_frozen()
+    assert (found.lost, found.wrong) == ((), ())
+    assert found.acknowledged > 100
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("lost", [cluster_slots_lost, cluster_slots_hang])
 def test_slots_without_a_server_are_unavailable_and_all_others_are_as_ever(
     lost: Callable[[float], Finding],
 ) -> None:
     found = lost(POLLED_S)
+    assert (found.lost, found.wrong) == ((), ())
+
+
+@pytest.mark.slow
+def test_without_the_slot_of_its_index_an_org_has_no_history_and_no_new_jobs_and_all_else_goes_on() -> None:
+    found = cluster_index_lost()  # `make chaos` has its node hang as well, which takes a minute
     assert (found.lost, found.wrong) == ((), ())

@@ -12,7 +12,7 @@ from tests.chaos.clocks import workers_vanish
 from tests.chaos.finding import Finding
 from tests.chaos.forgetting import scripts_forgotten
 from tests.chaos.full import store_full
-from tests.chaos.refusals import REFUSALS, store_refuses
+from tests.chaos.refusals import REFUSALS, store_is_read_only, store_refuses
 from tests.support.everything import do_everything
 from tests.support.nodes import Node
 from tests.support.permissions import (
@@ -31,9 +31,12 @@ pytestmark = pytest.mark.slow
 OF_THE_ADMINISTRATOR = {"acl|setuser", "client|setinfo", "config|resetstat", "info"}
 
 
+@pytest.mark.parametrize("replicas_too", [False, True], ids=["", "as all replicas restart"])
 @pytest.mark.parametrize("away", [store_hangs, store_restarts])
-def test_no_live_worker_loses_its_job_over_a_store_that_was_away(away: Callable[[int], Finding]) -> None:
-    found = away(1)
+def test_no_live_worker_loses_its_job_over_a_store_that_was_away(
+    away: Callable[..., Finding], replicas_too: bool
+) -> None:
+    found = away(1, replicas_too=replicas_too)
     assert (found.lost, found.wrong) == ((), ())
 
 
@@ -50,6 +53,11 @@ def test_a_full_store_takes_what_needs_no_room_and_refuses_the_rest_as_a_whole()
 @pytest.mark.parametrize("why", REFUSALS)
 def test_a_store_that_refuses_says_so_soon_and_is_outlived(why: str) -> None:
     found = store_refuses(why)
+    assert (found.lost, found.wrong) == ((), ())
+
+
+def test_a_read_only_store_is_read_and_refuses_each_write_as_a_whole() -> None:
+    found = store_is_read_only()
     assert (found.lost, found.wrong) == ((), ())
 
 

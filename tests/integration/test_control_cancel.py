@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import redis
 
-from batchstatus import InvalidTransition, JobAborted, JobCancelled, JobStore, Status
+from batchstatus import InvalidTransition, Job, JobAborted, JobCancelled, JobStore, Status
 from batchstatus.settings import StoreSettings
 from tests.support.imports import (
     CANCEL,
@@ -22,6 +22,7 @@ from tests.support.imports import (
     importing,
     stop_in_the_middle,
 )
+from tests.support.sdk import TroubledClient
 from tests.support.waiting import wait_until
 
 
@@ -58,6 +59,33 @@ def test_a_cancel_reaches_a_worker_whose_rows_flow_with_its_next_report(store: J
         ended = store.get(ORG, job.job_id)
         assert (ended.status, ended.metadata, ended.completed_at is None) == (Status.CANCELLED, {}, False)
     assert min(took_s) < 0.5  # of itself a worker is heard once a second
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flush_s", [0.2, 0.5])
+def test_the_next_report_brings_the_cancel_which_is_one_flush_interval_later_at_most(
+    real_store: JobStore, redis_client: "redis.Redis", flush_s: float
+) -> None:
+    troubled, took_s = TroubledClient(redis_client), []
+    working = JobStore(troubled)  # type: ignore[arg-type]
+    for number in range(10):
+        job = real_store.create(ORG, KIND)
+        with working.run(ORG, job.job_id, flush_s=flush_s) as run:
+            # Given rows that flow, and a cancel somewhere between two reports
+            sent = len(troubled.reports)
+            wait_until(lambda run=run, sent=sent: run.succeeded() or len(troubled.reports) > sent)  # type: ignore[misc]
+            moment = time.monotonic() + flush_s * number / 10
+            wait_until(lambda run=run, moment=moment: run.succeeded() or time.monotonic() > moment)  # type: ignore[misc]
+            real_store.control(ORG, job.job_id, "cancel")
+            asked_at, sent = time.monotonic(), len(troubled.reports)
+            # When it goes on, then it hears of it with the next report, if none is under way just now
+            with pytest.raises(JobCancelled):
+                wait_until(lambda run=run: run.succeeded() or run.check())  # type: ignore[misc]
+            took_s.append(time.monotonic() - asked_at)
+            assert len(troubled.reports) - sent <= 2
+        assert real_store.get(ORG, job.job_id).status is Status.CANCELLED
+    assert sorted(took_s)[len(took_s) // 2] < flush_s
+    assert max(took_s) < flush_s + 0.5, "and what a busy machine needs"
 
 
 def test_a_cancel_reaches_a_worker_without_rows_within_about_a_second(store: JobStore) -> None:
@@ -140,3 +168,31 @@ def _race(store: JobStore) -> tuple[Status, bool]:
     refused = isinstance(asked.exception(15), InvalidTransition)
     assert refused or not asked.exception()
     return store.get(ORG, job.job_id).status, refused
+
+
+@pytest.mark.slow
+def test_of_a_cancel_and_a_claim_at_the_same_time_each_knows_of_the_other(real_store: JobStore) -> None:
+    head_start_s, claimed = 0.0, 0
+    for _ in range(500):
+        job = real_store.create(ORG, KIND)
+        asked = aside(partial(_cancel_after, real_store, job, max(0.0, head_start_s)))
+        time.sleep(max(0.0, -head_start_s))
+        try:
+            with real_store.run(ORG, job.job_id) as run:
+                run.succeeded()
+                answer = asked.result(15)
+        except InvalidTransition:
+            assert (asked.result(15).status, real_store.get(ORG, job.job_id).done) == (Status.CANCELLED, 0)
+            head_start_s += 0.000_05
+        else:
+            claimed += 1
+            assert (answer.status, answer.metadata) == (Status.RUNNING, {CANCEL: True})
+            head_start_s -= 0.000_05
+        ended = real_store.get(ORG, job.job_id)
+        assert (ended.status, ended.metadata) == (Status.CANCELLED, {})
+    assert 50 < claimed < 450, "one of the two was nearly always late: that was no race"
+
+
+def _cancel_after(store: JobStore, job: Job, pause_s: float) -> Job:
+    time.sleep(pause_s)
+    return store.control(ORG, job.job_id, "cancel")

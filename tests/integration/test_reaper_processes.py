@@ -1,5 +1,8 @@
 """The reaper among real processes: workers that are killed, workers that live, `batchstatus reap`, the service."""
 
+import http.client
+import json
+import os
 import re
 import signal
 import subprocess
@@ -9,21 +12,26 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import pytest
 import redis
 
-from batchstatus import Job, JobStore, Status
+from batchstatus import Job, JobStore, Status, connect
+from batchstatus.embedded import EmbeddedServer
 from batchstatus.keys import Keys
 from batchstatus.reaper import Reaper
 from batchstatus.scripts import Verdict
 from batchstatus.settings import StoreSettings
+from tests.support.callers import poll
+from tests.support.sdk import store_ms
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
 ORG, KIND, PREFIX = "org_acme", "transaction_batch", "reaping"
 LEASE_S = 1.0
+SETTLED = "batchstatus_settled_jobs_total"
+DYING = 3
 
 WORKER = """
 import sys, time, batchstatus
@@ -127,6 +135,44 @@ def test_a_killed_workers_job_that_nobody_polls_is_interrupted_5_s_after_its_lea
     assert 3_000 <= late_ms(redis_url, redis_client, job, "batchstatus") <= 5_000
     wait_until(lambda: not redis_client.keys("batchstatus:leases:*"))
     assert live.answers("/livez")
+
+
+@pytest.mark.slow
+def test_one_that_is_polled_all_the_time_reads_interrupted_no_later(
+    real_store: JobStore, redis_url: str, redis_client: "redis.Redis", live: LiveService
+) -> None:
+    job, (key, _) = real_store.create(ORG, KIND), real_store.api_keys.create(ORG, ["events:create"])
+    kill_a_worker(redis_url, job, prefix="batchstatus")
+    lease_end = int(stored(redis_client, job, "batchstatus")["leaseExpiresAt"])
+    statuses = []
+    with closing(http.client.HTTPConnection("127.0.0.1", live.port, timeout=30)) as connection:
+        while "interrupted" not in statuses:
+            answer = poll(connection, f"/batch-import/jobs/{job.job_id}", key)
+            assert answer.status == 200
+            statuses.append(json.loads(answer.body)["job"]["status"])
+            assert store_ms(redis_client) <= lease_end + 5_000
+    assert set(statuses) == {"running", "interrupted"}
+    assert int(stored(redis_client, job, "batchstatus")["completedAt"]) >= lease_end + 3_000
+
+
+@pytest.mark.slow
+def test_each_replica_alone_finds_the_dead_and_counts_what_it_has_settled() -> None:
+    # Given two replicas of two processes each
+    with EmbeddedServer() as server, LiveService(server.url) as one, LiveService(server.url) as other:
+        with closing(connect(server.url)) as store, redis.Redis.from_url(server.url) as client:
+            for frozen, awake in ((one, other), (other, one)):
+                # When either stands still, with whatever it is at
+                os.killpg(frozen.pid, signal.SIGSTOP)
+                jobs = [store.create(ORG, KIND) for _ in range(DYING)]
+                # Then the other is enough
+                with ThreadPoolExecutor(DYING) as dying:
+                    found = [dying.submit(late_ms, server.url, client, job, "batchstatus") for job in jobs]
+                    late = [each.result() for each in found]
+                assert 3_000 <= min(late) <= max(late) <= 5_000
+                wait_until(lambda awake=awake: awake.metric(SETTLED) == DYING)  # type: ignore[misc]
+                os.killpg(frozen.pid, signal.SIGCONT)
+        # And what one has settled the other does not count, whichever of its processes is asked
+        assert {each.metric(SETTLED) for each in (one, other) for _ in range(10)} == {DYING}
 
 
 @pytest.mark.slow

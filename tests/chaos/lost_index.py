@@ -1,0 +1,240 @@
+"""A Cluster that has lost the slot of an organization's index, while its jobs are elsewhere: what goes on then."""
+
+import http.client
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from datetime import datetime
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import redis
+
+import batchstatus
+from batchstatus import Job, Kind, Status, StoreUnavailable
+from batchstatus.keys import Keys
+from tests.chaos.finding import Finding
+from tests.chaos.importing import import_until_told, trouble_at_the_end
+from tests.support.callers import Answer, poll
+from tests.support.importers import Importer
+from tests.support.keyleaks import keys_without_ttl
+from tests.support.load import SLOWEST_POLL_S
+from tests.support.nodes import Node
+from tests.support.sdk import ORG, raises
+from tests.support.service import LiveService
+from tests.support.topologies import ClusterTopology
+from tests.support.waiting import wait_until
+
+KIND = "transaction_batch"
+LEASE_S, SETTLED_S = 1.0, 5.0
+HANGS_LATE_S = 3.0
+"""So much later is a dead worker found at most while a node hangs: each look, and the end, may wait for it."""
+KEYS = Keys("batchstatus")
+HISTORY = "/batch-import/jobs"
+
+
+class Scene:
+    """A Cluster without replicas, a service over it, and `primary`, which has ORG's index and is to be lost.
+
+    The jobs, their entries in the other indexes and the API key are elsewhere: one job is queued for each thing
+    that is to be done, one is imported, one has a worker that dies. Two more are imported and have a worker that
+    dies, and their entries in the other indexes are lost as well.
+    """
+
+    def __enter__(self) -> Self:
+        with ExitStack() as running:
+            self.redis = running.enter_context(ClusterTopology(replicas=0))
+            self.store = batchstatus.connect(self.redis.url, lease_s=LEASE_S)
+            running.callback(self.store.close)
+            self.primary = self.redis.node_of(KEYS.index(ORG, Kind(KIND), Status.QUEUED))
+            self._ids, doubly_lost = (
+                self._ids_where(entries_are_lost=False),
+                self._ids_where(entries_are_lost=True),
+            )
+            self._key = self._key_elsewhere()
+            jobs = [self.store.create(ORG, KIND, job_id=next(self._ids)) for _ in range(5)]
+            self.queued, self.cancelled, self.run, self.imported, self.dead = jobs
+            self.importer = self._import(self.imported, running)
+            self.dying = self._import(self.dead, running)
+            jobs = [self.store.create(ORG, KIND, job_id=next(doubly_lost)) for _ in range(2)]
+            self.doubly_imported, self.doubly_dead = jobs
+            self.doubly_importer = self._import(self.doubly_imported, running)
+            self.doubly_dying = self._import(self.doubly_dead, running)
+            self._address = urlsplit(running.enter_context(LiveService(self.redis.url)).url).netloc
+            self._running = running.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
+
+    def get(self, path: str) -> Answer:
+        """What the service answers to a GET."""
+        with closing(http.client.HTTPConnection(self._address, timeout=30)) as connection:
+            return poll(connection, path, self._key)
+
+    def control(self, job: Job, action: str) -> int:
+        """The status of the service's answer to an action."""
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        body = json.dumps({"kind": KIND, "action": action})
+        with closing(http.client.HTTPConnection(self._address, timeout=30)) as connection:
+            connection.request("POST", f"{HISTORY}/{job.job_id}/control", body, headers)
+            return connection.getresponse().status
+
+    def listed(self) -> dict[str, str]:
+        """The status of each job on the pages of history, one for each status, as the service gives them."""
+        found: dict[str, str] = {}
+        for status in Status:
+            answer = self.get(f"{HISTORY}?status={status}&limit=100")
+            if answer.status != 200:
+                return {}
+            found |= {job["jobId"]: job["status"] for job in json.loads(answer.body)["jobs"]}
+        return found
+
+    def next_id(self) -> str:
+        """The id of a job of which nothing but its place in the index is lost."""
+        return next(self._ids)
+
+    def _ids_where(self, *, entries_are_lost: bool) -> Iterator[str]:
+        for number in itertools.count():
+            job_id = f"{'lost' if entries_are_lost else 'elsewhere'}-{number}"
+            entries = KEYS.lease_entry(ORG, job_id).key, KEYS.expiry_entry(ORG, job_id).key
+            lost = [self.redis.node_of(key) is self.primary for key in (KEYS.job(ORG, job_id).job, *entries)]
+            if lost == [False, entries_are_lost, entries_are_lost]:
+                yield job_id
+
+    def _key_elsewhere(self) -> str:
+        while True:
+            key, record = self.store.api_keys.create(ORG, ["transactions:create"])
+            sha256 = self.store.api_keys._connection.command("HGET", KEYS.api_keys(ORG), record.id)
+            if self.redis.node_of(KEYS.api_key(sha256.decode())) is not self.primary:
+                return key
+
+    def _import(self, job: Job, running: ExitStack) -> Importer:
+        options: dict[str, Any] = {"lease_s": LEASE_S}
+        importer = running.enter_context(Importer(import_until_told, self.redis.url, job.job_id, options))
+        assert importer.told() == "running"
+        return importer
+
+
+def cluster_index_lost() -> Finding:
+    """The node is killed, and started again."""
+    return _lost("Cluster: the slot of an org's index has no node", Node.kill, Node.start)
+
+
+def cluster_index_hangs() -> Finding:
+    """The node stands still, with all its connections, and goes on."""
+    return _lost("Cluster: the node of an org's index hangs", Node.pause, Node.resume, late_s=HANGS_LATE_S)
+
+
+def _lost(
+    fault: str, leave: Callable[[Node], object], come_back: Callable[[Node], object], late_s: float = 0
+) -> Finding:
+    """No page of history, no new job; all else goes on, and the index is put right once it is back.
+
+    Whatever changes a job's status waits for a node that hangs, if it is `late_s`, and then goes on without it.
+    """
+    with Scene() as scene:
+        leave(scene.primary)
+        wrong = _answers(scene)
+        expected = _goes_on(scene, wrong, late_s)
+        began = time.monotonic()
+        come_back(scene.primary)
+        wait_until(lambda: scene.listed() == expected, 60, "all jobs are listed as they are")
+        recovery_s = time.monotonic() - began
+        created = scene.store.create(ORG, KIND, job_id=scene.next_id())
+        found = {job_id: str(job.status) for job_id, job in scene.store.get_many(ORG, [*expected]).items()}
+        return Finding(
+            fault=fault,
+            tried=1,
+            acknowledged=created.rev + sum(scene.store.get(ORG, job_id).rev for job_id in expected),
+            lost=() if found == expected else (f"{found}, expected was {expected}",),
+            wrong=(*wrong, *_keys_for_ever(scene)),
+            recovery_s=recovery_s,
+        )
+
+
+def _keys_for_ever(scene: Scene) -> list[str]:
+    found = []
+    for node in scene.redis.nodes:
+        with redis.Redis(port=node.port) as client:
+            found += [f"{key} has no time to live" for key in keys_without_ttl(client)]
+    return found
+
+
+def _answers(scene: Scene) -> list[str]:
+    """What callers are told otherwise than they should be."""
+    ids = ",".join(job.job_id for job in (scene.queued, scene.imported))
+    expected = {
+        HISTORY: 503,
+        f"{HISTORY}?status=running": 503,
+        f"{HISTORY}?ids={ids}": 200,
+        f"{HISTORY}/{scene.queued.job_id}": 200,
+        f"{HISTORY}/{scene.imported.job_id}": 200,
+        "/readyz": 200,
+    }
+    wrong = []
+    for _ in range(3):
+        for path, status in expected.items():
+            answer = scene.get(path)
+            if answer.status != status or answer.seconds > SLOWEST_POLL_S:
+                wrong.append(f"{path}: {answer.status} after {answer.seconds:.1f} s")
+    began, new_id = time.monotonic(), scene.next_id()
+    if not raises(StoreUnavailable, lambda: scene.store.create(ORG, KIND, job_id=new_id)):
+        wrong.append("a job was created")
+    if (took_s := time.monotonic() - began) > SLOWEST_POLL_S:
+        wrong.append(f"a create was refused after {took_s:.1f} s")
+    if scene.get(f"{HISTORY}/{new_id}").status != 404:
+        wrong.append("a create that was refused has made a job")
+    return wrong
+
+
+def _goes_on(scene: Scene, wrong: list[str], late_s: float) -> dict[str, str]:
+    """Cancel, run, end and settle the jobs; how each must stand then."""
+    store = scene.store
+    status = scene.control(scene.cancelled, "cancel")
+    if late_s and status == 503:
+        store.control(ORG, scene.cancelled.job_id, "cancel")  # which waits for longer than a request may
+    elif status != 200:
+        wrong.append(f"a queued job is cancelled: {status}")
+    with store.run(ORG, scene.run.job_id, wait_s=15) as run:
+        run.succeeded(3)
+    before = store.get(ORG, scene.imported.job_id).done
+    wait_until(lambda: store.get(ORG, scene.imported.job_id).done > before, 30, "the import goes on")
+    wrong += _is_found(scene, scene.dead, scene.dying, late_s)
+    if not late_s:  # else each look waits for two answers, which is longer than a poll may
+        wrong += _is_found(scene, scene.doubly_dead, scene.doubly_dying, late_s)
+    wrong += trouble_at_the_end(store, scene.imported.job_id, scene.importer)
+    wrong += trouble_at_the_end(store, scene.doubly_imported.job_id, scene.doubly_importer)
+    return {
+        scene.queued.job_id: "queued",
+        scene.cancelled.job_id: "cancelled",
+        scene.run.job_id: "completed",
+        scene.imported.job_id: "completed",
+        scene.dead.job_id: "interrupted",
+        scene.doubly_imported.job_id: "completed",
+        scene.doubly_dead.job_id: "running" if late_s else "interrupted",
+    }
+
+
+def _is_found(scene: Scene, job: Job, worker: Importer, late_s: float) -> list[str]:
+    """Let a worker die, and poll its job until that shows; what of the answers is wrong."""
+    worker.kill()
+    lease_end_s = _seconds(scene.store.get(ORG, job.job_id).lease_expires_at)
+    path, answers = f"{HISTORY}/{job.job_id}", []
+
+    def shows() -> bool:
+        answers.append(scene.get(path))
+        return b'"interrupted"' in answers[-1].body
+
+    wait_until(shows, 30, "the dead worker is found")
+    late_by_s = _seconds(scene.store.get(ORG, job.job_id).completed_at) - lease_end_s
+    wrong = [f"the dead worker was found {late_by_s:.1f} s after its lease"] * (late_by_s > SETTLED_S + late_s)
+    usual = {200, 503} if late_s else {200}
+    return wrong + [f"its job: {each.status}" for each in answers if each.status not in usual]
+
+
+def _seconds(moment: datetime | None) -> float:
+    assert moment is not None
+    return moment.timestamp()
