@@ -210,8 +210,10 @@ def test_a_revoked_key_is_not_honoured_while_the_store_cannot_be_asked(own_store
             seen.add((answer.refusal, answer.headers["retry-after"]))
         # Then nobody can tell whether it is good, and it is not taken for good
         assert seen == {(STORE_UNAVAILABLE, "1")}
-        # Nor when the store is back
+        # Nor when the store is back, and every process has found out
         own_store.resume()
-        wait_until(lambda: poll(live, path, key=key).status != 503)
+        seen_since = set()
+        wait_until(lambda: seen_since.update(now := statuses(live, path, key)) or 503 not in now)
+        assert seen_since <= {401, 503}
         assert statuses(live, path, key) == {401}
     store.close()
