@@ -26,7 +26,7 @@ from typing import Any
 
 from batchstatus.errors import JobCancelled
 from batchstatus.scripts import Wanted
-from batchstatus.tally import NOTHING, Rest, State, Tally, checkpoint_in, rows_in, take_until
+from batchstatus.tally import NOTHING, Row, State, Tally, checkpoint_in, rows_in, take_until
 
 _STATE = attrgetter("state")
 _LOOK_S = 0.02
@@ -34,11 +34,11 @@ _LOOK_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The content of one report: rows counted, failed and skipped rows as JSON, a total, a checkpoint."""
+    """The content of one report: rows counted, failed and skipped rows, a total, a checkpoint."""
 
     succeeded: int = 0
-    failures: tuple[str, ...] = ()
-    skips: tuple[str, ...] = ()
+    failures: tuple[Row, ...] = ()
+    skips: tuple[Row, ...] = ()
     total_items: int | None = None
     checkpoint: Any = None
 
@@ -83,19 +83,25 @@ class Outbox:
         thread = threading.get_ident()
         return self._tallies.get(thread) or self._tallies.setdefault(thread, Tally())
 
-    def failed(self, row: str, checkpoint: Any) -> None:
-        """Add a failed row (JSON); blocks while too many wait."""
-        rows, tally = self._wait_for_room(), self.tally()
-        failed, skipped, total_items = tally.state[2]
+    def failed(self, row: Row, checkpoint: Any) -> None:
+        """Add a failed row; blocks while too many wait."""
+        tally, rows = self._with_room()
+        succeeded, before, (failed, skipped, total_items) = tally.state
         tally.failures.append((failed + 1, row))
-        self._added(tally, checkpoint, (failed + 1, skipped, total_items), rows + 1)
+        stamped = before if checkpoint is None else (next(self.stamps), checkpoint)
+        tally.state = (succeeded, stamped, (failed + 1, skipped, total_items))
+        if rows + 1 - self._rows_cut >= self._flush_rows:
+            self._cut_full()
 
-    def skipped(self, row: str, checkpoint: Any) -> None:
-        """Add a skipped row (JSON); blocks while too many wait."""
-        rows, tally = self._wait_for_room(), self.tally()
-        failed, skipped, total_items = tally.state[2]
+    def skipped(self, row: Row, checkpoint: Any) -> None:
+        """Add a skipped row; blocks while too many wait."""
+        tally, rows = self._with_room()
+        succeeded, before, (failed, skipped, total_items) = tally.state
         tally.skips.append((skipped + 1, row))
-        self._added(tally, checkpoint, (failed, skipped + 1, total_items), rows + 1)
+        stamped = before if checkpoint is None else (next(self.stamps), checkpoint)
+        tally.state = (succeeded, stamped, (failed, skipped + 1, total_items))
+        if rows + 1 - self._rows_cut >= self._flush_rows:
+            self._cut_full()
 
     def total(self, total_items: int) -> None:
         """Set the job's number of rows."""
@@ -168,7 +174,12 @@ class Outbox:
 
     def _cut(self) -> list[State]:
         """The states of all tallies, with no thread's turn in between, or a checkpoint might lack rows."""
-        return list(map(_STATE, self._tallies.values()))
+        while True:
+            # The list is made first: making a map may collect garbage, and that may give other threads a turn.
+            tallies = list(self._tallies.values())
+            cut = list(map(_STATE, tallies))
+            if len(tallies) == len(self._tallies):
+                return cut
 
     def _next_cut(self) -> list[State]:
         cut = self._cut()  # first: if nothing was full until after this, it has not too many rows
@@ -202,18 +213,17 @@ class Outbox:
         finally:
             self._pausing.discard(thread)
 
-    def _wait_for_room(self) -> int:
-        """Wait while too many rows wait; gives how many were added so far."""
-        most = self._max_waiting_rows
-        while (rows := rows_in(self._cut())) - self._rows_arrived >= most and self.error is None:
+    def _with_room(self) -> tuple[Tally, int]:
+        """The tally of the thread that calls, once not too many rows wait, and how many were added so far."""
+        while True:
+            tally = self.tally()
+            rows = rows_in([tally.state]) if len(self._tallies) == 1 else rows_in(self._cut())
+            if rows - self._rows_arrived < self._max_waiting_rows:
+                return tally, rows
             time.sleep(_LOOK_S)
-        return rows
 
-    def _added(self, tally: Tally, checkpoint: Any, rest: Rest, rows: int) -> None:
-        succeeded, before, _ = tally.state
-        tally.state = (succeeded, before if checkpoint is None else (next(self.stamps), checkpoint), rest)
-        if rows - self._rows_cut >= self._flush_rows:
-            cut = self._cut()
-            self._full.append(cut)
-            self._rows_cut = rows_in(cut)
-            self.wake()
+    def _cut_full(self) -> None:
+        cut = self._cut()
+        self._full.append(cut)
+        self._rows_cut = rows_in(cut)
+        self.wake()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-from batchstatus import scripts, values
+from batchstatus import rows, scripts, values
 from batchstatus.connection import Connection
 from batchstatus.endings import ending
 from batchstatus.errors import (
@@ -193,8 +193,8 @@ class Reporter(threading.Thread):
             total_items=content.total_items,
             checkpoint=None if content.checkpoint is None else values.checkpoint(content.checkpoint),
             paused=paused,
-            failures=content.failures,
-            skips=content.skips,
+            failures=[*map(rows.encode, content.failures)],
+            skips=[*map(rows.encode, content.skips)],
         )
         self._seq, self._said_paused, self._heard_at = seq, paused, time.monotonic()
         self._outbox.obey(wanted)

@@ -120,11 +120,15 @@ class Run:
 
     def failed(self, row: Row, *, checkpoint: Any = None) -> None:
         """Count a row that failed, such as `{"externalId": "T-7", "code": "VALIDATION_ERROR", "message": "…"}`."""
-        self._outbox.failed(rows.failure(self.job.kind, row), _frozen(checkpoint))
+        if checkpoint.__class__ is not int:
+            checkpoint = _frozen(checkpoint)
+        self._outbox.failed(rows.failure((self._claim or self._claimed()).job.kind, row), checkpoint)
 
     def skipped(self, row: Row, *, checkpoint: Any = None) -> None:
         """Count a row that was skipped, such as `{"taxId": "30111222333", "type": "person"}`; no failure."""
-        self._outbox.skipped(rows.skip(self.job.kind, row), _frozen(checkpoint))
+        if checkpoint.__class__ is not int:
+            checkpoint = _frozen(checkpoint)
+        self._outbox.skipped(rows.skip((self._claim or self._claimed()).job.kind, row), checkpoint)
 
     def check(self) -> None:
         """Obey control: raise JobCancelled on a cancel; while a pause is wanted wait, with the lease alive.
@@ -226,6 +230,4 @@ if hasattr(os, "register_at_fork"):
 
 def _frozen(checkpoint: Any) -> Any:
     """The checkpoint as it is now, whatever the importer does to it later; InvalidValue if it cannot be JSON."""
-    if checkpoint is None or checkpoint.__class__ is int:
-        return checkpoint
-    return json.loads(values.checkpoint(checkpoint))
+    return None if checkpoint is None else json.loads(values.checkpoint(checkpoint))

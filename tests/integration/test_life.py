@@ -240,8 +240,8 @@ ROWS = {
     Kind.TRANSACTION_BATCH: {"externalId": "#", "code": "VALIDATION_ERROR"},
     Kind.USER_EVENT_BATCH: {"rowKey": "#", "code": "ENTITY_NOT_FOUND"},
 }
-FAILED_ROW = {kind: rows.failure(kind, row) for kind, row in ROWS.items()}
-SKIPPED_ROW = {kind: rows.skip(kind, row) for kind, row in ROWS.items()}
+FAILED_ROW = {kind: rows.encode(rows.failure(kind, row)) for kind, row in ROWS.items()}
+SKIPPED_ROW = {kind: rows.encode(rows.skip(kind, row)) for kind, row in ROWS.items()}
 FAILURE = '{"code":"WORKER_ERROR","message":"KeyError: id","details":{"row":3}}'
 
 few = st.sampled_from([*[0] * 6, 1, 1, 1, 2, 3])

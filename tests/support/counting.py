@@ -8,6 +8,7 @@ from typing import Any
 from batchstatus import Job, Kind, Run, Status
 from batchstatus.outbox import Batch, Outbox
 from batchstatus.scripts import Claim
+from batchstatus.tally import Row
 
 JOB = Job(
     job_id="j",
@@ -59,10 +60,9 @@ class Counted:
         )
 
 
-def name_of(row: str) -> str:
+def name_of(row: Row) -> str:
     """The id of a row in a batch."""
-    name: str = json.loads(row)["externalId"]
-    return name
+    return str(row["externalId"])
 
 
 def plain(checkpoint: Any) -> Any:

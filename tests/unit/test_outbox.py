@@ -1,5 +1,6 @@
 """What a run has counted, cut into batches: every batch and its checkpoint are of one moment of the importer."""
 
+import gc
 import sys
 import threading
 from collections.abc import Iterator
@@ -155,3 +156,35 @@ def test_checkpoints_of_threads_that_take_turns_cover_what_all_of_them_have_coun
             arrived = deliverer.arrived
             assert arrived.succeeded + len(arrived.failures) == (arrived.checkpoint or 0)
     assert deliverer.arrived.checkpoint == done == threads * rounds
+
+
+def test_another_thread_may_begin_to_count_whenever_garbage_is_collected() -> None:
+    """Which may be in the middle of a cut: a finalizer, or a callback as here, gives other threads a turn."""
+    outbox = Outbox(flush_rows=1_000, max_waiting_rows=1_000)
+    run, deliverer, over = counting_half_of_a_run(outbox), Deliverer(outbox), threading.Event()
+    threads: list[threading.Thread] = []
+
+    def count(name: int, counted: threading.Event) -> None:
+        run.failed(rejected(name))
+        counted.set()
+        over.wait()  # or the next thread would be known under the same number
+
+    def another_begins(phase: str, _: dict[str, int]) -> None:
+        if phase == "start" and len(threads) < 100:
+            counted = threading.Event()
+            threads.append(threading.Thread(target=count, args=(len(threads), counted)))
+            threads[-1].start()
+            counted.wait()
+
+    gc.callbacks.append(another_begins)
+    before = gc.get_threshold()
+    try:
+        gc.set_threshold(1)
+        while len(threads) < 100:
+            deliverer.deliver()
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(another_begins)
+        over.set()
+    deliverer.deliver_all()
+    assert sorted(deliverer.arrived.failures, key=int) == [str(number) for number in range(len(threads))]

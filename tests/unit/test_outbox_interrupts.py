@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from batchstatus import Run, outbox, worker
+from batchstatus import Run, outbox, rows, tally, worker
 from batchstatus.outbox import Outbox
 from batchstatus.scripts import Wanted
 from tests.support.bytecodes import interrupted_at
@@ -16,7 +16,7 @@ from tests.support.counting import Deliverer, Importer, counting_half_of_a_run, 
 from tests.support.imports import aside
 
 LONG_S = 60.0
-MODULES = (outbox, worker, threading, queue)
+MODULES = (outbox, tally, rows, worker, threading, queue)
 
 
 @pytest.mark.parametrize("verb", ["succeeded", "failed", "skipped", "total"])
