@@ -25,12 +25,15 @@ BATCH = 5_000
 class Filler:
     """Makes jobs of one organization, each older than the one before; number 0 is the newest, and made now."""
 
-    def __init__(self, store: JobStore, url: str) -> None:
+    def __init__(self, store: JobStore, url: str, org: str = ORG) -> None:
         self._client: Any = redis.Redis.from_url(url, protocol=2)
         self._keys = Keys(store.settings.prefix)
         self._retention_ms = store.settings.retention_ms
         self._newest_ms = time.time_ns() // 1_000_000
-        self._templates = {(kind, status): _lived(store, kind, status) for kind in Kind for status in STATUSES}
+        self.org = org
+        self._templates = {
+            (kind, status): _lived(store, org, kind, status) for kind in Kind for status in STATUSES
+        }
         self.jobs = 0
 
     def fill(self, jobs: int) -> None:
@@ -50,11 +53,11 @@ class Filler:
         for number in numbers:
             kind, status = kind_of(number), status_of(number)
             job_id, created_ms = id_of(number), self.created_ms(number)
-            key = self._keys.job(ORG, job_id).job
-            pipeline.execute_command("COPY", self._keys.job(ORG, self._templates[kind, status]).job, key)
+            key = self._keys.job(self.org, job_id).job
+            pipeline.execute_command("COPY", self._keys.job(self.org, self._templates[kind, status]).job, key)
             pipeline.execute_command("HSET", key, "jobId", job_id, "createdAt", created_ms)
-            entries[self._keys.index(ORG, kind, status)] += (created_ms, job_id)
-            expiry = self._keys.expiry_entry(ORG, job_id)
+            entries[self._keys.index(self.org, kind, status)] += (created_ms, job_id)
+            expiry = self._keys.expiry_entry(self.org, job_id)
             entries[expiry.key] += (created_ms + self._retention_ms, expiry.member)
         for index, scores_and_members in entries.items():
             pipeline.execute_command("ZADD", index, *scores_and_members)
@@ -80,19 +83,19 @@ def status_of(number: int) -> Status:
     return next(rare, Status.COMPLETED)
 
 
-def _lived(store: JobStore, kind: Kind, status: Status) -> str:
+def _lived(store: JobStore, org: str, kind: Kind, status: Status) -> str:
     """The id of a job that has come to this status."""
-    job_id = store.create(ORG, kind, total_items=1_000, metadata={"fileName": "november.csv"}).job_id
+    job_id = store.create(org, kind, total_items=1_000, metadata={"fileName": "november.csv"}).job_id
     if status is Status.QUEUED:
         return job_id
-    with suppress(KeyboardInterrupt, JobAborted), store.run(ORG, job_id) as run:
+    with suppress(KeyboardInterrupt, JobAborted), store.run(org, job_id) as run:
         run.succeeded(412, checkpoint=412)
         if status is Status.CANCELLED:
-            store.control(ORG, job_id, "cancel")
+            store.control(org, job_id, "cancel")
             raise JobCancelled
         if status is Status.FAILED:
             raise JobAborted("FILE_UNREADABLE", "the file ends in the middle of a row")
         if status is Status.INTERRUPTED:
             raise KeyboardInterrupt  # its lease is given back, and nobody takes it
-    assert store.get(ORG, job_id).status is status
+    assert store.get(org, job_id).status is status
     return job_id

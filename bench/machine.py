@@ -42,7 +42,7 @@ def facts(peers_python: str) -> Mapping[str, str]:
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "commit": _commit(),
         "processor": f"{_processor()}, {os.cpu_count()} cores",
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
         "Python": platform.python_version(),
         "store": _store(),
         "the service's": ", ".join(f"{name} {version(name)}" for name in OURS),

@@ -37,6 +37,7 @@ class Setting:
     url: str
     peers_python: str
     quick: bool
+    org: str = ORG
 
     def scaled(self, full: _T, quick: _T) -> _T:
         """What is for the scale of this run."""
@@ -44,8 +45,8 @@ class Setting:
 
     @cached_property
     def api_key(self) -> str:
-        """A key that reads the jobs of ORG."""
-        return self.store.api_keys.create(ORG, ["transactions:create"])[0]
+        """A key that reads the jobs of `org`."""
+        return self.store.api_keys.create(self.org, ["transactions:create"])[0]
 
     def serve(self, command: Sequence[str] = SERVE, **environment: str) -> Served:
         """A server on the store, `batchstatus serve` with two workers unless another is given; enter it."""
