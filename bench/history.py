@@ -2,9 +2,9 @@
 
 CPU is user and system time of the service's processes, divided by the requests; the kinds of page take turns,
 figures are medians. Between two sizes minutes pass, in which a machine may become faster or slower: in each round
-the same is asked of an organization with 1,000 jobs in the same store, and the ratio is to that. Commands are those
-that the store's server runs for one request, counted by itself while the service's application answers in this
-process, where no reaper runs. The jobs are written straight into the store (`filling.py`).
+the same is asked of an organization with 1,000 jobs in the same store, and the ratio is to that. Commands are
+those that the store's server runs for one request, counted by itself while the service's application answers in
+this process, where no reaper runs. The jobs are written straight into the store (`filling.py`).
 """
 
 from collections import defaultdict
@@ -132,7 +132,8 @@ def _table(sizes: list[int], found: dict[str, dict[int, Compared]], commands: di
     columns = {"request": "", **{f"{size:,} jobs, CPU µs": ",.0f" for size in sizes}}
     columns |= {"ratio": ".2f", "commands": "", "p99 ms": ""}
     note = (
-        f"{LIMIT} jobs a page. Ratio, commands and p99 are from {least:,} to {most:,} jobs. Where there are no 1,000 "
-        f"pages the last one is read. The {RARE} jobs of the status are spread over all: of 1,000,000 they are 0.01 %."
+        f"{LIMIT} jobs a page. Ratio, commands and p99 are from {least:,} to {most:,} jobs. Where there are no "
+        f"1,000 pages the last one is read. The {RARE} jobs of the status are spread over all: of 1,000,000 they "
+        "are 0.01 %."
     )
     return Table(f"History, {CONNECTIONS} connections", columns, rows, note)
