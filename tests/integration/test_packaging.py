@@ -150,7 +150,10 @@ def test_the_wheel_has_its_licence_its_command_and_the_version_of_the_package(wh
 
 def test_a_base_install_brings_redis_and_nothing_else(base):
     listed = json.loads(base.pip("list", "--format", "json"))
-    assert {each["name"] for each in listed} == {"batchstatus", "redis", "hiredis"}
+    names = {each["name"] for each in listed}
+    if sys.version_info < (3, 11, 3):
+        names -= {"async-timeout"}  # redis-py's own, for what asyncio had not yet
+    assert names == {"batchstatus", "redis", "hiredis"}
 
 
 def test_a_base_install_runs_a_job_on_a_real_store(base, redis_url):
