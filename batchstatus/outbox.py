@@ -25,8 +25,9 @@ from types import TracebackType
 from typing import Any
 
 from batchstatus.errors import JobCancelled
+from batchstatus.rows import Shaped
 from batchstatus.scripts import Wanted
-from batchstatus.tally import NOTHING, Row, State, Tally, checkpoint_in, rows_in, take_until
+from batchstatus.tally import NOTHING, Rest, State, Tally, checkpoint_in, rows_in, take_until
 
 _STATE = attrgetter("state")
 _LOOK_S = 0.02
@@ -37,8 +38,8 @@ class Batch:
     """The content of one report: rows counted, failed and skipped rows, a total, a checkpoint."""
 
     succeeded: int = 0
-    failures: tuple[Row, ...] = ()
-    skips: tuple[Row, ...] = ()
+    failures: tuple[Shaped, ...] = ()
+    skips: tuple[Shaped, ...] = ()
     total_items: int | None = None
     checkpoint: Any = None
 
@@ -83,25 +84,19 @@ class Outbox:
         thread = threading.get_ident()
         return self._tallies.get(thread) or self._tallies.setdefault(thread, Tally())
 
-    def failed(self, row: Row, checkpoint: Any) -> None:
+    def failed(self, row: Shaped, checkpoint: Any) -> None:
         """Add a failed row; blocks while too many wait."""
         tally, rows = self._with_room()
-        succeeded, before, (failed, skipped, total_items) = tally.state
+        failed, skipped, total_items = tally.state[2]
         tally.failures.append((failed + 1, row))
-        stamped = before if checkpoint is None else (next(self.stamps), checkpoint)
-        tally.state = (succeeded, stamped, (failed + 1, skipped, total_items))
-        if rows + 1 - self._rows_cut >= self._flush_rows:
-            self._cut_full()
+        self._added(tally, checkpoint, (failed + 1, skipped, total_items), rows + 1)
 
-    def skipped(self, row: Row, checkpoint: Any) -> None:
+    def skipped(self, row: Shaped, checkpoint: Any) -> None:
         """Add a skipped row; blocks while too many wait."""
         tally, rows = self._with_room()
-        succeeded, before, (failed, skipped, total_items) = tally.state
+        failed, skipped, total_items = tally.state[2]
         tally.skips.append((skipped + 1, row))
-        stamped = before if checkpoint is None else (next(self.stamps), checkpoint)
-        tally.state = (succeeded, stamped, (failed, skipped + 1, total_items))
-        if rows + 1 - self._rows_cut >= self._flush_rows:
-            self._cut_full()
+        self._added(tally, checkpoint, (failed, skipped + 1, total_items), rows + 1)
 
     def total(self, total_items: int) -> None:
         """Set the job's number of rows."""
@@ -222,8 +217,12 @@ class Outbox:
                 return tally, rows
             time.sleep(_LOOK_S)
 
-    def _cut_full(self) -> None:
-        cut = self._cut()
-        self._full.append(cut)
-        self._rows_cut = rows_in(cut)
-        self.wake()
+    def _added(self, tally: Tally, checkpoint: Any, rest: Rest, rows: int) -> None:
+        """Count a row that was added to a tally; `rows` is how many there are with it."""
+        succeeded, before, _ = tally.state
+        tally.state = (succeeded, before if checkpoint is None else (next(self.stamps), checkpoint), rest)
+        if rows - self._rows_cut >= self._flush_rows:
+            cut = self._cut()
+            self._full.append(cut)
+            self._rows_cut = rows_in(cut)
+            self.wake()

@@ -7,15 +7,15 @@ from collections import deque
 from operator import itemgetter
 from typing import Any, TypeAlias
 
+from batchstatus.rows import Shaped
+
 Rest: TypeAlias = tuple[int, int, int | None]
 """What seldom changes: failed rows, skipped rows, the job's number of rows if it was set."""
 Checkpoint: TypeAlias = tuple[int, Any] | None
 """A number that tells which of several threads' is the newest, and the checkpoint."""
 State: TypeAlias = tuple[int, Checkpoint, Rest]
 """All that one thread has counted since the run began, succeeded rows first."""
-Row: TypeAlias = dict[str, str | None]
-"""A failed or skipped row in its wire shape."""
-Rows: TypeAlias = deque[tuple[int, Row]]
+Rows: TypeAlias = deque[tuple[int, Shaped]]
 """Rows, each after its number among those of its thread."""
 
 NOTHING: State = (0, None, (0, 0, None))
@@ -40,9 +40,9 @@ def checkpoint_in(cut: list[State]) -> Checkpoint:
     return max((state[1] for state in cut if state[1]), key=itemgetter(0), default=None)
 
 
-def take_until(number: int, rows: Rows) -> list[Row]:
+def take_until(number: int, rows: Rows) -> list[Shaped]:
     """Take the rows up to this number. Of two with the same, the first was not counted: its call was cut short."""
-    taken: dict[int, Row] = {}
+    taken: dict[int, Shaped] = {}
     while rows and rows[0][0] <= number:
         taken.update([rows.popleft()])
     return list(taken.values())

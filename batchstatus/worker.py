@@ -110,7 +110,7 @@ class Run:
         """Count `n` rows that succeeded. `checkpoint` covers these rows and all before them."""
         if n.__class__ is not int or n < 1:
             raise InvalidValue(f"n {n!r} is not a positive integer")
-        if checkpoint.__class__ is not int:
+        if checkpoint is not None and checkpoint.__class__ is not int:
             checkpoint = _frozen(checkpoint)
         # The hot path: one tuple replaced, and no lock; see batchstatus.outbox.
         tally = self._outbox.tally()
@@ -120,15 +120,11 @@ class Run:
 
     def failed(self, row: Row, *, checkpoint: Any = None) -> None:
         """Count a row that failed, such as `{"externalId": "T-7", "code": "VALIDATION_ERROR", "message": "…"}`."""
-        if checkpoint.__class__ is not int:
-            checkpoint = _frozen(checkpoint)
-        self._outbox.failed(rows.failure((self._claim or self._claimed()).job.kind, row), checkpoint)
+        self._outbox.failed(rows.failure(self.job.kind, row), _frozen(checkpoint))
 
     def skipped(self, row: Row, *, checkpoint: Any = None) -> None:
         """Count a row that was skipped, such as `{"taxId": "30111222333", "type": "person"}`; no failure."""
-        if checkpoint.__class__ is not int:
-            checkpoint = _frozen(checkpoint)
-        self._outbox.skipped(rows.skip((self._claim or self._claimed()).job.kind, row), checkpoint)
+        self._outbox.skipped(rows.skip(self.job.kind, row), _frozen(checkpoint))
 
     def check(self) -> None:
         """Obey control: raise JobCancelled on a cancel; while a pause is wanted wait, with the lease alive.
@@ -230,4 +226,6 @@ if hasattr(os, "register_at_fork"):
 
 def _frozen(checkpoint: Any) -> Any:
     """The checkpoint as it is now, whatever the importer does to it later; InvalidValue if it cannot be JSON."""
-    return None if checkpoint is None else json.loads(values.checkpoint(checkpoint))
+    if checkpoint is None or checkpoint.__class__ is int:
+        return checkpoint
+    return json.loads(values.checkpoint(checkpoint))

@@ -919,7 +919,7 @@ def test_everything_that_can_happen_to_a_job_happens_and_is_as_the_model_says(se
         missing = (every_answer() | LANDMARKS) - met.keys()
         if turn >= 2 and not missing:
             return
-        assert turn < 10, f"never met in {turn} turns: {missing}"
+        assert turn < 6, f"never met in {turn} turns: {missing}"
 
 
 def test_the_clock_that_counts_is_the_servers(server: SetClockRedis) -> None:

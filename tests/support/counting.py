@@ -7,8 +7,8 @@ from typing import Any
 
 from batchstatus import Job, Kind, Run, Status
 from batchstatus.outbox import Batch, Outbox
+from batchstatus.rows import Shaped
 from batchstatus.scripts import Claim
-from batchstatus.tally import Row
 
 JOB = Job(
     job_id="j",
@@ -60,7 +60,7 @@ class Counted:
         )
 
 
-def name_of(row: Row) -> str:
+def name_of(row: Shaped) -> str:
     """The id of a row in a batch."""
     return str(row["externalId"])
 

@@ -21,13 +21,13 @@ WEB_LIBRARIES = {"marshmallow", "apispec", "prometheus_client", "pybreaker", "_t
 
 LAYERS: tuple[tuple[set[str], set[str]], ...] = (
     # modules (a package stands for all of its modules), and the distributions that they may import
-    ({"model", "errors", "ids", "tally", "embedded_guard"}, set()),
+    ({"model", "errors", "ids", "embedded_guard"}, set()),
     ({"keys", "values", "hashes", "answers", "embedded"}, set()),
     ({"settings", "rows", "client", "endings"}, set()),
     ({"clients", "trouble"}, {"redis"}),
     ({"line"}, {"redis"}),
     ({"connection"}, {"redis"}),
-    ({"clock", "script", "apikeys"}, set()),
+    ({"clock", "script", "apikeys", "tally"}, set()),
     ({"scripts"}, set()),
     ({"outbox", "looks", "history"}, set()),
     ({"reporter", "transitions", "retention"}, set()),
@@ -46,8 +46,8 @@ LAYERS: tuple[tuple[set[str], set[str]], ...] = (
 
 NARROWER = {
     "ids": set(),
-    "tally": set(),
-    "outbox": {"errors", "scripts", "tally"},
+    "tally": {"rows"},
+    "outbox": {"errors", "rows", "scripts", "tally"},
     "endings": {"errors", "model", "values"},
     "clients": {"errors", "settings"},
     "trouble": {"errors"},
