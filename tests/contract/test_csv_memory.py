@@ -8,6 +8,7 @@ import redis
 from batchstatus import JobStore, Kind
 from tests.support.rawhttp import download, exchange, request
 from tests.support.service import LiveService
+from tests.support.waiting import wait_until
 from tests.support.wire import CSV, ORG, job_key, put_job
 
 ROWS, A_BATCH = 1_000_000, 10_000
@@ -57,3 +58,25 @@ def test_a_million_rows_leave_the_processes_of_the_service_as_small_as_they_were
     assert live.worker_pids() == list(before)
     growth = {pid: largest[pid] - before[pid] for pid in before}
     assert max(growth.values()) < MAX_GROWTH_KIB, growth
+
+
+@pytest.mark.slow
+def test_a_caller_who_reads_slowly_gets_every_byte(
+    live: LiveService, real_store: JobStore, redis_client: "redis.Redis"
+) -> None:
+    """More than all buffers on the way hold, so that the service cannot send all that it has at once."""
+    key, _ = real_store.api_keys.create(ORG, ["entities:bulk_import"])
+    rows = [f'{{"taxId":"{number}","type":"company","message":"{"x" * 300}"}}' for number in range(50_000)]
+    put_job(redis_client, "wide", kind="entity_automatic", failures=rows)
+    wide = request("GET", CSV[Kind.ENTITY_AUTOMATIC].format("wide"), key=key)
+    with download(live.port, wide, receive_buffer=4_096) as response:
+        seen: list[int] = []
+
+        def stands_still() -> bool:
+            seen.append(redis_client.info("commandstats").get("cmdstat_lrange", {"calls": 0})["calls"])
+            return len(seen) > 20 and len({*seen[-20:]}) == 1 and seen[-1] > 0
+
+        wait_until(stands_still, 30, "the service asks for no more rows until some are read")
+        lines = response.read().split(b"\r\n")
+    assert (len(lines), lines[-1]) == (len(rows) + 2, b"")
+    assert {line.count(b"x") for line in lines[1:-1]} == {300}
