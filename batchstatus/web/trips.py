@@ -6,7 +6,8 @@ next. Under load there are many to a trip; a poll that is alone waits for nobody
 """
 
 import time
-from typing import Any
+from collections import deque
+from typing import Any, NamedTuple, cast
 
 import gevent
 from gevent.event import AsyncResult
@@ -21,13 +22,20 @@ KEPT_S = 0.1
 """How long a line may lie idle before it is given back, to be looked at by the pool before it is used again."""
 
 
+class _Trip(NamedTuple):
+    """The keys of those who are on it, and what becomes the answers, in the same order."""
+
+    keys: list[str]
+    answers: "AsyncResult[list[Any]]"
+
+
 class SharingConnection(Connection):
     """A connection whose `HGETALL`s share trips. For a gevent worker; not on a Cluster, which has many servers."""
 
     def __init__(self, *arguments: Any, timeout_s: float, **options: Any) -> None:
         super().__init__(*arguments, timeout_s=timeout_s, **options)
         self._timeout_s = timeout_s
-        self._waiting: list[tuple[str, AsyncResult[Any]]] = []
+        self._waiting: deque[_Trip] = deque()
         self._under_way = False
         self._kept: Line | None = None
         self._used_at = 0.0
@@ -36,28 +44,29 @@ class SharingConnection(Connection):
         """One command; the answer as RESP2 gives it."""
         if words[0] != "HGETALL" or self.is_cluster:
             return super().command(*words)
-        answer: AsyncResult[Any] = AsyncResult()
-        self._waiting.append((words[1], answer))
+        if not self._waiting or len(self._waiting[-1].keys) == MAX_SHARED:
+            self._waiting.append(_Trip([], AsyncResult()))
+        trip = self._waiting[-1]
+        seat = len(trip.keys)
+        trip.keys.append(words[1])
         if not self._under_way:
             self._under_way = True
             gevent.spawn(self._travel)  # it begins with the next turn of the hub: others may get on until then
-        return answer.get()
+        answer = cast("list[Any]", trip.answers.get())[seat]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _travel(self) -> None:
         """Make trips for as long as anyone waits."""
         try:
             while self._waiting:
-                on_board, self._waiting = self._waiting[:MAX_SHARED], self._waiting[MAX_SHARED:]
-                found = self._trip([key for key, _ in on_board])
-                for (_, answer), each in zip(on_board, found, strict=True):
-                    if isinstance(each, Exception):
-                        answer.set_exception(each)
-                    else:
-                        answer.set(each)
+                keys, answers = self._waiting.popleft()
+                answers.set(self._ask(keys))
         finally:
             self._under_way = False
 
-    def _trip(self, keys: list[str]) -> list[Any]:
+    def _ask(self, keys: list[str]) -> list[Any]:
         """The hashes under these keys, or the errors that whoever asked for them is to get."""
         try:
             with gevent.Timeout(self._timeout_s, StoreUnavailable("the store took too long")):
