@@ -101,13 +101,25 @@ class Response(wsgi.Response):  # type: ignore[misc]
     """
 
     _head = b""
+    headers: list[tuple[str, str]]
     headers_sent: bool
+    response_length: int | None
+
+    def process_headers(self, headers: list[tuple[str, str]]) -> None:
+        """Take the application's headers; called by gunicorn, whose own looks for some that ours never has."""
+        self.headers = headers
+        for name, value in headers:
+            if name == "Content-Length":
+                self.response_length = int(value)
 
     def send_headers(self) -> None:
         """Make the head; called by gunicorn before the body, and at the end if there is none."""
         if not self.headers_sent:
-            lines = [f"{name}: {value}\r\n" for name, value in self.headers]
-            self._head = "".join((*self.default_headers(), *lines, "\r\n")).encode("latin-1")
+            lines = [*self.default_headers(), *(f"{name}: {value}\r\n" for name, value in self.headers), "\r\n"]
+            head = "".join(lines)
+            if head.count("\n") != len(lines) or head.count("\r") != len(lines):
+                raise ValueError("a header with a line break, which would begin another")
+            self._head = head.encode("latin-1")
             self.headers_sent = True
 
     def default_headers(self) -> list[str]:
