@@ -16,18 +16,17 @@ _BEARER = re.compile(rf"(?i:bearer) +({KEY.pattern})")
 
 
 class Access:
-    """Verifies API keys, and remembers each for a few seconds (the least recently used are forgotten).
+    """Verifies API keys, and remembers each for a few seconds (the least recently used are forgotten)."""
 
-    `may_ask` is called before the store is asked, and raises StoreUnavailable when that is of no use.
-    """
-
-    def __init__(self, api_keys: ApiKeys, may_ask: Callable[[], object]) -> None:
+    def __init__(self, api_keys: ApiKeys) -> None:
         self._api_keys = api_keys
-        self._may_ask = may_ask
         self._cache: OrderedDict[str, tuple[float, ApiKey | None]] = OrderedDict()
 
-    def key(self, authorization: str) -> ApiKey | None:
-        """The record of the key in this `Authorization` header, or None: malformed, unknown or expired."""
+    def key(self, authorization: str, may_ask: Callable[[], object]) -> ApiKey | None:
+        """The record of the key in this `Authorization` header, or None: malformed, unknown or expired.
+
+        `may_ask` is called before the store is asked, and raises StoreUnavailable when that is of no use.
+        """
         bearer = _BEARER.fullmatch(authorization)
         if bearer is None:
             return None
@@ -35,7 +34,7 @@ class Access:
         forget_at, record = self._cache.get(key, (0.0, None))
         if forget_at > now:
             return record
-        self._may_ask()
+        may_ask()
         record = self._api_keys.verify(key)
         # Counted from before the store was asked: the record is at least as old.
         self._cache[key] = now + (KNOWN_FOR_S if record else UNKNOWN_FOR_S), record

@@ -5,56 +5,49 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote_to_bytes, urlsplit
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import gevent
-from flask import Flask, Request, Response, g, request
+from flask import Flask, Request
 from werkzeug.routing import MapAdapter
 
 from batchstatus.errors import StoreUnavailable
 from batchstatus.store import JobStore
-from batchstatus.web import control, errors, failures, history, jobs, logs, openapi, ops
+from batchstatus.web import control, errors, failures, history, jobs, openapi, ops
 from batchstatus.web.access import Access
 from batchstatus.web.breaker import Breaker
-from batchstatus.web.context import Parts, ask_the_store, asks_the_store, install, parts
+from batchstatus.web.context import ApiRequest, Parts
+from batchstatus.web.logs import log_request
 from batchstatus.web.metrics import Metrics
 from batchstatus.web.requests import MAX_BODY_BYTES
+from batchstatus.web.responses import Response
 from batchstatus.web.waiting import Hold, Waits
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 class Service(Flask):
-    """The application, with a bound on how long a request may wait for the store."""
+    """The application over `store`, with a bound on how long a request may wait for it.
+
+    Its views are called with the request, and Flask's hooks are not: there are none here.
+    """
+
+    request_class = ApiRequest
+
+    def __init__(self, store: JobStore) -> None:
+        super().__init__("batchstatus", static_folder=None)
+        counts = Metrics()
+        store.on_settled = counts.settled.inc
+        breaker, waits = Breaker(store, counts.breaker_open.set), Waits(store, counts.held.set)
+        self.parts = Parts(store, Access(store.api_keys), breaker, waits, counts, _request_ids())
 
     def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request; called by the server."""
         _keep_encoded_slashes(environ)
-        return super().wsgi_app(environ, start_response)
-
-    def dispatch_request(self) -> Any:
-        """Answer the request, with 503 once the store has kept it waiting for `timeout_s` in all.
-
-        Each command has its own time limit, but a request may send several, and wait for a connection. In a
-        gevent worker this limit covers them all; elsewhere the limits of the commands hold.
-        """
-        answer = self._dispatch_in_time()
-        if isinstance(answer, Hold):
-            g.held = parts().waits.hold(answer)
-            # Asked anew from the start: the key may have been revoked meanwhile.
-            answer = self._dispatch_in_time()
-        return answer
-
-    def full_dispatch_request(self) -> Response:
-        """Answer the request, whatever happens; called by Flask, whose own looks for hooks and signals as well."""
-        try:
-            _start()
-            answer = self.dispatch_request()
-        except Exception as error:
-            answer = self.handle_user_exception(error)
-        return _finish(self.make_response(answer))
+        with self.request_context(environ) as context:
+            return self._respond(cast("ApiRequest", context.request))(environ, start_response)
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         """Route by the path alone; the Host, which Flask would look at, decides nothing here."""
@@ -69,29 +62,76 @@ class Service(Flask):
         """The function itself, for none of ours is a coroutine; Flask would look anew with every request."""
         return func
 
+    def do_teardown_request(self, exc: BaseException | None = None) -> None:
+        """Do nothing: no hook is called. Flask would look for some, and send a signal."""
+
+    def do_teardown_appcontext(self, exc: BaseException | None = None) -> None:
+        """Do nothing, for the same reason."""
+
     def release_held(self) -> None:
         """Answer every held request at once, and hold none from now on; the process is about to end."""
-        with self.app_context():
-            parts().waits.close()
+        self.parts.waits.close()
 
-    def _dispatch_in_time(self) -> Any:
-        found = parts()
+    def _respond(self, request: ApiRequest) -> Response:
+        """The response, whatever happens."""
+        request.started = time.perf_counter()
+        request.parts = self.parts
         try:
-            answer = self._dispatch_within(gevent.Timeout(found.store.settings.timeout_s))
-        except StoreUnavailable as error:
-            found.breaker.failed(error)
-            found.metrics.store_errors.inc()
-            raise
-        if asks_the_store():
-            found.breaker.succeeded()
-        return answer
+            self._check(request)
+            response = self._view(request)
+        except Exception as error:
+            response = cast("Response", self.handle_user_exception(error))
+        response.headers.append(("X-Request-Id", request.id))
+        seconds = time.perf_counter() - request.started
+        self.parts.metrics.answered(request.route, response.status, seconds)
+        log_request(request, response, seconds)
+        return response
 
-    def _dispatch_within(self, limit: gevent.Timeout) -> Any:
+    def _check(self, request: ApiRequest) -> None:
+        environ = request.environ
+        given = environ.get("HTTP_X_REQUEST_ID")
+        request.id = given if given and _REQUEST_ID.fullmatch(given) else self.parts.new_request_id()
+        if "HTTP_HOST" not in environ and environ["SERVER_PROTOCOL"] == "HTTP/1.1":
+            raise errors.bad_request("A request in HTTP/1.1 needs a Host (RFC 9112 §3.2).")
+        # Werkzeug strips leading slashes before it routes, so that //livez would pass for /livez.
+        if "//" in environ["PATH_INFO"]:
+            raise errors.ApiError(404, "NOT_FOUND", "There is nothing at this path.")
+
+    def _view(self, request: ApiRequest) -> Response:
+        """What the request's view responds, once it has been held if the view says so."""
+        found = self._view_in_time(request)
+        if isinstance(found, Hold):
+            request.held = self.parts.waits.hold(found)
+            # Asked anew from the start: the key may have been revoked meanwhile.
+            found = self._view_in_time(request)
+        return cast("Response", found)
+
+    def _view_in_time(self, request: ApiRequest) -> Response | Hold:
+        """Call the view, with 503 once the store has kept it waiting for `timeout_s` in all.
+
+        Each command has its own time limit, but a request may send several, and wait for a connection. In a
+        gevent worker this limit covers them all; elsewhere the limits of the commands hold.
+        """
+        limit = gevent.Timeout(self.parts.store.settings.timeout_s)
+        try:
+            found = self._view_within(limit, request)
+        except StoreUnavailable as error:
+            self.parts.breaker.failed(error)
+            self.parts.metrics.store_errors.inc()
+            raise
+        if request.asks_the_store:
+            self.parts.breaker.succeeded()
+        return found
+
+    def _view_within(self, limit: gevent.Timeout, request: ApiRequest) -> Response | Hold:
         # As long as it is on its way up it is no Exception: redis-py's Cluster would take that for trouble of
         # the server that it asked, and go on with the next.
         try:
-            with limit as g.store_limit:
-                return super().dispatch_request()
+            with limit as request.store_limit:
+                if request.routing_exception is not None:
+                    self.raise_routing_exception(request)
+                view = self.view_functions[cast("str", request.endpoint)]
+                return cast("Response | Hold", view(request, **(request.view_args or {})))
         except gevent.Timeout as reached:
             if reached is not limit:
                 raise
@@ -100,11 +140,7 @@ class Service(Flask):
 
 def create_app(store: JobStore) -> Service:
     """The service over `store`. Nothing is sent to the store before the first request."""
-    app = Service("batchstatus", static_folder=None)
-    counts = Metrics()
-    store.on_settled = counts.settled.inc
-    breaker, waits = Breaker(store, counts.breaker_open.set), Waits(store, counts.held.set)
-    install(app, Parts(store, Access(store.api_keys, ask_the_store), breaker, waits, counts, _request_ids()))
+    app = Service(store)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
@@ -124,26 +160,6 @@ def _keep_encoded_slashes(environ: WSGIEnvironment) -> None:
         path = target.partition("?")[0] if target.startswith("/") else urlsplit(target).path
         kept = path.replace("%2F", "%252F").replace("%2f", "%252f")
         environ["PATH_INFO"] = unquote_to_bytes(kept).decode("latin-1")
-
-
-def _start() -> None:
-    environ = request.environ
-    given = environ.get("HTTP_X_REQUEST_ID")
-    g.started = time.perf_counter()
-    g.request_id = given if given and _REQUEST_ID.fullmatch(given) else parts().new_request_id()
-    if "HTTP_HOST" not in environ and environ["SERVER_PROTOCOL"] == "HTTP/1.1":
-        raise errors.bad_request("A request in HTTP/1.1 needs a Host (RFC 9112 §3.2).")
-    # Werkzeug strips leading slashes before it routes, so that //livez would pass for /livez.
-    if "//" in environ["PATH_INFO"]:
-        raise errors.ApiError(404, "NOT_FOUND", "There is nothing at this path.")
-
-
-def _finish(response: Response) -> Response:
-    response.headers.add("X-Request-Id", g.request_id)
-    seconds = time.perf_counter() - g.started
-    parts().metrics.answered(logs.route(), response.status_code, seconds)
-    logs.log_request(response, seconds)
-    return response
 
 
 def _request_ids() -> Callable[[], str]:

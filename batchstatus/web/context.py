@@ -1,18 +1,22 @@
-"""What the views share: the parts of the application that answers."""
+"""What a view is given: the request, what has come to light about it, and the parts of the application.
+
+Flask's own `request`, `g` and `current_app` are proxies, which look for the context anew with every use; a poll
+would do so twenty times. Views are called with the request instead, and hand it on.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
-from flask import Flask, current_app, g
+import flask
+import gevent
+from flask import Request
 
 from batchstatus.store import JobStore
 from batchstatus.web.access import Access
 from batchstatus.web.breaker import Breaker
 from batchstatus.web.metrics import Metrics
 from batchstatus.web.waiting import Waits
-
-_NAME = "batchstatus"
 
 
 @dataclass(frozen=True)
@@ -27,39 +31,40 @@ class Parts:
     new_request_id: Callable[[], str]
 
 
-def install(app: Flask, parts: Parts) -> None:
-    """Give an application its parts."""
-    app.extensions[_NAME] = parts
+class ApiRequest(Request):
+    """A request to the service."""
+
+    parts: Parts
+    started: float
+    """When it came (`time.perf_counter`)."""
+    id: str
+    """The caller's id for it if that is a sane one, else ours."""
+    org: str | None = None
+    """The caller's organization, once the key has been verified."""
+    held: bool | None = None
+    """Whether it was held to wait for a change; None as long as that was not tried."""
+    asks_the_store = False
+    """Whether it has to do with the store."""
+    store_limit: gevent.Timeout
+    """How long it may still wait for the store."""
+
+    @property
+    def route(self) -> str:
+        """The path with the names of its variables in place of their values."""
+        return self.url_rule.rule if self.url_rule else "(none)"
+
+    @property
+    def store(self) -> JobStore:
+        """The store. StoreUnavailable, at once, while it is known not to answer."""
+        self.ask_the_store()
+        return self.parts.store
+
+    def ask_the_store(self) -> None:
+        """Note that it has to do with the store; StoreUnavailable while that is known not to answer."""
+        self.parts.breaker.check()
+        self.asks_the_store = True
 
 
-def parts() -> Parts:
-    """The parts of the application that answers."""
-    return cast("Parts", current_app.extensions[_NAME])
-
-
-def current_store() -> JobStore:
-    """The store. StoreUnavailable, at once, while it is known not to answer."""
-    return ask_the_store().store
-
-
-def current_access() -> Access:
-    """The access check; it asks the store only about keys that could be."""
-    return parts().access
-
-
-def current_metrics() -> Metrics:
-    """The metrics."""
-    return parts().metrics
-
-
-def asks_the_store() -> bool:
-    """Whether the request has to do with the store."""
-    return bool(g.get("asks_the_store"))
-
-
-def ask_the_store() -> Parts:
-    """Note that the request has to do with the store; StoreUnavailable while that is known not to answer."""
-    found = parts()
-    found.breaker.check()
-    g.asks_the_store = True
-    return found
+def current_request() -> ApiRequest:
+    """The request, for what is not given it: Flask calls error handlers with the error alone."""
+    return cast("ApiRequest", flask.request)

@@ -4,11 +4,12 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Flask, Response, g, request
+from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from batchstatus.errors import JobCorrupt, JobNotFound, StoreUnavailable
-from batchstatus.web.responses import json_response
+from batchstatus.web.context import current_request
+from batchstatus.web.responses import Response, json_response
 from schemas import ErrorSchema
 
 RETRY_AFTER_S = 1
@@ -72,7 +73,7 @@ def register(app: Flask) -> None:
 
 def _api_error(error: ApiError) -> Response:
     body = error_body(error.code, error.message, error.details)
-    return json_response(body, error.status, [*(error.headers or {}).items()])
+    return json_response(body, error.status, (error.headers or {}).items())
 
 
 def _job_not_found(_: JobNotFound) -> Response:
@@ -80,7 +81,7 @@ def _job_not_found(_: JobNotFound) -> Response:
 
 
 def _store_unavailable(error: StoreUnavailable) -> Response:
-    _log.warning("request %s: %s", g.request_id, error)
+    _log.warning("request %s: %s", current_request().id, error)
     body = error_body("STORE_UNAVAILABLE", "The store is not available at the moment. Try again.")
     return json_response(body, 503, [("Retry-After", str(RETRY_AFTER_S))])
 
@@ -94,6 +95,7 @@ def _http_exception(error: HTTPException) -> Response:
 
 
 def _internal_error(error: Exception) -> Response:
-    job_id, org = (request.view_args or {}).get("job_id"), g.get("org")
-    _log.error("request %s for job %r of %r failed", g.request_id, job_id, org, exc_info=error)
+    request = current_request()
+    job_id = (request.view_args or {}).get("job_id")
+    _log.error("request %s for job %r of %r failed", request.id, job_id, request.org, exc_info=error)
     return json_response(error_body("INTERNAL_ERROR", "Something went wrong on our side."), 500)

@@ -2,14 +2,14 @@
 
 from functools import partial
 
-from flask import Blueprint, Response, request
+from flask import Blueprint
 
 from batchstatus.errors import JobNotFound
 from batchstatus.model import Kind, Outcome
-from batchstatus.web.context import current_store
+from batchstatus.web.context import ApiRequest
 from batchstatus.web.csv import MEDIA_TYPE, csv_chunks
 from batchstatus.web.permissions import reader
-from batchstatus.web.responses import Headers, json_response
+from batchstatus.web.responses import Headers, Response, json_response
 from schemas import FAILURES_SCHEMAS
 
 blueprint = Blueprint("failures", __name__)
@@ -24,30 +24,33 @@ LEGACY_ENTITY_CSV = "/entities/automatic/bulk/imports/<job_id>/failures.csv"
 _SCHEMAS = {kind: schema() for kind, schema in FAILURES_SCHEMAS.items()}
 
 
-def failures_response(outcome: Outcome, headers: Headers | None = None) -> Response:
+def failures_response(outcome: Outcome, headers: Headers | tuple[()] = ()) -> Response:
     """The JSON body, the same from every route that has it."""
     return json_response(_SCHEMAS[outcome.job.kind].dump(outcome), headers=headers)
 
 
-def failures_json(kind: Kind, job_id: str) -> Response:
+def failures_json(kind: Kind, request: ApiRequest, job_id: str) -> Response:
     """The first 500 failed rows of a job of this kind."""
-    outcome = current_store().outcome(reader(job_id).org, job_id)
+    org = reader(request, job_id).org
+    outcome = request.store.outcome(org, job_id)
     if outcome.job.kind is not kind:
         raise JobNotFound("the path is for jobs of another kind")
     return failures_response(outcome)
 
 
-def failures_csv(kind: Kind, job_id: str) -> Response:
+def failures_csv(kind: Kind, request: ApiRequest, job_id: str) -> Response:
     """Every stored failed row of a job of this kind, streamed."""
-    found, pages = current_store().failure_pages(reader(job_id).org, job_id)
+    org = reader(request, job_id).org
+    found, pages = request.store.failure_pages(org, job_id)
     if found.kind is not kind:
         raise JobNotFound("the path is for jobs of another kind")
-    headers = {
-        "Content-Disposition": f'attachment; filename="{job_id}-failures.csv"',
-        "X-Content-Type-Options": "nosniff",
-    }
+    headers = [
+        ("Content-Type", MEDIA_TYPE),
+        ("Content-Disposition", f'attachment; filename="{job_id}-failures.csv"'),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
     chunks = csv_chunks(kind, pages, request.environ.get("gunicorn.socket"))
-    return Response(chunks, headers=headers, content_type=MEDIA_TYPE)
+    return Response(200, headers, chunks)
 
 
 for _kind, _path in PATHS.items():

@@ -2,14 +2,14 @@
 
 from typing import NamedTuple
 
-from flask import Blueprint, Response, request
+from flask import Blueprint
 
 from batchstatus.keys import ID
 from batchstatus.model import Job
-from batchstatus.web.context import current_store
+from batchstatus.web.context import ApiRequest
 from batchstatus.web.permissions import caller
 from batchstatus.web.requests import query
-from batchstatus.web.responses import json_response
+from batchstatus.web.responses import Response, json_response
 from schemas import HistoryQuerySchema, HistoryResponseSchema, JobsQuerySchema, JobsResponseSchema
 from schemas.dumping import compiled
 
@@ -29,15 +29,15 @@ class _Found(NamedTuple):
 
 
 @blueprint.get("/batch-import/jobs")
-def jobs() -> Response:
+def jobs(request: ApiRequest) -> Response:
     """A page of history; with `ids`, these jobs."""
-    org = caller().org
-    return _by_id(org) if "ids" in request.args else _history(org)
+    org = caller(request).org
+    return _by_id(request, org) if "ids" in request.args else _history(request, org)
 
 
-def _by_id(org: str) -> Response:
-    asked = query(_JOBS_QUERY)["ids"]
-    found = current_store().get_many(org, [each for each in asked if ID.fullmatch(each)])
+def _by_id(request: ApiRequest, org: str) -> Response:
+    asked = query(request, _JOBS_QUERY)["ids"]
+    found = request.store.get_many(org, [each for each in asked if ID.fullmatch(each)])
     there = _Found(
         jobs=[found[each] for each in asked if each in found],
         not_found=[each for each in asked if each not in found],
@@ -45,9 +45,9 @@ def _by_id(org: str) -> Response:
     return json_response(_dump_jobs(there), headers=NOT_STORED)
 
 
-def _history(org: str) -> Response:
-    asked = query(_HISTORY_QUERY)
-    page = current_store().list(
+def _history(request: ApiRequest, org: str) -> Response:
+    asked = query(request, _HISTORY_QUERY)
+    page = request.store.list(
         org,
         kinds=asked.get("kind"),
         statuses=asked.get("status"),

@@ -2,15 +2,15 @@
 
 from typing import NamedTuple
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint
 
 from batchstatus.model import Job
 from batchstatus.web.conditional import conditional, known_state
-from batchstatus.web.context import current_store
+from batchstatus.web.context import ApiRequest
 from batchstatus.web.errors import invalid_request
 from batchstatus.web.failures import failures_response
 from batchstatus.web.permissions import reader
-from batchstatus.web.responses import Headers, json_response
+from batchstatus.web.responses import Headers, Response, json_response
 from batchstatus.web.waiting import Hold, wanted_wait_s
 from schemas import JobResponseSchema
 from schemas.dumping import compiled
@@ -29,33 +29,33 @@ class _Answer(NamedTuple):
 
 
 @blueprint.get("/batch-import/jobs/<job_id>")  # type: ignore[type-var]  # the application knows Hold
-def job(job_id: str) -> Response | Hold:
+def job(request: ApiRequest, job_id: str) -> Response | Hold:
     """The job, or with `include=failures` its failed rows; held first if the caller prefers to wait."""
-    org = reader(job_id).org
-    store = current_store()
-    included = _included()
+    org = reader(request, job_id).org
+    store = request.store
+    included = _included(request)
     if included == INCLUDES:
         outcome = store.outcome(org, job_id)
-        return conditional(outcome.job, lambda headers: failures_response(outcome, headers), "failures")
+        return conditional(request, outcome.job, lambda headers: failures_response(outcome, headers), "failures")
     found = store.get(org, job_id)
     if unknown := sorted(included - INCLUDES):
         raise invalid_request({"include": f"unknown: {', '.join(unknown)}"})
-    wait_s = wanted_wait_s()
-    known = known_state() if wait_s else None
-    if known == found.state and not found.terminal and "held" not in g:
+    wait_s = wanted_wait_s(request.environ.get("HTTP_PREFER", ""))
+    known = known_state(request) if wait_s else None
+    if known is not None and known == found.state and not found.terminal and request.held is None:
         return Hold(org, job_id, found.state, wait_s)
-    response = conditional(found, lambda headers: job_response(found, headers))
-    if known is not None and (g.get("held") or known != found.state):
-        response.headers["Preference-Applied"] = f"wait={wait_s}"
+    response = conditional(request, found, lambda headers: job_response(found, headers))
+    if known is not None and (request.held or known != found.state):
+        response.headers.append(("Preference-Applied", f"wait={wait_s}"))
     return response
 
 
-def job_response(job: Job, headers: Headers | None = None) -> Response:
+def job_response(job: Job, headers: Headers | tuple[()] = ()) -> Response:
     """The body of section 2 of the contract."""
     return json_response(_dump(_Answer(job)), headers=headers)
 
 
-def _included() -> set[str]:
+def _included(request: ApiRequest) -> set[str]:
     if not request.query_string:
         return set()
     tokens = (token for value in request.args.getlist("include") for token in value.split(","))

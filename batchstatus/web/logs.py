@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from flask import Response, g, request
 from gunicorn.glogging import Logger
 
 from batchstatus.apikeys import KEY
+from batchstatus.web.context import ApiRequest
+from batchstatus.web.responses import Response
 
 _requests = logging.getLogger("batchstatus.requests")
 
@@ -52,22 +53,16 @@ def configure(level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
-def log_request(response: Response, seconds: float) -> None:
+def log_request(request: ApiRequest, response: Response, seconds: float) -> None:
     """One line for a request: who asked for what and what came of it, never with which key."""
     if _requests.isEnabledFor(logging.INFO):
         fields = {
-            "requestId": g.request_id,
+            "requestId": request.id,
             "method": request.method,
-            "route": route(),
-            "status": response.status_code,
+            "route": request.route,
+            "status": response.status,
             "ms": round(seconds * 1000, 2),
-            "org": g.get("org"),
+            "org": request.org,
             "job": (request.view_args or {}).get("job_id"),
         }
         _requests.info("request", extra={"fields": fields})
-
-
-def route() -> str:
-    """The path of the request with the names of its variables in place of their values."""
-    rule = request.url_rule
-    return rule.rule if rule else "(none)"

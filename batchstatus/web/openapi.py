@@ -8,13 +8,14 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.common import resolve_schema_instance
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
-from flask import Blueprint, Response
+from flask import Blueprint
 from marshmallow import fields
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from batchstatus import __version__
 from batchstatus.model import Kind
 from batchstatus.web import csv
+from batchstatus.web.context import ApiRequest
 from batchstatus.web.describing import (
     ERRORS,
     HEADERS,
@@ -33,6 +34,7 @@ from batchstatus.web.describing import (
     response,
 )
 from batchstatus.web.failures import LEGACY_ENTITY_CSV, PATHS
+from batchstatus.web.responses import Response, whole_response
 from schemas import (
     FAILURES_SCHEMAS,
     ControlSchema,
@@ -175,6 +177,6 @@ blueprint = Blueprint("openapi", __name__)
 
 
 @blueprint.get("/openapi.json")
-def openapi() -> Response:
+def openapi(_: ApiRequest) -> Response:
     """The document, made once."""
-    return Response(_DOCUMENT, content_type="application/json")
+    return whole_response(_DOCUMENT, "application/json")

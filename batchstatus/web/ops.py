@@ -1,28 +1,28 @@
 """What an orchestrator asks: is the process up, can it do its work, and how much has it done."""
 
-from flask import Blueprint, Response
+from flask import Blueprint
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from batchstatus.web.context import current_metrics, current_store
-from batchstatus.web.responses import json_response
+from batchstatus.web.context import ApiRequest
+from batchstatus.web.responses import Response, json_response, whole_response
 
 blueprint = Blueprint("ops", __name__)
 
 
 @blueprint.get("/livez")
-def livez() -> Response:
+def livez(_: ApiRequest) -> Response:
     """The process is up, whatever the store does."""
     return json_response({"success": True})
 
 
 @blueprint.get("/readyz")
-def readyz() -> Response:
+def readyz(request: ApiRequest) -> Response:
     """The store answers; otherwise 503."""
-    current_store().ping()
+    request.store.ping()
     return json_response({"success": True})
 
 
 @blueprint.get("/metrics")
-def metrics() -> Response:
+def metrics(request: ApiRequest) -> Response:
     """All metrics of this replica, for Prometheus."""
-    return Response(current_metrics().exposition(), content_type=CONTENT_TYPE_LATEST)
+    return whole_response(request.parts.metrics.exposition(), CONTENT_TYPE_LATEST)

@@ -1,33 +1,31 @@
 """Who may do what: every route that needs an API key asks here, and nowhere else."""
 
-from flask import g, request
-
 from batchstatus.apikeys import ApiKey
 from batchstatus.errors import JobNotFound
 from batchstatus.keys import ID
-from batchstatus.web.context import current_access
+from batchstatus.web.context import ApiRequest
 from batchstatus.web.errors import ApiError
 
 READ_PERMISSIONS = frozenset({"transactions:create", "entities:bulk_import", "events:create"})
 """Any one of these lets a key read every job of its organization."""
 
 
-def caller() -> ApiKey:
+def caller(request: ApiRequest) -> ApiKey:
     """The caller, who may read the jobs of its organization; refuses others (401, 403)."""
-    record = current_access().key(request.environ.get("HTTP_AUTHORIZATION", ""))
+    record = request.parts.access.key(request.environ.get("HTTP_AUTHORIZATION", ""), request.ask_the_store)
     if record is None:
         raise ApiError(
             401, "UNAUTHENTICATED", "A valid API key is needed.", headers={"WWW-Authenticate": "Bearer"}
         )
-    g.org = record.org
+    request.org = record.org
     if not record.permissions & READ_PERMISSIONS:
         raise ApiError(403, "FORBIDDEN", "The API key has none of the permissions that this route needs.")
     return record
 
 
-def reader(job_id: str) -> ApiKey:
+def reader(request: ApiRequest, job_id: str) -> ApiKey:
     """The caller, who may read the jobs of its organization; refuses others (401, 403), and impossible ids."""
-    record = caller()
+    record = caller(request)
     if not ID.fullmatch(job_id):
         raise JobNotFound("a malformed id names no job")
     return record

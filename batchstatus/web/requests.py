@@ -4,11 +4,11 @@ import json
 from typing import Any, cast
 
 import gevent
-from flask import g, request
 from gunicorn.http.errors import ParseException
 from marshmallow import Schema, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from batchstatus.web.context import ApiRequest
 from batchstatus.web.errors import bad_request, invalid_request
 
 MAX_BODY_BYTES = 64 * 1024
@@ -16,10 +16,10 @@ BODY_S = 10.0
 """How long a caller may take to send a body."""
 
 
-def json_body(schema: Schema) -> dict[str, Any]:
+def json_body(request: ApiRequest, schema: Schema) -> dict[str, Any]:
     """The request's JSON object as `schema` loads it; 400 if it is none, or one of its members is wrong."""
     try:
-        body = json.loads(_body().decode(), object_pairs_hook=_once_each)
+        body = json.loads(_body(request).decode(), object_pairs_hook=_once_each)
     except (ValueError, RecursionError) as error:
         reason = str(error) if isinstance(error, _Duplicate) else "not JSON"
         raise invalid_request({"body": reason}) from None
@@ -28,7 +28,7 @@ def json_body(schema: Schema) -> dict[str, Any]:
     return _load(schema, body, {})
 
 
-def query(schema: Schema) -> dict[str, Any]:
+def query(request: ApiRequest, schema: Schema) -> dict[str, Any]:
     """The request's query as `schema` loads it; 400 if a parameter is wrong, unknown, or there twice."""
     twice = [name for name, values in request.args.lists() if len(values) > 1]
     return _load(schema, request.args.to_dict(), dict.fromkeys(twice, "there more than once"))
@@ -47,9 +47,9 @@ def _load(schema: Schema, given: dict[str, Any], wrong: dict[str, str]) -> dict[
     return loaded
 
 
-def _body() -> bytes:
+def _body(request: ApiRequest) -> bytes:
     """The whole body. The time that the caller takes is not held against the store."""
-    g.store_limit.cancel()
+    request.store_limit.cancel()
     try:
         with gevent.Timeout(BODY_S, bad_request("The body took too long.", 408)):
             body = request.get_data(cache=False)
@@ -59,7 +59,7 @@ def _body() -> bytes:
     except (ParseException, OSError):
         raise bad_request("The body ended too soon, or its chunks are broken.") from None
     finally:
-        g.store_limit.start()
+        request.store_limit.start()
     if cut:
         raise RequestEntityTooLarge
     if len(body) < (request.content_length or 0):

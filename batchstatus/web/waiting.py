@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flask import request
-
 from batchstatus.store import JobStore
 
 TICK_S = 0.15
@@ -92,8 +90,7 @@ class Waits:
         return [woken for woken, hold in held.items() if states[hold.org, hold.job_id] != hold.state]
 
 
-def wanted_wait_s() -> int:
+def wanted_wait_s(prefer: str) -> int:
     """How long the caller would wait: `Prefer: wait=<s>`, at most 30; 0 if it says nothing sensible."""
-    given = request.environ.get("HTTP_PREFER", "")
-    found = _WAIT.search(given) if 0 < len(given) <= _MAX_HEADER else None
+    found = _WAIT.search(prefer) if 0 < len(prefer) <= _MAX_HEADER else None
     return min(int(found[1]), LONGEST_S) if found else 0

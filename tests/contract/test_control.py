@@ -174,9 +174,9 @@ def test_a_key_that_is_revoked_while_the_body_comes_controls_nothing(
     monkeypatch.setattr(access, "KNOWN_FOR_S", 0.0)
     read = module.json_body
 
-    def slowly(schema: Any) -> Any:
+    def slowly(request: Any, schema: Any) -> Any:
         store.api_keys.revoke(record.id)
-        return read(schema)
+        return read(request, schema)
 
     monkeypatch.setattr(module, "json_body", slowly)
     body = {"kind": "transaction_batch", "action": "cancel"}

@@ -4,11 +4,11 @@ import re
 
 import pytest
 import redis
-from flask import request
 from flask.testing import FlaskClient
 
 from batchstatus import JobStore
 from batchstatus.web import create_app
+from batchstatus.web.responses import json_response
 from tests.support.wire import (
     JOB,
     JOB_ROUTES,
@@ -106,7 +106,7 @@ def test_a_body_above_64_kib_is_too_large_for_a_route_that_reads_it(
     store: JobStore, size: int, status: int
 ) -> None:
     app = create_app(store)
-    app.add_url_rule("/reads", view_func=lambda: str(len(request.get_data())), methods=["POST"])
+    app.add_url_rule("/reads", view_func=lambda request: json_response(len(request.get_data())), methods=["POST"])
     answer = app.test_client().post("/reads", data=b"x" * size)
     assert answer.status_code == status
     assert status == 200 or error_of(answer) == (413, "PAYLOAD_TOO_LARGE")
