@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 from functools import partial
+from typing import Any
 
 from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
@@ -51,6 +52,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "forwarded_allow_ips": "*",
             "loglevel": self._settings.log_level,
             "logger_class": "batchstatus.web.logs.GunicornLogger",
+            "worker_exit": _write_metrics,
             "child_exit": lambda _, worker: forget_process(worker.pid),
             "on_exit": lambda _: remove_shared(),
         }
@@ -67,6 +69,12 @@ class Server(BaseApplication):  # type: ignore[misc]
         app = create_app(store)
         gc.freeze()  # what is here now stays; looking through it again and again costs every request
         return app
+
+
+def _write_metrics(_: object, worker: Any) -> None:
+    """Leave nothing uncounted; called by gunicorn in a worker that ends."""
+    if worker.booted and isinstance(worker.wsgi, Service):
+        worker.wsgi.parts.metrics.write()
 
 
 def _settle(cfg: Config) -> None:

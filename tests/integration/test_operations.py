@@ -98,7 +98,7 @@ def operated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operated]:
 def test_the_metrics_are_of_all_processes_together(operated: Operated) -> None:
     before = operated.metric("batchstatus_requests_total", route=JOBS, status="200")
     polls = operated.ask_all_processes()
-    assert operated.metric("batchstatus_requests_total", route=JOBS, status="200") == before + polls
+    wait_until(lambda: operated.metric("batchstatus_requests_total", route=JOBS, status="200") == before + polls)
     assert operated.metric("batchstatus_request_seconds_count", route=JOBS) == before + polls
     assert operated.metric("batchstatus_request_seconds_bucket", route=JOBS, le="+Inf") == before + polls
     # Whichever process is asked, the answer is the same
@@ -122,6 +122,7 @@ def test_a_killed_process_leaves_its_counts_and_takes_its_gauges_along(tmp_path:
         server.pause()
         wait_until(lambda: service.ask(service.path) and service.metric("batchstatus_breaker_open") == 2, 60)
         errors = service.metric("batchstatus_store_errors_total")
+        wait_until(lambda: service.metric("batchstatus_requests_total", route=JOBS, status="200") == polls)
         # When one of them is killed
         killed, alive = service.worker_pids()
         os.kill(killed, signal.SIGKILL)
@@ -135,6 +136,18 @@ def test_a_killed_process_leaves_its_counts_and_takes_its_gauges_along(tmp_path:
         server.resume()
         wait_until(lambda: service.metric("batchstatus_breaker_open") == 0)
         assert service.ask(service.path)[0].status == 200
+
+
+@pytest.mark.slow
+def test_a_process_that_is_told_to_end_leaves_all_that_it_has_counted(redis_url: str, tmp_path: Path) -> None:
+    with Operated(redis_url, tmp_path) as service:
+        ended, polls = service.worker_pids(), 40 * EACH
+        for _ in range(40):  # over so many connections that each process has had some
+            service.ask(*[service.path] * EACH)
+        for pid in ended:
+            os.kill(pid, signal.SIGTERM)
+        wait_until(lambda: len(service.worker_pids()) == 2 and not {*ended} & {*service.worker_pids()}, 30)
+        assert service.metric("batchstatus_requests_total", route=JOBS, status="200") == polls
 
 
 @pytest.mark.slow
