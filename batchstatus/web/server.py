@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
-from gunicorn.config import Config
 
 from batchstatus.errors import InvalidValue
 from batchstatus.reaper import Reaper
@@ -63,7 +62,6 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Service:
         """The application, made in each worker after its fork; called by gunicorn."""
-        _settle(self.cfg)
         store = JobStore.open(self._settings.redis_url, self._settings.store, SharingConnection)
         Reaper(store).start()
         app = create_app(store)
@@ -75,15 +73,6 @@ def _write_metrics(_: object, worker: Any) -> None:
     """Leave nothing uncounted; called by gunicorn in a worker that ends."""
     if worker.booted and isinstance(worker.wsgi, Service):
         worker.wsgi.parts.metrics.write()
-
-
-def _settle(cfg: Config) -> None:
-    """Make each setting an attribute, for from now on none changes.
-
-    gunicorn asks sixteen times with every request, and would go through two functions each time: as long as
-    parsing the request takes.
-    """
-    vars(cfg).update({name: setting.get() for name, setting in cfg.settings.items()})
 
 
 def _end_workers_that_boot() -> None:

@@ -33,6 +33,13 @@ _STATUSES: dict[type[Exception], tuple[int, str]] = {
 class Worker(GeventWorker):  # type: ignore[misc]
     """A gevent worker whose answer to what it cannot parse is JSON, and does not echo what was sent."""
 
+    def init_process(self) -> None:
+        """Serve until it is time to stop; called by gunicorn, after the fork."""
+        # None changes any more. gunicorn looks for a setting sixteen times with each request, and would go through
+        # two functions every time, which together takes as long as to parse it.
+        self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
+        super().init_process()
+
     def patch(self) -> None:
         """Patch the standard library for gevent; called by gunicorn, after the fork."""
         with warnings.catch_warnings():
