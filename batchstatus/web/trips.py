@@ -7,6 +7,7 @@ next. Under load there are many to a trip; a poll that is alone waits for nobody
 
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 import gevent
@@ -54,7 +55,7 @@ class SharingConnection(Connection):
             gevent.spawn(self._travel)  # it begins with the next turn of the hub: others may get on until then
         answer = cast("list[Any]", trip.answers.get())[seat]
         if isinstance(answer, Exception):
-            raise answer
+            raise answer.with_traceback(None)  # the others' traces would be added to it
         return answer
 
     def _travel(self) -> None:
@@ -72,7 +73,8 @@ class SharingConnection(Connection):
             with gevent.Timeout(self._timeout_s, StoreUnavailable("the store took too long")):
                 found = self._line().hashes(keys)
         except Exception as error:
-            self._hang_up(broken=True)
+            with suppress(Exception):  # whatever it is: those on the trip have to hear of the first trouble
+                self._hang_up(broken=True)
             return [error] * len(keys)
         self._used_at = time.monotonic()
         return [*found]

@@ -159,3 +159,30 @@ def test_who_gives_up_leaves_the_others_on_their_trip(connection: Watched) -> No
         connection.command("HGETALL", "b")
     assert staying.get() == {b"is": b"a"}
     assert connection.trips == [2]
+
+
+def test_an_error_that_all_on_a_trip_share_is_told_to_each_as_if_it_were_the_only_one(connection: Watched) -> None:
+    def bug() -> None:
+        raise RuntimeError("a bug")
+
+    def steps() -> int:
+        with pytest.raises(RuntimeError) as told:
+            connection.command("HGETALL", "a")
+        return len(told.traceback)
+
+    connection.trouble = bug
+    asking = [gevent.spawn(steps) for _ in range(50)]
+    assert len({each.get() for each in asking}) == 1
+
+
+def test_a_line_that_cannot_even_be_hung_up_leaves_nobody_waiting(
+    connection: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise OSError("broken")
+
+    monkeypatch.setattr(WatchedLine, "hashes", broken)
+    monkeypatch.setattr(WatchedLine, "close", broken)
+    asking = [gevent.spawn(connection.command, "HGETALL", key) for key in "ab"]
+    gevent.joinall(asking, timeout=30)
+    assert [str(each.exception) for each in asking] == ["broken", "broken"]
