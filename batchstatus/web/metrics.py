@@ -10,7 +10,6 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -34,7 +33,7 @@ _LATENCIES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.
 
 
 class Metrics:
-    """What the service counts. Made in the worker process, after its fork."""
+    """What the service counts. A process that ends by itself writes what it has only noted."""
 
     def __init__(self) -> None:
         self._shared = DIRECTORY_VARIABLE in os.environ
@@ -43,7 +42,7 @@ class Metrics:
             values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
         self._registry = registry = CollectorRegistry()
         self._noted: deque[tuple[str, int, float]] = deque()
-        self._will_write = False
+        self._will_write, self._process = False, os.getpid()
         self._requests = Counter(
             "batchstatus_requests", "Requests answered.", ["route", "status"], registry=registry
         )
@@ -61,18 +60,26 @@ class Metrics:
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """A request was answered."""
+        if self._process != os.getpid():  # a fork: what was noted before it, the parent writes
+            self._will_write, self._process = False, os.getpid()
+            self._noted.clear()
         self._noted.append((route, status, seconds))
         if not self._will_write:
             self._will_write = True
-            threading.Timer(WRITTEN_AFTER_S, self.write).start()
+            try:
+                threading.Timer(WRITTEN_AFTER_S, self.write).start()
+            except RuntimeError:  # no thread is to be had
+                self.write()
 
     def write(self) -> None:
         """Write what is only noted so far."""
         self._will_write = False
-        with suppress(IndexError):  # another thread may write as well
-            while True:
+        while self._noted:
+            try:
                 route, status, seconds = self._noted.popleft()
-                self._of(route, status)(seconds)
+            except IndexError:  # another thread writes as well
+                return
+            self._of(route, status)(seconds)
 
     def exposition(self) -> bytes:
         """The metrics of all worker processes, in Prometheus's text format; others' may be WRITTEN_AFTER_S old."""

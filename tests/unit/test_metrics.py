@@ -1,5 +1,6 @@
 """The metrics of one process: what is counted under which labels, and the directory for several."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -204,3 +205,40 @@ def test_of_a_process_that_has_ended_the_counts_stay_and_the_gauges_go(
         (tmp_path / name).touch()
     metrics.forget_process(7)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["counter_7.db", "gauge_livesum_77.db"]
+
+
+def counted(made: metrics.Metrics) -> float | None:
+    labels = {"route": "/livez", "status": "200"}
+    return made._registry.get_sample_value("batchstatus_requests_total", labels)
+
+
+def test_what_a_request_adds_is_written_soon_though_nobody_asks() -> None:
+    made = metrics.Metrics()
+    for _ in range(3):
+        made.answered("/livez", 200, 0.001)
+    wait_until(lambda: counted(made) == 3)
+    made.answered("/livez", 200, 0.001)
+    wait_until(lambda: counted(made) == 4)
+
+
+def test_where_no_thread_is_to_be_had_it_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(_: threading.Timer) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Timer, "start", no_thread)
+    made = metrics.Metrics()
+    for times in (1, 2):
+        made.answered("/livez", 200, 0.001)
+        assert counted(made) == times
+
+
+def test_a_forked_process_writes_what_it_adds_itself_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[threading.Timer] = []
+    monkeypatch.setattr(threading.Timer, "start", lambda timer: started.append(timer))
+    made = metrics.Metrics()
+    made.answered("/livez", 200, 0.001)
+    monkeypatch.setattr("os.getpid", lambda: -1)  # as it is after a fork
+    made.answered("/livez", 200, 0.001)
+    assert len(started) == 2
+    made.write()
+    assert counted(made) == 1
