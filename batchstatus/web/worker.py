@@ -1,6 +1,7 @@
 """gunicorn's gevent worker, with its own errors in our JSON shape, and answers sent in one piece."""
 
 import logging
+import re
 import secrets
 import sys
 import time
@@ -20,6 +21,9 @@ from gunicorn.workers.ggevent import GeventWorker
 from batchstatus.web.errors import error_body
 
 _log = logging.getLogger(__name__)
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""What may not stand in a header (RFC 9110 §5.5)."""
 
 # What the parser refuses with a status other than 400.
 _STATUSES: dict[type[Exception], tuple[int, str]] = {
@@ -60,7 +64,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
 
         gunicorn's own does the same with hooks that nobody here uses, and an access log beside ours.
         """
-        response, environ = wsgi.create(req, sock, addr, listener_name, self.cfg, Response)
+        response, environ = wsgi.create(req, sock, addr, listener_name, self.cfg, WorkerResponse)
         body = self.wsgi(environ, response.start_response)
         if not self.alive:  # which may have come to pass while the request was held
             response.force_close()
@@ -101,7 +105,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             _log.debug("the caller has gone: %s", error)
 
 
-class Response(wsgi.Response):  # type: ignore[misc]
+class WorkerResponse(wsgi.Response):  # type: ignore[misc]
     """A response whose head waits for what comes first of the body, so that both are sent at once.
 
     gunicorn sends them one after the other, and a `send` costs more than all that a poll does in Python.
@@ -113,31 +117,30 @@ class Response(wsgi.Response):  # type: ignore[misc]
     response_length: int | None
 
     def process_headers(self, headers: list[tuple[str, str]]) -> None:
-        """Take the application's headers; called by gunicorn, whose own looks for some that ours never has."""
+        """Take the application's headers; called by gunicorn, whose own drops some that ours never has."""
         self.headers = headers
         for name, value in headers:
-            if name == "Content-Length":
+            if name.lower() == "content-length":
                 self.response_length = int(value)
 
     def send_headers(self) -> None:
         """Make the head; called by gunicorn before the body, and at the end if there is none."""
         if not self.headers_sent:
-            lines = [*self.default_headers(), *(f"{name}: {value}\r\n" for name, value in self.headers), "\r\n"]
-            head = "".join(lines)
-            if head.count("\n") != len(lines) or head.count("\r") != len(lines):
-                raise ValueError("a header with a line break, which would begin another")
-            self._head = head.encode("latin-1")
+            lines = [f"{name}: {value}" for name, value in self.headers]
+            if _CONTROL.search("".join(lines)):
+                raise ValueError("a header with a line break, which would begin another, or the like")
+            self._head = "\r\n".join((*self.default_headers(), *lines, "\r\n")).encode("latin-1")
             self.headers_sent = True
 
     def default_headers(self) -> list[str]:
         """The status and what every response has; called by gunicorn, whose own makes the date anew each time."""
         major, minor = self.req.version
         lines = [
-            f"HTTP/{major}.{minor} {self.status}\r\n",
-            f"Date: {_date(int(time.time()))}\r\n",
-            f"Connection: {'close' if self.should_close() else 'keep-alive'}\r\n",
+            f"HTTP/{major}.{minor} {self.status}",
+            f"Date: {_date(int(time.time()))}",
+            f"Connection: {'close' if self.should_close() else 'keep-alive'}",
         ]
-        return [*lines, "Transfer-Encoding: chunked\r\n"] if self.chunked else lines
+        return [*lines, "Transfer-Encoding: chunked"] if self.chunked else lines
 
     def close(self) -> None:
         """End the response; called by the worker."""
