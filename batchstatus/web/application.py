@@ -5,7 +5,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import cast
 from urllib.parse import unquote_to_bytes, urlsplit
 from wsgiref.types import StartResponse, WSGIEnvironment
 
@@ -31,7 +31,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 class Service(Flask):
     """The application over `store`, with a bound on how long a request may wait for it.
 
-    Its views are called with the request, and Flask's hooks are not: there are none here.
+    Its views are called with the request. What Flask would call around them (`before_request`, `after_request`,
+    error handlers) it does not: there is none here.
     """
 
     request_class = ApiRequest
@@ -58,16 +59,6 @@ class Service(Flask):
             "", path_info=environ["PATH_INFO"], default_method=environ["REQUEST_METHOD"], query_args=""
         )
 
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """The function itself, for none of ours is a coroutine; Flask would look anew with every request."""
-        return func
-
-    def do_teardown_request(self, exc: BaseException | None = None) -> None:
-        """Do nothing: no hook is called. Flask would look for some, and send a signal."""
-
-    def do_teardown_appcontext(self, exc: BaseException | None = None) -> None:
-        """Do nothing, for the same reason."""
-
     def release_held(self) -> None:
         """Answer every held request at once, and hold none from now on; the process is about to end."""
         self.parts.waits.close()
@@ -80,7 +71,7 @@ class Service(Flask):
             self._check(request)
             response = self._view(request)
         except Exception as error:
-            response = cast("Response", self.handle_user_exception(error))
+            response = errors.error_response(request, error)
         response.headers.append(("X-Request-Id", request.id))
         seconds = time.perf_counter() - request.started
         self.parts.metrics.answered(request.route, response.status, seconds)
@@ -146,7 +137,6 @@ def create_app(store: JobStore) -> Service:
     app.url_map.merge_slashes = False
     for module in (jobs, history, control, failures, ops, openapi):
         app.register_blueprint(module.blueprint)
-    errors.register(app)
     return app
 
 

@@ -6,9 +6,7 @@ would do so twenty times. Views are called with the request instead, and hand it
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 
-import flask
 import gevent
 from flask import Request
 
@@ -63,8 +61,3 @@ class ApiRequest(Request):
         """Note that it has to do with the store; StoreUnavailable while that is known not to answer."""
         self.parts.breaker.check()
         self.asks_the_store = True
-
-
-def current_request() -> ApiRequest:
-    """The request, for what is not given it: Flask calls error handlers with the error alone."""
-    return cast("ApiRequest", flask.request)

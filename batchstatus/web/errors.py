@@ -4,11 +4,10 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Flask
 from werkzeug.exceptions import HTTPException
 
-from batchstatus.errors import JobCorrupt, JobNotFound, StoreUnavailable
-from batchstatus.web.context import current_request
+from batchstatus.errors import JobNotFound, StoreUnavailable
+from batchstatus.web.context import ApiRequest
 from batchstatus.web.responses import Response, json_response
 from schemas import ErrorSchema
 
@@ -61,14 +60,17 @@ def bad_request(message: str, status: int = 400) -> ApiError:
     return ApiError(status, "BAD_REQUEST", message)
 
 
-def register(app: Flask) -> None:
-    """Let every exception that leaves a view end as one of these answers."""
-    app.register_error_handler(ApiError, _api_error)
-    app.register_error_handler(JobNotFound, _job_not_found)
-    app.register_error_handler(StoreUnavailable, _store_unavailable)
-    app.register_error_handler(HTTPException, _http_exception)
-    app.register_error_handler(JobCorrupt, _internal_error)
-    app.register_error_handler(Exception, _internal_error)
+def error_response(request: ApiRequest, error: Exception) -> Response:
+    """What is responded instead of what raised `error`, whatever that is."""
+    if isinstance(error, ApiError):
+        return _api_error(error)
+    if isinstance(error, JobNotFound):
+        return json_response(error_body("JOB_NOT_FOUND", "There is no such job."), 404)
+    if isinstance(error, StoreUnavailable):
+        return _store_unavailable(request, error)
+    if isinstance(error, HTTPException):
+        return _http_exception(error)
+    return _internal_error(request, error)
 
 
 def _api_error(error: ApiError) -> Response:
@@ -76,12 +78,8 @@ def _api_error(error: ApiError) -> Response:
     return json_response(body, error.status, (error.headers or {}).items())
 
 
-def _job_not_found(_: JobNotFound) -> Response:
-    return json_response(error_body("JOB_NOT_FOUND", "There is no such job."), 404)
-
-
-def _store_unavailable(error: StoreUnavailable) -> Response:
-    _log.warning("request %s: %s", current_request().id, error)
+def _store_unavailable(request: ApiRequest, error: StoreUnavailable) -> Response:
+    _log.warning("request %s: %s", request.id, error)
     body = error_body("STORE_UNAVAILABLE", "The store is not available at the moment. Try again.")
     return json_response(body, 503, [("Retry-After", str(RETRY_AFTER_S))])
 
@@ -94,8 +92,7 @@ def _http_exception(error: HTTPException) -> Response:
     return json_response(error_body(code, message), status, headers)
 
 
-def _internal_error(error: Exception) -> Response:
-    request = current_request()
+def _internal_error(request: ApiRequest, error: Exception) -> Response:
     job_id = (request.view_args or {}).get("job_id")
     _log.error("request %s for job %r of %r failed", request.id, job_id, request.org, exc_info=error)
     return json_response(error_body("INTERNAL_ERROR", "Something went wrong on our side."), 500)
