@@ -8,7 +8,7 @@ from http.client import HTTPException, HTTPResponse, IncompleteRead
 from types import NoneType
 from typing import Any, TypeVar
 
-from batchstatus.errors import CODE, InvalidTransition, JobNotFound, Refused, ServiceUnavailable
+from batchstatus.errors import CODE, InvalidTransition, InvalidValue, JobNotFound, Refused, ServiceUnavailable
 from batchstatus.model import Job, JobFailure, Kind, Status
 
 LONGEST_S = 30.0
@@ -36,10 +36,14 @@ def failure(response: HTTPResponse) -> Exception:
         error = json.loads(response.read(_CHUNK))["error"]
         if CODE.fullmatch(error["code"]):
             code, said = error["code"], f"{said} {error['code']}: {error['message']!r:.300}"
+            if error.get("details"):
+                said = f"{said} {error['details']!r:.300}"
     if status in {401, 403}:
         return Refused(said)
     if status == 409 and code == "JOB_ALREADY_TERMINAL":
         return InvalidTransition(said)
+    if status == 400 and code == "INVALID_REQUEST":
+        return InvalidValue(said)
     if status == 404 and code == "JOB_NOT_FOUND":
         return JobNotFound(said)
     if 300 <= status < 400 and location:

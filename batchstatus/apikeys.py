@@ -18,6 +18,8 @@ from batchstatus.errors import ApiKeyNotFound, InvalidValue
 from batchstatus.keys import ID, Keys, checked_id
 
 PERMISSION = re.compile(r"[A-Za-z0-9_.-]{1,64}:[A-Za-z0-9_.-]{1,64}")
+READ_PERMISSIONS = frozenset({"transactions:create", "entities:bulk_import", "events:create"})
+"""Any one of these lets a key read every job of its organization."""
 LONGEST_LIFETIME_MS = 100 * 365 * 86_400_000
 KEY = re.compile(r"bsk_[A-Za-z0-9_-]{43}")
 

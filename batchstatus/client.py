@@ -73,7 +73,7 @@ class Client:
         """A page of the organization's jobs, newest first, as on the wire; `nextCursor` is None on the last one.
 
         `asked` are the parameters of the route: `kind`, `status`, `createdAfter`, `createdBefore`, `limit`,
-        `cursor`. Raises as `get`, without JobNotFound.
+        `cursor`. Raises as `get`, without JobNotFound; InvalidValue says which of them is wrong, and why.
 
             client.history(status="failed,interrupted", limit=100)["jobs"]
         """

@@ -99,7 +99,8 @@ def _identity(kind: Kind, row: Row) -> Shaped:
     names = IDENTITY[kind]
     if not row.keys() <= _MEMBERS[kind]:
         unknown = ", ".join(sorted(map(str, row.keys() - _MEMBERS[kind])))
-        raise InvalidValue(f"a {kind} row has no member {unknown}; it has {', '.join(names)}")
+        rest = ", ".join(sorted(_MEMBERS[kind] - {*names}))
+        raise InvalidValue(f"a {kind} row has no member {unknown}; it has {', '.join(names)}, {rest}")
     found: Shaped = {}
     for name in names:
         if name not in row:

@@ -28,7 +28,7 @@ class Time(fields.Field[datetime]):
         try:
             moment = datetime.fromisoformat(value if _ISO.fullmatch(value) else "")
         except (TypeError, ValueError):
-            raise ValidationError("Not an ISO 8601 time.") from None
+            raise ValidationError("Not a time such as 2026-11-23T15:04:05Z (in a URL, + is %2B).") from None
         if moment.tzinfo is None:
             raise ValidationError("The time needs a zone.")
         return moment

@@ -53,6 +53,8 @@ def demo(keep: bool, file: Path | None, kind: str | None, rate: int) -> int:
             good = _story(stage, rate)
         if keep:
             _keep(stage)
+        else:
+            console.print("\nWith --keep the service would stay up, and the curl lines above work.")
     return 0 if good else 1
 
 

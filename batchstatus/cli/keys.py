@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from batchstatus.apikeys import ApiKey
+from batchstatus.apikeys import READ_PERMISSIONS, ApiKey
 from batchstatus.cli.options import Duration, json_option, prefix_option, redis_option
 from batchstatus.connecting import connect
 from batchstatus.store import JobStore
@@ -18,7 +18,13 @@ def keys() -> None:
 
 @keys.command()
 @click.option("--org", required=True, help="The organization the key belongs to.")
-@click.option("--permission", "permissions", required=True, multiple=True, help="resource:action; repeatable.")
+@click.option(
+    "--permission",
+    "permissions",
+    required=True,
+    multiple=True,
+    help=f"One of {', '.join(sorted(READ_PERMISSIONS))}; repeatable.",
+)
 @click.option("--expires-in", type=Duration(), help="For instance 90d; without it the key does not expire.")
 @click.option("--name", help="What the key is for.")
 @redis_option
@@ -40,6 +46,8 @@ def create(
         return
     click.echo(key)
     click.echo(f"This is key {record.id}. Keep it now: it cannot be shown again.", err=True)
+    if not READ_PERMISSIONS & {*permissions}:
+        click.echo(f"It will read no job: that takes one of {', '.join(sorted(READ_PERMISSIONS))}.", err=True)
 
 
 @keys.command(name="list")

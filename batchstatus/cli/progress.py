@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from batchstatus.model import Job
+from batchstatus.model import CONTROL_FLAGS, Job
 
 _LINE_EVERY_S = 1.0
 
@@ -63,7 +63,7 @@ class ProgressView:
             "rows": f"{job.done:,}/{'?' if total is None else format(total, ',')}",
             "failed": job.failed,
             "skipped": job.skipped,
-            "status": job.status,
+            "status": _status(job),
         }
         if label not in self._tasks:
             self._tasks[label] = self._bars.add_task(label, total=total, **fields)
@@ -75,15 +75,22 @@ class ProgressView:
         now, speed = time.monotonic(), ""
         if label in self._printed:
             printed_at, then = self._printed[label]
-            # A job that is over soon is seen at work too: another status has its line however soon it comes.
-            if job.status is then.status and now - printed_at < _LINE_EVERY_S:
+            # A job that is over soon is seen at work too: another state has its line however soon it comes.
+            if job.state == then.state and now - printed_at < _LINE_EVERY_S:
                 return
-            speed = f", {(job.done - then.done) / max(now - printed_at, 0.001):,.0f} rows/s"
+            if job.state == then.state:  # else the time in between says little
+                speed = f", {(job.done - then.done) / (now - printed_at):,.0f} rows/s"
         self._printed[label] = now, job
         total = "?" if job.total_items is None else format(job.total_items, ",")
         self._console.print(
-            f"{label}: {job.status}, {job.done:,} of {total} rows, {job.failed:,} failed, "
+            f"{label}: {_status(job)}, {job.done:,} of {total} rows, {job.failed:,} failed, "
             f"{job.skipped:,} skipped{speed}",
             highlight=False,
             soft_wrap=True,
         )
+
+
+def _status(job: Job) -> str:
+    """The status, and what control has asked for: a job that is paused does not look like one that hangs."""
+    flags = [flag for flag in CONTROL_FLAGS if flag in job.metadata]
+    return f"{job.status} ({', '.join(flags)})" if flags else job.status

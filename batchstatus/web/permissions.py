@@ -1,13 +1,12 @@
 """Who may do what: every route that needs an API key asks here, and nowhere else."""
 
-from batchstatus.apikeys import ApiKey
+from batchstatus.apikeys import READ_PERMISSIONS, ApiKey
 from batchstatus.errors import JobNotFound
 from batchstatus.keys import ID
 from batchstatus.web.context import ApiRequest
 from batchstatus.web.errors import ApiError
 
-READ_PERMISSIONS = frozenset({"transactions:create", "entities:bulk_import", "events:create"})
-"""Any one of these lets a key read every job of its organization."""
+_ENOUGH = ", ".join(sorted(READ_PERMISSIONS))
 
 
 def caller(request: ApiRequest) -> ApiKey:
@@ -19,7 +18,7 @@ def caller(request: ApiRequest) -> ApiKey:
         )
     request.org = record.org
     if not record.permissions & READ_PERMISSIONS:
-        raise ApiError(403, "FORBIDDEN", "The API key has none of the permissions that this route needs.")
+        raise ApiError(403, "FORBIDDEN", f"The API key has none of the permissions {_ENOUGH}.")
     return record
 
 

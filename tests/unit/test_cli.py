@@ -72,6 +72,13 @@ def test_a_new_key_is_printed_alone_so_that_a_script_can_keep_it(at_store, real_
     assert record.id in err
 
 
+@pytest.mark.parametrize(("permission", "said"), {"transactions:read": True, "events:create": False}.items())
+def test_a_new_key_that_reads_no_job_is_said_to_be_one(at_store, permission, said):
+    code, _, err = at_store("keys", "create", "--org", ORG, "--permission", permission)
+    assert code == 0
+    assert ("It will read no job" in err and "transactions:create" in err) is said
+
+
 def test_a_new_key_as_json_has_the_documented_members(at_store, real_store):
     code, out, err = at_store(*CREATE, "--expires-in", "90d", "--name", "importer", "--json")
     body = json.loads(out)
@@ -220,3 +227,19 @@ def test_ctrl_c_ends_watching_and_not_the_job(caller, real_store):
     _, err = watching.communicate(timeout=60)
     assert (watching.returncode, err.strip()) == (130, "")
     assert real_store.get(ORG, job_id).status == "queued"
+
+
+def test_a_job_that_is_paused_does_not_look_like_one_that_hangs(caller, real_store):
+    job_id = real_store.create(ORG, KIND, total_items=3).job_id
+    with real_store.run(ORG, job_id):
+        watching = start("watch", job_id)
+        assert any(": running, 0 of 3" in line for line in watching.stdout)
+        real_store.control(ORG, job_id, "pause")
+        assert any(": running (batchPauseRequested), 0 of 3" in line for line in watching.stdout)
+    watching.communicate(timeout=30)
+
+
+def test_a_wrong_question_about_history_is_told_why(caller):
+    code, out, err = caller("history", "--created-after", "yesterday")
+    assert (code, out) == (2, "")
+    assert re.search("createdAfter.*2026-11-23T15:04:05Z", err)

@@ -988,7 +988,8 @@ def test_trouble_passes(client: Client, server: Server, clock: Clock, trouble: A
         (page(403), Refused),
         (error(404, "JOB_NOT_FOUND"), JobNotFound),
         (error(404, "NOT_FOUND"), ServiceUnavailable),
-        (error(400, "INVALID_REQUEST"), ServiceUnavailable),
+        (error(400, "INVALID_REQUEST"), InvalidValue),
+        (error(400, "BAD_REQUEST"), ServiceUnavailable),
         (answer(302, headers={"Location": "https://login.example.com"}), ServiceUnavailable),
     ],
 )
