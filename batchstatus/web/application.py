@@ -5,13 +5,12 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from typing import cast
+from typing import Any, cast
 from urllib.parse import unquote_to_bytes, urlsplit
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 import gevent
-from flask import Flask, Request
-from werkzeug.routing import MapAdapter
+from flask import Flask
 
 from batchstatus.errors import StoreUnavailable
 from batchstatus.store import JobStore
@@ -21,7 +20,6 @@ from batchstatus.web.breaker import Breaker
 from batchstatus.web.context import ApiRequest, Parts
 from batchstatus.web.logs import log_request
 from batchstatus.web.metrics import Metrics
-from batchstatus.web.requests import MAX_BODY_BYTES
 from batchstatus.web.responses import Response
 from batchstatus.web.waiting import Hold, Waits
 
@@ -31,11 +29,9 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 class Service(Flask):
     """The application over `store`, with a bound on how long a request may wait for it.
 
-    Its views are called with the request. What Flask would call around them (`before_request`, `after_request`,
-    error handlers) it does not: there is none here.
+    Its views are called with the request, so that Flask's contexts are not needed, and there are none: neither
+    `flask.request` and `g`, nor hooks (`before_request` and the like).
     """
-
-    request_class = ApiRequest
 
     def __init__(self, store: JobStore) -> None:
         super().__init__("batchstatus", static_folder=None)
@@ -47,17 +43,7 @@ class Service(Flask):
     def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request; called by the server."""
         _keep_encoded_slashes(environ)
-        with self.request_context(environ) as context:
-            return self._respond(cast("ApiRequest", context.request))(environ, start_response)
-
-    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
-        """Route by the path alone; the Host, which Flask would look at, decides nothing here."""
-        if request is None:
-            return None
-        environ = request.environ
-        return self.url_map.bind(
-            "", path_info=environ["PATH_INFO"], default_method=environ["REQUEST_METHOD"], query_args=""
-        )
+        return self._respond(ApiRequest(environ))(environ, start_response)
 
     def release_held(self) -> None:
         """Answer every held request at once, and hold none from now on; the process is about to end."""
@@ -119,20 +105,25 @@ class Service(Flask):
         # the server that it asked, and go on with the next.
         try:
             with limit as request.store_limit:
-                if request.routing_exception is not None:
-                    self.raise_routing_exception(request)
-                view = self.view_functions[cast("str", request.endpoint)]
+                view = self._route(request)
                 return cast("Response | Hold", view(request, **(request.view_args or {})))
         except gevent.Timeout as reached:
             if reached is not limit:
                 raise
             raise StoreUnavailable("the store took too long") from None
 
+    def _route(self, request: ApiRequest) -> Callable[..., Any]:
+        """The view for a request, by its path alone: its Host decides nothing. HTTPException if there is none."""
+        path, method = request.environ["PATH_INFO"], request.environ["REQUEST_METHOD"]
+        adapter = self.url_map.bind("", path_info=path, default_method=method, query_args="")
+        request.url_rule, arguments = adapter.match(return_rule=True)
+        request.view_args = {**arguments}
+        return self.view_functions[request.url_rule.endpoint]
+
 
 def create_app(store: JobStore) -> Service:
     """The service over `store`. Nothing is sent to the store before the first request."""
     app = Service(store)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     for module in (jobs, history, control, failures, ops, openapi):

@@ -16,6 +16,8 @@ from batchstatus.web.breaker import Breaker
 from batchstatus.web.metrics import Metrics
 from batchstatus.web.waiting import Waits
 
+MAX_BODY_BYTES = 64 * 1024
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -32,6 +34,7 @@ class Parts:
 class ApiRequest(Request):
     """A request to the service."""
 
+    max_content_length = MAX_BODY_BYTES
     parts: Parts
     started: float
     """When it came (`time.perf_counter`)."""

@@ -8,10 +8,9 @@ from gunicorn.http.errors import ParseException
 from marshmallow import Schema, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from batchstatus.web.context import ApiRequest
+from batchstatus.web.context import MAX_BODY_BYTES, ApiRequest
 from batchstatus.web.errors import bad_request, invalid_request
 
-MAX_BODY_BYTES = 64 * 1024
 BODY_S = 10.0
 """How long a caller may take to send a body."""
 
