@@ -117,9 +117,14 @@ class Job:
         return self.succeeded + self.failed + self.skipped
 
     @property
+    def flags(self) -> list[str]:
+        """The control flags in its metadata, in the order of CONTROL_FLAGS."""
+        return [flag for flag in CONTROL_FLAGS if flag in self.metadata]
+
+    @property
     def state(self) -> str:
         """The status and, after dots, the control flags: `running`, `running.batchPauseRequested` …"""
-        return ".".join([self.status, *(flag for flag in CONTROL_FLAGS if flag in self.metadata)])
+        return ".".join([self.status, *self.flags])
 
     @property
     def terminal(self) -> bool:

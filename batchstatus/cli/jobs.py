@@ -11,7 +11,7 @@ from batchstatus import answers
 from batchstatus.cli.options import caller_options, json_option, open_caller
 from batchstatus.cli.progress import ProgressView
 from batchstatus.client import Client
-from batchstatus.model import CONTROL_FLAGS, MAX_PAGE, Action, Job, Kind, Status
+from batchstatus.model import MAX_PAGE, Action, Job, Kind, Status
 
 PROGRESS_S = 1.0
 
@@ -129,8 +129,8 @@ def describe(job: Job) -> str:
         f"{job.job_id}: {job.status}, {job.done:,} of {total} rows: "
         f"{job.succeeded:,} succeeded, {job.failed:,} failed, {job.skipped:,} skipped"
     )
-    if flags := [flag for flag in CONTROL_FLAGS if flag in job.metadata]:
-        line += f" ({', '.join(flags)})"
+    if job.flags:
+        line += f" ({', '.join(job.flags)})"
     if job.job_failure:
         line += f"\n{job.job_failure.code}: {job.job_failure.message}"
     return line

@@ -23,7 +23,7 @@ def keys() -> None:
     "permissions",
     required=True,
     multiple=True,
-    help=f"One of {', '.join(sorted(READ_PERMISSIONS))}; repeatable.",
+    help=f"resource:action; to read jobs, one of {', '.join(sorted(READ_PERMISSIONS))}. Repeatable.",
 )
 @click.option("--expires-in", type=Duration(), help="For instance 90d; without it the key does not expire.")
 @click.option("--name", help="What the key is for.")

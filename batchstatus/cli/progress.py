@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from batchstatus.model import CONTROL_FLAGS, Job
+from batchstatus.model import Job
 
 _LINE_EVERY_S = 1.0
 
@@ -92,5 +92,4 @@ class ProgressView:
 
 def _status(job: Job) -> str:
     """The status, and what control has asked for: a job that is paused does not look like one that hangs."""
-    flags = [flag for flag in CONTROL_FLAGS if flag in job.metadata]
-    return f"{job.status} ({', '.join(flags)})" if flags else job.status
+    return f"{job.status} ({', '.join(job.flags)})" if job.flags else job.status

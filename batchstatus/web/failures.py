@@ -1,5 +1,6 @@
 """Failed rows per kind: the first 500 as JSON, or all of them as CSV."""
 
+from collections.abc import Iterable
 from functools import partial
 
 from flask import Blueprint
@@ -9,7 +10,7 @@ from batchstatus.model import Kind, Outcome
 from batchstatus.web.context import ApiRequest
 from batchstatus.web.csv import MEDIA_TYPE, csv_chunks
 from batchstatus.web.permissions import reader
-from batchstatus.web.responses import Headers, Response, json_response
+from batchstatus.web.responses import Response, json_response
 from schemas import FAILURES_SCHEMAS
 
 blueprint = Blueprint("failures", __name__)
@@ -24,7 +25,7 @@ LEGACY_ENTITY_CSV = "/entities/automatic/bulk/imports/<job_id>/failures.csv"
 _SCHEMAS = {kind: schema() for kind, schema in FAILURES_SCHEMAS.items()}
 
 
-def failures_response(outcome: Outcome, headers: Headers | tuple[()] = ()) -> Response:
+def failures_response(outcome: Outcome, headers: Iterable[tuple[str, str]] = ()) -> Response:
     """The JSON body, the same from every route that has it."""
     return json_response(_SCHEMAS[outcome.job.kind].dump(outcome), headers=headers)
 

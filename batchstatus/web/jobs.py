@@ -1,5 +1,6 @@
 """`GET /batch-import/jobs/{jobId}`: the polling endpoint."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from flask import Blueprint
@@ -10,7 +11,7 @@ from batchstatus.web.context import ApiRequest
 from batchstatus.web.errors import invalid_request
 from batchstatus.web.failures import failures_response
 from batchstatus.web.permissions import reader
-from batchstatus.web.responses import Headers, Response, json_response
+from batchstatus.web.responses import Response, json_response
 from batchstatus.web.waiting import Hold, wanted_wait_s
 from schemas import JobResponseSchema
 from schemas.dumping import compiled
@@ -50,7 +51,7 @@ def job(request: ApiRequest, job_id: str) -> Response | Hold:
     return response
 
 
-def job_response(job: Job, headers: Headers | tuple[()] = ()) -> Response:
+def job_response(job: Job, headers: Iterable[tuple[str, str]] = ()) -> Response:
     """The body of section 2 of the contract."""
     return json_response(_dump(_Answer(job)), headers=headers)
 

@@ -51,7 +51,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "forwarded_allow_ips": "*",
             "loglevel": self._settings.log_level,
             "logger_class": "batchstatus.web.logs.GunicornLogger",
-            "worker_exit": _write_metrics,
+            "worker_exit": write_metrics,
             "child_exit": lambda _, worker: forget_process(worker.pid),
             "on_exit": lambda _: remove_shared(),
         }
@@ -69,8 +69,8 @@ class Server(BaseApplication):  # type: ignore[misc]
         return app
 
 
-def _write_metrics(_: object, worker: Any) -> None:
-    """Leave nothing uncounted; called by gunicorn in a worker that ends."""
+def write_metrics(_: object, worker: Any) -> None:
+    """Leave nothing uncounted; gunicorn's `worker_exit`, called in a worker that ends, even if it never got up."""
     if worker.booted and isinstance(worker.wsgi, Service):
         worker.wsgi.parts.metrics.write()
 

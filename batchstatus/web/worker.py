@@ -40,7 +40,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def init_process(self) -> None:
         """Serve until it is time to stop; called by gunicorn, after the fork."""
         # None changes any more. gunicorn looks for a setting sixteen times with each request, and would go through
-        # two functions every time, which together takes as long as to parse it.
+        # two functions every time, which together takes nearly as long as to parse it.
         self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
         super().init_process()
 

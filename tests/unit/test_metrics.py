@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import redis
@@ -12,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from batchstatus import JobStore, StoreUnavailable, scripts
 from batchstatus.connection import Connection
 from batchstatus.keys import Keys
-from batchstatus.settings import StoreSettings
-from batchstatus.web import create_app, metrics
+from batchstatus.settings import Settings, StoreSettings
+from batchstatus.web import create_app, metrics, server
 from batchstatus.web.breaker import FAILURES
 from tests.support.waiting import wait_until
 
@@ -242,3 +243,18 @@ def test_a_forked_process_writes_what_it_adds_itself_and_nothing_else(monkeypatc
     assert len(started) == 2
     made.write()
     assert counted(made) == 1
+
+
+def test_a_worker_of_gunicorns_that_ends_writes_what_it_has_only_noted(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for once_a_process in ("share_between_processes", "_end_workers_that_boot"):
+        monkeypatch.setattr(server, once_a_process, lambda: None)
+    monkeypatch.setattr(threading.Timer, "start", lambda _: None)
+    app = create_app(store)
+    app.test_client().get("/livez")
+    assert not counted(app.parts.metrics)
+    worker_exit = server.Server(Settings.from_env({"BATCHSTATUS_REDIS_URL": "redis://store"})).cfg.worker_exit
+    worker_exit(None, SimpleNamespace(booted=False))
+    worker_exit(None, SimpleNamespace(booted=True, wsgi=app))
+    assert counted(app.parts.metrics) == 1
