@@ -57,7 +57,7 @@ class Service(Flask):
             self._check(request)
             response = self._view(request)
         except Exception as error:
-            response = errors.error_response(request, error)
+            response = errors.response_to(request, error)
         response.headers.append(("X-Request-Id", request.id))
         seconds = time.perf_counter() - request.started
         self.parts.metrics.answered(request.route, response.status, seconds)

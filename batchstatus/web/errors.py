@@ -60,7 +60,7 @@ def bad_request(message: str, status: int = 400) -> ApiError:
     return ApiError(status, "BAD_REQUEST", message)
 
 
-def error_response(request: ApiRequest, error: Exception) -> Response:
+def response_to(request: ApiRequest, error: Exception) -> Response:
     """What is responded instead of what raised `error`, whatever that is."""
     if isinstance(error, ApiError):
         return _api_error(error)
