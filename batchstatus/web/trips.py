@@ -52,7 +52,7 @@ class SharingConnection(Connection):
         trip.keys.append(words[1])
         if not self._under_way:
             self._under_way = True
-            gevent.spawn(self._travel)  # it begins with the next turn of the hub: others may get on until then
+            gevent.spawn(self._travel)
         answer = cast("list[Any]", trip.answers.get())[seat]
         if isinstance(answer, Exception):
             raise answer.with_traceback(None)  # the others' traces would be added to it
@@ -61,6 +61,11 @@ class SharingConnection(Connection):
     def _travel(self) -> None:
         """Make trips for as long as anyone waits."""
         try:
+            # Whoever has sent a request by now gets on first: a timer of low priority is up once the hub has seen
+            # them. Else those whose answers come at once may travel again and again, and the others wait.
+            hub = gevent.get_hub()
+            with hub.loop.timer(0, priority=-1) as all_have_got_on:
+                hub.wait(all_have_got_on)
             while self._waiting:
                 keys, answers = self._waiting.popleft()
                 answers.set(self._ask(keys))

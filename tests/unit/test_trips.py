@@ -6,6 +6,7 @@ from typing import Any
 import gevent
 import pytest
 import redis
+from gevent.socket import socketpair, wait_read
 
 from batchstatus import JobCorrupt, StoreUnavailable
 from batchstatus.line import Line
@@ -89,6 +90,19 @@ def test_who_asks_while_a_trip_is_under_way_is_on_the_next_and_on_the_same_line(
     assert [each[b"is"] for each in ask(connection, *"bc")] == [b"b", b"c"]
     assert first.get() == {b"is": b"a"}
     assert (connection.trips, connection.lines) == ([1, 2], 1)
+
+
+def test_whose_request_has_come_already_gets_on_the_first_trip(connection: Watched) -> None:
+    caller, service = socketpair()
+    with caller, service:
+        caller.sendall(b"GET")
+
+        def heard() -> None:
+            wait_read(service.fileno())
+            connection.command("HGETALL", "b")
+
+        gevent.joinall([gevent.spawn(connection.command, "HGETALL", "a"), gevent.spawn(heard)])
+    assert connection.trips == [2]
 
 
 def test_a_line_that_was_idle_is_looked_at_before_it_is_used(

@@ -1,0 +1,40 @@
+"""Many callers at once, each on a connection of its own: nobody is forgotten over those who ask again at once."""
+
+import select
+from collections import Counter
+from contextlib import ExitStack, closing
+from statistics import median
+
+from batchstatus import connect
+from tests.support.rawhttp import connect as connect_http
+from tests.support.rawhttp import request
+from tests.support.sdk import ORG
+from tests.support.service import LiveService
+
+CALLERS = 64
+MOST_ANSWERS = 10
+"""How often one is answered, at most, before all are: some, for two processes do not share the callers evenly."""
+
+
+def most_answers_until_all_have_one(port: int, poll: bytes) -> int:
+    """All send a poll, and send it again as soon as they are answered, until each has had an answer."""
+    answers: Counter[int] = Counter()
+    with ExitStack() as stack:
+        connected = [stack.enter_context(connect_http(port)) for _ in range(CALLERS)]
+        callers = {each.fileno(): each for each in connected}
+        for caller in callers.values():
+            caller.sendall(poll)
+        while len(answers) < CALLERS:
+            for number in select.select([*callers], [], [], 20)[0]:
+                assert callers[number].recv(65_536).startswith(b"HTTP/1.1 200 ")
+                answers[number] += 1
+                callers[number].sendall(poll)
+    return max(answers.values())
+
+
+def test_new_callers_do_not_wait_for_busy_ones(redis_url: str) -> None:
+    with closing(connect(redis_url)) as store, LiveService(redis_url, BATCHSTATUS_WORKERS="2") as service:
+        key, _ = store.api_keys.create(ORG, ["transactions:create"])
+        poll = request("GET", f"/batch-import/jobs/{store.create(ORG, 'transaction_batch').job_id}", key=key)
+        rounds = [most_answers_until_all_have_one(service.port, poll) for _ in range(5)]
+    assert median(rounds) <= MOST_ANSWERS
