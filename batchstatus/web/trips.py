@@ -7,7 +7,7 @@ next. Under load there are many to a trip; a poll that is alone waits for nobody
 
 import time
 from collections import deque
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Any, NamedTuple, cast
 
 import gevent
@@ -64,7 +64,7 @@ class SharingConnection(Connection):
             # Whoever has sent a request by now gets on first: a timer of low priority is up once the hub has seen
             # them. Else those whose answers come at once may travel again and again, and the others wait.
             hub = gevent.get_hub()
-            with hub.loop.timer(0, priority=-1) as all_have_got_on:
+            with closing(hub.loop.timer(0, priority=-1)) as all_have_got_on:
                 hub.wait(all_have_got_on)
             while self._waiting:
                 keys, answers = self._waiting.popleft()
