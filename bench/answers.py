@@ -33,7 +33,7 @@ def measure(setting: Setting) -> Iterator[Answer]:
             for name, (requests, many, status) in asked.items():
                 found[name].append(cost(served, requests, many, CONNECTIONS, status))
     costs = {name: typical(rounds) for name, rounds in found.items()}
-    rows = [(name, cpu_us, cpu_us / costs["200"].cpu_us, p99_ms) for name, (cpu_us, p99_ms) in costs.items()]
+    rows = [(name, each.cpu_us, each.cpu_us / costs["200"].cpu_us, each.p99_ms) for name, each in costs.items()]
     columns = {"answer": "", "CPU µs": ",.0f", "to a 200": ".2f", "p99 ms": ".1f"}
     yield Table(f"Server CPU per answer, {CONNECTIONS} connections", columns, rows)
 

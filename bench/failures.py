@@ -39,8 +39,8 @@ def _shown(sizes: list[int], found: dict[tuple[str, int], list[Cost]]) -> Iterat
     costs = {which: typical(rounds) for which, rounds in found.items()}
 
     def figures(what: str, size: int) -> tuple[float, ...]:
-        cpu_us, p99_ms = costs[what, size]
-        return cpu_us, cpu_us / costs[what, FULL].cpu_us, p99_ms
+        cpu_us = costs[what, size].cpu_us
+        return cpu_us, cpu_us / costs[what, FULL].cpu_us, costs[what, size].p99_ms
 
     rows = [(f"{size:,}", *figures(POLL, size), *figures(FAILURES, size)) for size in sizes]
     columns = {"failed rows": "", **{f"{POLL}, {head}": form for head, form in FIGURES.items()}}

@@ -93,8 +93,8 @@ def main() -> None:
     requests = islice(cycle([request.encode() for request in json.load(sys.stdin)]), arguments.total)
     callers = [Caller(("127.0.0.1", arguments.port)) for _ in range(arguments.connections)]
     latencies = run(callers, requests, arguments.status.encode())
-    p50_ms, p99_ms = (1000 * latencies[len(latencies) * percent // 100] for percent in (50, 99))
-    print(json.dumps({"requests": len(latencies), "p50_ms": p50_ms, "p99_ms": p99_ms}))
+    p99_ms, p999_ms = (1000 * latencies[len(latencies) * of_1000 // 1000] for of_1000 in (990, 999))
+    print(json.dumps({"requests": len(latencies), "p99_ms": p99_ms, "p999_ms": p999_ms}))
 
 
 if __name__ == "__main__":

@@ -23,10 +23,11 @@ _T = TypeVar("_T")
 
 
 class Cost(NamedTuple):
-    """What answers cost: CPU time of the server for each, and the 99th percentile of the time that they took."""
+    """What answers cost: CPU time of the server for each, and percentiles of the time that they took."""
 
     cpu_us: float
     p99_ms: float
+    p999_ms: float
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,8 @@ def cost(served: Served, requests: Sequence[str], total: int, connections: int =
     _load(served, requests, max(connections, total // 10), connections, status)
     before_s = served.cpu_s()
     figures = _load(served, requests, total, connections, status)
-    return Cost((served.cpu_s() - before_s) / figures["requests"] * 1e6, figures["p99_ms"])
+    cpu_us = (served.cpu_s() - before_s) / figures["requests"] * 1e6
+    return Cost(cpu_us, figures["p99_ms"], figures["p999_ms"])
 
 
 def typical(rounds: Sequence[Cost]) -> Cost:
