@@ -113,19 +113,33 @@ class Settings:
             raise InvalidValue(f"{variable}={environ.get(variable)!r}: {error}") from None
 
 
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError("not a number") from None
+
+
+def _whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("not a whole number") from None
+
+
 _Variables = dict[str, tuple[str, Callable[[str], Any]]]
 
 _STORE_VARIABLES: _Variables = {
-    "BATCHSTATUS_LEASE_S": ("lease_s", float),
-    "BATCHSTATUS_GRACE_S": ("grace_s", float),
-    "BATCHSTATUS_RETENTION_DAYS": ("retention_s", lambda text: float(text) * DAY_S),
-    "BATCHSTATUS_STORE_TIMEOUT_MS": ("timeout_s", lambda text: int(text) / 1000),
-    "BATCHSTATUS_MIN_REPLICAS": ("min_replicas", int),
+    "BATCHSTATUS_LEASE_S": ("lease_s", _number),
+    "BATCHSTATUS_GRACE_S": ("grace_s", _number),
+    "BATCHSTATUS_RETENTION_DAYS": ("retention_s", lambda text: _number(text) * DAY_S),
+    "BATCHSTATUS_STORE_TIMEOUT_MS": ("timeout_s", lambda text: _whole_number(text) / 1000),
+    "BATCHSTATUS_MIN_REPLICAS": ("min_replicas", _whole_number),
     "BATCHSTATUS_PREFIX": ("prefix", str),
 }
 _SERVICE_VARIABLES: _Variables = {
     "BATCHSTATUS_BIND": ("bind", str),
-    "BATCHSTATUS_WORKERS": ("workers", int),
+    "BATCHSTATUS_WORKERS": ("workers", _whole_number),
     "BATCHSTATUS_LOG_LEVEL": ("log_level", str),
 }
 

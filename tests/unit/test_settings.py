@@ -102,6 +102,16 @@ def test_a_bad_value_is_refused_in_one_line_that_begins_with_the_variable(variab
     assert value in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "wrong"),
+    [("WORKERS", "two", "not a whole number"), ("STORE_TIMEOUT_MS", "1.5", "not a whole number"),
+     ("LEASE_S", "1s", "not a number")],
+)  # fmt: skip
+def test_what_is_no_number_is_told_in_words(variable, value, wrong):
+    with pytest.raises(InvalidValue, match=f"^BATCHSTATUS_{variable}='{value}': {wrong}$"):
+        from_env(**{variable: value})
+
+
 @pytest.mark.parametrize(("lease_s", "grace_s", "blamed"), [("3e6", "1", "LEASE_S"), ("1", "3e6", "GRACE_S")])
 def test_what_is_too_long_for_the_default_retention_is_to_blame(lease_s, grace_s, blamed):
     with pytest.raises(InvalidValue, match=rf"^BATCHSTATUS_{blamed}='3e6': retention_s .* is not longer than"):
