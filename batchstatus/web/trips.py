@@ -7,7 +7,7 @@ next. Under load there are many to a trip; a poll that is alone waits for nobody
 
 import time
 from collections import deque
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 import gevent
@@ -16,6 +16,7 @@ from gevent.event import AsyncResult
 from batchstatus.connection import Connection
 from batchstatus.errors import StoreUnavailable
 from batchstatus.line import Line
+from batchstatus.web.turns import others_first
 
 MAX_SHARED = 256
 """The most that are on one trip, so that none waits long for the answers to the others."""
@@ -61,11 +62,7 @@ class SharingConnection(Connection):
     def _travel(self) -> None:
         """Make trips for as long as anyone waits."""
         try:
-            # Whoever has sent a request by now gets on first: a timer of low priority is up once the hub has seen
-            # them. Else those whose answers come at once may travel again and again, and the others wait.
-            hub = gevent.get_hub()
-            with closing(hub.loop.timer(0, priority=-1)) as all_have_got_on:
-                hub.wait(all_have_got_on)
+            others_first()  # whoever has sent a request by now gets on as well
             while self._waiting:
                 keys, answers = self._waiting.popleft()
                 answers.set(self._ask(keys))

@@ -19,6 +19,7 @@ from gunicorn.http import wsgi
 from gunicorn.workers.ggevent import GeventWorker
 
 from batchstatus.web.errors import error_body
+from batchstatus.web.turns import others_first
 
 _log = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 body.close()
         if response.should_close():
             raise StopIteration
+        others_first()
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer a request that did not reach the application, or that broke outside of it."""

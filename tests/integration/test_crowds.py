@@ -4,12 +4,14 @@ import select
 from collections import Counter
 from contextlib import ExitStack, closing
 from statistics import median
+from threading import Thread
 
 from batchstatus import connect
+from tests.support.rawhttp import RawConnection, request
 from tests.support.rawhttp import connect as connect_http
-from tests.support.rawhttp import request
 from tests.support.sdk import ORG
 from tests.support.service import LiveService
+from tests.support.waiting import wait_until
 
 CALLERS = 64
 MOST_ANSWERS = 10
@@ -38,3 +40,21 @@ def test_new_callers_do_not_wait_for_busy_ones(redis_url: str) -> None:
         poll = request("GET", f"/batch-import/jobs/{store.create(ORG, 'transaction_batch').job_id}", key=key)
         rounds = [most_answers_until_all_have_one(service.port, poll) for _ in range(5)]
     assert median(rounds) <= MOST_ANSWERS
+
+
+def test_who_sends_requests_without_waiting_for_answers_holds_up_nobody(redis_url: str) -> None:
+    many, answered = 10_000, []
+    with ExitStack() as stack:
+        port = stack.enter_context(LiveService(redis_url, BATCHSTATUS_WORKERS="1")).port
+        hasty, other = (stack.enter_context(RawConnection(port)) for _ in range(2))
+        sending = Thread(target=hasty.send, args=(request() * many,))
+        reading = Thread(target=lambda: answered.extend(hasty.receive().status for _ in range(many)))
+        sending.start()
+        reading.start()
+        wait_until(lambda: len(answered) > 0)
+        other.send(request())
+        assert other.receive().status == 200
+        assert len(answered) < many / 2
+        sending.join()
+        reading.join()
+    assert answered == [200] * many
