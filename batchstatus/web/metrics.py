@@ -29,6 +29,9 @@ DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 WRITTEN_AFTER_S = 0.25
 """How long a request is only noted before it is written to where all processes see it."""
 
+MOST_NOTED = 32
+"""How many requests are noted at most: to write a thousand would hold up everyone for some milliseconds."""
+
 _LATENCIES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
 
 
@@ -64,16 +67,17 @@ class Metrics:
             self._will_write, self._process = False, os.getpid()
             self._noted.clear()
         self._noted.append((route, status, seconds))
-        if not self._will_write:
+        if len(self._noted) >= MOST_NOTED:
+            self.write()
+        elif not self._will_write:
             self._will_write = True
             try:
-                threading.Timer(WRITTEN_AFTER_S, self.write).start()
+                threading.Timer(WRITTEN_AFTER_S, self._write_in_time).start()
             except RuntimeError:  # no thread is to be had
-                self.write()
+                self._write_in_time()
 
     def write(self) -> None:
         """Write what is only noted so far."""
-        self._will_write = False
         while self._noted:
             try:
                 route, status, seconds = self._noted.popleft()
@@ -89,6 +93,10 @@ class Metrics:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
+
+    def _write_in_time(self) -> None:
+        self._will_write = False  # first: what is noted from here on has its own time
+        self.write()
 
     @cache  # noqa: B019 - there is one for each application, and few routes and statuses
     def _of(self, route: str, status: int) -> Callable[[float], None]:

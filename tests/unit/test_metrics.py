@@ -222,6 +222,16 @@ def test_what_a_request_adds_is_written_soon_though_nobody_asks() -> None:
     wait_until(lambda: counted(made) == 4)
 
 
+def test_many_requests_are_written_at_once_and_do_not_wait_for_their_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[threading.Timer] = []
+    monkeypatch.setattr(threading.Timer, "start", lambda timer: started.append(timer))
+    made = metrics.Metrics()
+    for times in range(1, 2 * metrics.MOST_NOTED + 1):
+        made.answered("/livez", 200, 0.001)
+        assert (counted(made) or 0) == times // metrics.MOST_NOTED * metrics.MOST_NOTED
+    assert len(started) == 1
+
+
 def test_where_no_thread_is_to_be_had_it_is_written_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_thread(_: threading.Timer) -> None:
         raise RuntimeError("can't start new thread")
