@@ -43,9 +43,10 @@ class Worker(GeventWorker):  # type: ignore[misc]
         # None changes any more. gunicorn looks for a setting sixteen times with each request, and would go through
         # two functions every time, which together takes nearly as long as to parse it.
         self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
-        # Beside others gunicorn would take one new connection in each turn of the hub, to leave some to them, and
-        # new callers would wait for busy ones. But here each worker has a listening socket of its own.
-        self.cfg.__dict__["workers"] = 1
+        if self.cfg.reuse_port:
+            # Each worker has a listening socket of its own. Beside others gunicorn would take one new connection
+            # in each turn of the hub, to leave some to them, and new callers would wait for busy ones.
+            self.cfg.__dict__["workers"] = 1
         super().init_process()
 
     def patch(self) -> None:
