@@ -15,6 +15,9 @@ from schemas import FAILURES_SCHEMAS
 
 blueprint = Blueprint("failures", __name__)
 
+PAGE_ROWS = 250
+"""So many rows of a CSV are read and sent together; while they are made, nobody else has a turn."""
+
 PATHS = {
     Kind.TRANSACTION_BATCH: "/batch-import/transaction-jobs/<job_id>/failures",
     Kind.USER_EVENT_BATCH: "/batch-import/user-event-jobs/<job_id>/failures",
@@ -42,7 +45,7 @@ def failures_json(kind: Kind, request: ApiRequest, job_id: str) -> Response:
 def failures_csv(kind: Kind, request: ApiRequest, job_id: str) -> Response:
     """Every stored failed row of a job of this kind, streamed."""
     org = reader(request, job_id).org
-    found, pages = request.store.failure_pages(org, job_id)
+    found, pages = request.store.failure_pages(org, job_id, PAGE_ROWS)
     if found.kind is not kind:
         raise JobNotFound("the path is for jobs of another kind")
     headers = [

@@ -8,7 +8,7 @@ from batchstatus.keys import ID
 from batchstatus.model import Job
 from batchstatus.web.context import ApiRequest
 from batchstatus.web.permissions import caller
-from batchstatus.web.requests import query
+from batchstatus.web.requests import parameters, query
 from batchstatus.web.responses import Response, json_response
 from schemas import HistoryQuerySchema, HistoryResponseSchema, JobsQuerySchema, JobsResponseSchema
 from schemas.dumping import compiled
@@ -32,7 +32,7 @@ class _Found(NamedTuple):
 def jobs(request: ApiRequest) -> Response:
     """A page of history; with `ids`, these jobs."""
     org = caller(request).org
-    return _by_id(request, org) if "ids" in request.args else _history(request, org)
+    return _by_id(request, org) if "ids" in parameters(request) else _history(request, org)
 
 
 def _by_id(request: ApiRequest, org: str) -> Response:

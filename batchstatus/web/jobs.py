@@ -11,6 +11,7 @@ from batchstatus.web.context import ApiRequest
 from batchstatus.web.errors import invalid_request
 from batchstatus.web.failures import failures_response
 from batchstatus.web.permissions import reader
+from batchstatus.web.requests import parameters
 from batchstatus.web.responses import Response, json_response
 from batchstatus.web.waiting import Hold, wanted_wait_s
 from schemas import JobResponseSchema
@@ -59,5 +60,5 @@ def job_response(job: Job, headers: Iterable[tuple[str, str]] = ()) -> Response:
 def _included(request: ApiRequest) -> set[str]:
     if not request.query_string:
         return set()
-    tokens = (token for value in request.args.getlist("include") for token in value.split(","))
+    tokens = (token for value in parameters(request).getlist("include") for token in value.split(","))
     return {token for token in tokens if token}

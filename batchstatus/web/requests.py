@@ -6,6 +6,7 @@ from typing import Any, cast
 import gevent
 from gunicorn.http.errors import ParseException
 from marshmallow import Schema, ValidationError
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from batchstatus.web.context import MAX_BODY_BYTES, ApiRequest
@@ -13,6 +14,9 @@ from batchstatus.web.errors import bad_request, invalid_request
 
 BODY_S = 10.0
 """How long a caller may take to send a body."""
+
+MOST_FIELDS = 32
+"""More than any request has; each unknown one would be named, and thousands take a while."""
 
 
 def json_body(request: ApiRequest, schema: Schema) -> dict[str, Any]:
@@ -24,13 +28,23 @@ def json_body(request: ApiRequest, schema: Schema) -> dict[str, Any]:
         raise invalid_request({"body": reason}) from None
     if not isinstance(body, dict):
         raise invalid_request({"body": "not a JSON object"})
+    if len(body) > MOST_FIELDS:
+        raise invalid_request({"body": f"more than {MOST_FIELDS} members"})
     return _load(schema, body, {})
+
+
+def parameters(request: ApiRequest) -> "MultiDict[str, str]":
+    """The parameters of the request's query; 400 if there are too many."""
+    if request.query_string.count(b"&") >= MOST_FIELDS:
+        raise invalid_request({"query": f"more than {MOST_FIELDS} parameters"})
+    return request.args
 
 
 def query(request: ApiRequest, schema: Schema) -> dict[str, Any]:
     """The request's query as `schema` loads it; 400 if a parameter is wrong, unknown, or there twice."""
-    twice = [name for name, values in request.args.lists() if len(values) > 1]
-    return _load(schema, request.args.to_dict(), dict.fromkeys(twice, "there more than once"))
+    given = parameters(request)
+    twice = [name for name, values in given.lists() if len(values) > 1]
+    return _load(schema, given.to_dict(), dict.fromkeys(twice, "there more than once"))
 
 
 def _load(schema: Schema, given: dict[str, Any], wrong: dict[str, str]) -> dict[str, Any]:

@@ -13,13 +13,21 @@ from typing import Any
 import orjson
 from gevent import GreenletExit
 from gevent.monkey import MonkeyPatchWarning
+from gevent.server import StreamServer
 from gunicorn import util
 from gunicorn.http import errors as http
 from gunicorn.http import wsgi
 from gunicorn.workers.ggevent import GeventWorker
 
+from batchstatus.web.caller import CallerSocket, throw_away
 from batchstatus.web.errors import error_body
 from batchstatus.web.turns import others_first
+
+ACCEPTED_AT_ONCE = 8
+"""How many new callers come between two turns of the others; each takes longer than a poll."""
+
+TAKEN_WITHIN_S = 60.0
+"""A caller who takes nothing of an answer for so long is hung up on: what is sent next waits in memory."""
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +55,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             # Each worker has a listening socket of its own. Beside others gunicorn would take one new connection
             # in each turn of the hub, to leave some to them, and new callers would wait for busy ones.
             self.cfg.__dict__["workers"] = 1
+        StreamServer.max_accept = ACCEPTED_AT_ONCE
         super().init_process()
 
     def patch(self) -> None:
@@ -64,11 +73,16 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self.wsgi.release_held()
         super().handle_exit(sig, frame)
 
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Serve a connection until it is closed; called by gunicorn."""
+        super().handle(listener, CallerSocket(client), addr)
+
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
         """Answer one request; called by gunicorn. StopIteration ends the connection.
 
         gunicorn's own does the same with hooks that nobody here uses, and an access log beside ours.
         """
+        sock.head_is_read()
         response, environ = wsgi.create(req, sock, addr, listener_name, self.cfg, WorkerResponse)
         body = self.wsgi(environ, response.start_response)
         if not self.alive:  # which may have come to pass while the request was held
@@ -79,6 +93,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
             response.close()
         except GreenletExit:
             raise StopIteration from None  # its time to stop gracefully is up
+        except TimeoutError:
+            _log.info("hung up on a caller who takes nothing")
+            raise StopIteration from None
         except OSError:
             raise
         except Exception:
@@ -91,8 +108,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
         finally:
             if hasattr(body, "close"):
                 body.close()
-        if response.should_close():
+        if response.should_close() or not throw_away(req.body, self.cfg.keepalive):
             raise StopIteration
+        sock.next_request()
         others_first()
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
@@ -161,10 +179,11 @@ class WorkerResponse(wsgi.Response):  # type: ignore[misc]
         self._emit(b"%X\r\n%b\r\n" % (len(data), data) if self.chunked else data)
 
     def _emit(self, data: bytes) -> None:
-        whole, self._head = self._head + data, b""
-        sent = self.sock.send(whole)  # nearly always all of it; gevent's sendall asks the system for a size first
-        if sent < len(whole):
-            self.sock.sendall(whole[sent:])
+        rest, self._head = memoryview(self._head + data), b""
+        self.sock.settimeout(TAKEN_WITHIN_S)
+        while rest:  # nearly always once
+            rest = rest[self.sock.send(rest) :]
+        self.sock.settimeout(None)  # to wait for a request has limits of its own
 
 
 @lru_cache(maxsize=1)

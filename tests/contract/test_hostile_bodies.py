@@ -58,6 +58,7 @@ def padded(size: int) -> bytes:
         pytest.param(PAUSE[:-1] + b',"\\u0000":1}', {"\0"}, id="a member named NUL"),
         pytest.param(PAUSE[:-1] + b',"\\ud800":1}', {"\ud800"}, id="a member named half a surrogate pair"),
         pytest.param(PAUSE[:-1] + b',"__proto__":{}}', {"__proto__"}, id="a prototype"),
+        pytest.param(json.dumps(dict.fromkeys(map(str, range(4_000)))).encode(), {"body"}, id="4,000 members"),
         pytest.param(b"{}", {"kind", "action"}, id="no members"),
         pytest.param(b'{"action":"pause"}', {"kind"}, id="no kind"),
         pytest.param(b'{"kind":"transaction_batch"}', {"action"}, id="no action"),

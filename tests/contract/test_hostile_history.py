@@ -234,6 +234,13 @@ def test_a_hundred_ids_are_the_most(live: LiveService, key: str, job_id: str) ->
         assert_refused(ask(live, f"{HISTORY}?ids={','.join(too_many)}", key=key), "ids")
 
 
+def test_of_thousands_of_parameters_not_each_is_named(live: LiveService, key: str, job_id: str) -> None:
+    many = "&".join(f"p{number}" for number in range(1_300))
+    for path in (HISTORY, f"{HISTORY}/{job_id}"):
+        assert_refused(ask(live, f"{path}?{many}", key=key), "query")
+        assert ask(live, f"{path}?{many}").refusal[0] == 401
+
+
 @pytest.mark.parametrize(
     "more",
     ["limit=1", "cursor=%00", "kind=parcel", "status=", "createdAfter=x", "createdBefore=", "include=failures"],

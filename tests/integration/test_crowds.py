@@ -2,7 +2,7 @@
 
 import select
 from collections import Counter
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from statistics import median
 from threading import Thread
 
@@ -58,3 +58,27 @@ def test_who_sends_requests_without_waiting_for_answers_holds_up_nobody(redis_ur
         sending.join()
         reading.join()
     assert answered == [200] * many
+
+
+def test_who_sends_a_body_without_end_holds_up_nobody_and_is_hung_up_on(redis_url: str) -> None:
+    head = request("POST", "/livez", "Transfer-Encoding: chunked")
+    with ExitStack() as stack:
+        port = stack.enter_context(LiveService(redis_url, BATCHSTATUS_WORKERS="1")).port
+        endless = stack.enter_context(connect_http(port))
+        other = stack.enter_context(RawConnection(port))
+
+        def send() -> None:
+            with suppress(OSError):
+                endless.sendall(head)
+                while True:
+                    endless.sendall(b"1\r\nx\r\n" * 1_000)
+
+        sending = Thread(target=send)
+        sending.start()
+        assert endless.recv(65_536).startswith(b"HTTP/1.1 405 ")
+        polls = 0
+        while sending.is_alive():
+            other.send(request())
+            assert other.receive().status == 200
+            polls += 1
+        assert polls > 10
