@@ -16,7 +16,7 @@ _BEARER = re.compile(rf"(?i:bearer) +({KEY.pattern})")
 
 
 class Access:
-    """Verifies API keys, and remembers each for a few seconds (of too many, those verified longest ago are forgotten)."""
+    """Verifies API keys, and remembers each for a few seconds; of too many, those verified last."""
 
     def __init__(self, api_keys: ApiKeys) -> None:
         self._api_keys = api_keys

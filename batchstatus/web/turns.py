@@ -1,7 +1,8 @@
-"""Whose turn it is in a gevent worker: nobody is forgotten over those who ask again at once.
+"""Whose turn it is in a gevent worker: nobody is forgotten over those who ask more.
 
-A greenlet gives way only where it has to wait. One whose caller has sent the next request already, or whose store
-answers at once, never has to, and would keep the hub from looking for what others have sent.
+A greenlet gives way only where it has to wait. One whose caller has sent more already, or whose store answers at
+once, never has to, and would keep the hub from looking for what others have sent. So it gives way unasked after
+each answer, before each further piece of a request, and before a trip to the store.
 """
 
 from contextlib import closing

@@ -188,6 +188,27 @@ def test_a_header_of_a_megabyte_is_refused(live: LiveService) -> None:
     assert ask(live, "/livez", "X: " + "y" * 1_000_000).refusal == (431, "BAD_REQUEST")
 
 
+def test_headers_of_64_kib_together_are_the_most_in_every_request_of_a_connection(live: LiveService) -> None:
+    for size, status in ((700, 200), (2_000, 431)):
+        many = request("GET", "/livez", *(f"X-{n}: {'y' * size}" for n in range(80)))
+        with RawConnection(live.port) as connection:
+            connection.send(request())
+            assert connection.receive().status == 200
+            connection.send(many)
+            assert connection.receive().status == status
+
+
+def test_what_nobody_read_of_a_body_is_thrown_away_and_the_next_request_is_answered(live: LiveService) -> None:
+    long = b"x" * 200_000
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(long), long)
+    with RawConnection(live.port) as connection:
+        for body, line in ((long, "X: y"), (chunks, "Transfer-Encoding: chunked")):
+            connection.send(request("POST", "/livez", line, body=body))
+            assert connection.receive().status == 405
+            connection.send(request())
+            assert connection.receive().status == 200
+
+
 def test_an_expectation_that_we_do_not_know_is_refused(live: LiveService, key: str, job_id: str) -> None:
     assert exchange(live.port, control(job_id, key, "Expect: 100-continue")).status == 200
     assert ask(live, "/livez", "Expect: the unexpected").refusal == (417, "BAD_REQUEST")
