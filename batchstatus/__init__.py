@@ -32,7 +32,7 @@ from batchstatus.errors import (
 )
 from batchstatus.model import TERMINAL, Action, Job, JobFailure, Kind, Outcome, Status
 from batchstatus.store import JobStore
-from batchstatus.worker import Run
+from batchstatus.worker.run import Run
 
 __version__ = "0.1.0"
 

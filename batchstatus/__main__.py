@@ -9,7 +9,7 @@ def main() -> None:
     try:
         cli = importlib.import_module("batchstatus.cli")
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] in ("batchstatus", "schemas"):
+        if error.name is None or error.name.partition(".")[0] == "batchstatus":
             raise
         print(  # noqa: T201
             f"batchstatus: {error.name} is missing; the command line needs: pip install 'batchstatus[server]'",

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from batchstatus import values
-from batchstatus.connection import Connection
 from batchstatus.errors import ApiKeyNotFound, InvalidValue
 from batchstatus.keys import ID, Keys, checked_id
+from batchstatus.transport.connection import Connection
 
 PERMISSION = re.compile(r"[A-Za-z0-9_.-]{1,64}:[A-Za-z0-9_.-]{1,64}")
 READ_PERMISSIONS = frozenset({"transactions:create", "entities:bulk_import", "events:create"})

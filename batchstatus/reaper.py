@@ -8,7 +8,7 @@ import threading
 
 from batchstatus.errors import InvalidValue, JobCorrupt, JobNotFound
 from batchstatus.keys import Entry
-from batchstatus.scripts import Verdict
+from batchstatus.model import Verdict
 from batchstatus.store import JobStore
 
 # A job is to be settled 5 s after its lease at the latest. The two looks are 3 s apart, and each may come an

@@ -5,23 +5,23 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeAlias
 
-from batchstatus import hashes, rows, values
+from batchstatus import rows, values
 from batchstatus.apikeys import ApiKeys
-from batchstatus.clients import Client, check_url, open_client
-from batchstatus.connection import Connection
 from batchstatus.errors import InvalidValue, JobCorrupt, JobNotFound, StoreUnavailable
-from batchstatus.history import Filter, History
 from batchstatus.ids import new_job_id
+from batchstatus.jobs.history import page
+from batchstatus.jobs.index import Filter, History
+from batchstatus.jobs.looks import Leases
+from batchstatus.jobs.reader import Reader
+from batchstatus.jobs.retention import Retention
+from batchstatus.jobs.transitions import Transitions
 from batchstatus.keys import Keys
-from batchstatus.listing import page
-from batchstatus.looks import Leases
-from batchstatus.model import MAX_PAGE, Action, Job, Kind, Outcome, Page, Row, Status
-from batchstatus.reader import Reader
-from batchstatus.retention import Retention
-from batchstatus.scripts import Verdict
+from batchstatus.model import MAX_PAGE, Action, Job, Kind, Outcome, Page, Row, Status, Verdict
+from batchstatus.protocol import hashes
 from batchstatus.settings import StoreSettings
-from batchstatus.transitions import Transitions
-from batchstatus.worker import Run
+from batchstatus.transport.connection import Connection
+from batchstatus.transport.urls import Client, check_url, open_client
+from batchstatus.worker.run import Run
 
 Rows: TypeAlias = list[Row]  # by this name, for JobStore has a `list` of its own
 

@@ -19,7 +19,7 @@ import importing
 from import_transactions import Transactions
 
 from batchstatus import Run
-from batchstatus.reporter import Reporter
+from batchstatus.worker.reporter import Reporter
 
 
 class NoRun:

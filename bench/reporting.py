@@ -12,13 +12,14 @@ from functools import partial
 from multiprocessing.connection import Connection as Pipe
 from typing import Any
 
-from batchstatus import Status, connect, scripts
-from batchstatus.clients import open_client
-from batchstatus.connection import Connection
+from batchstatus import Status, connect
+from batchstatus.jobs.transitions import Transitions
 from batchstatus.keys import Keys
-from batchstatus.scripts import Claim
+from batchstatus.model import Claim
+from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
-from batchstatus.transitions import Transitions
+from batchstatus.transport.connection import Connection
+from batchstatus.transport.urls import open_client
 from bench.setting import KIND, ORG
 
 PERIOD_S, SLICES = 0.2, 10
@@ -91,7 +92,7 @@ class Worker:
     def _report(self, connection: Any, job_id: str) -> None:
         job, settings = self.running[job_id], self._settings
         job.seq += 1
-        scripts.report(
+        verbs.report(
             connection,
             self._keys.job(ORG, job_id),
             fence=job.claim.fence,

@@ -1,11 +1,16 @@
 """The wire: every JSON body of the HTTP API, as marshmallow schemas. Field order is the order on the wire."""
 
-from schemas.control import ControlSchema
-from schemas.error import ErrorSchema
-from schemas.failures import FAILURES_SCHEMAS, FailuresSchema
-from schemas.history import HistoryQuerySchema, HistoryResponseSchema, JobsQuerySchema, JobsResponseSchema
-from schemas.job import JobResponseSchema, JobSchema
-from schemas.success import SuccessSchema
+from batchstatus.schemas.control import ControlSchema
+from batchstatus.schemas.error import ErrorSchema
+from batchstatus.schemas.failures import FAILURES_SCHEMAS, FailuresSchema
+from batchstatus.schemas.history import (
+    HistoryQuerySchema,
+    HistoryResponseSchema,
+    JobsQuerySchema,
+    JobsResponseSchema,
+)
+from batchstatus.schemas.job import JobResponseSchema, JobSchema
+from batchstatus.schemas.success import SuccessSchema
 
 __all__ = [
     "FAILURES_SCHEMAS",

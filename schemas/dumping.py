@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from marshmallow import Schema, fields
 
-from schemas.fields import Absent, Optional, Time
+from batchstatus.schemas.fields import Absent, Optional, Time
 
 Dump: TypeAlias = Callable[[Any], dict[str, Any]]
 

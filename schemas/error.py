@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, fields, validate
 
-from schemas.fields import Optional
+from batchstatus.schemas.fields import Optional
 
 
 class ErrorDetailSchema(Schema):

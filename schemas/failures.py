@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 from marshmallow import Schema, fields, validate
 
 from batchstatus.model import Kind, Status
-from schemas.fields import Absent
-from schemas.job import CODE, COUNT, JobFailureSchema
+from batchstatus.schemas.fields import Absent
+from batchstatus.schemas.job import CODE, COUNT, JobFailureSchema
 
 
 class TransactionFailureSchema(Schema):

@@ -5,11 +5,11 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields
 
+from batchstatus.cursor import Position
 from batchstatus.errors import InvalidValue
-from batchstatus.history import Position
 from batchstatus.model import MAX_PAGE, Kind, Status
-from schemas.fields import Time
-from schemas.job import JobResponseSchema, JobSchema
+from batchstatus.schemas.fields import Time
+from batchstatus.schemas.job import JobResponseSchema, JobSchema
 
 
 class Commas(fields.Field[list[str]]):

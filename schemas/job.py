@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from marshmallow import Schema, fields, validate
 
 from batchstatus.model import MAX_COUNT, Kind, Status
-from schemas.fields import Absent, Optional, Time
+from batchstatus.schemas.fields import Absent, Optional, Time
 
 COUNT = validate.Range(min=0, max=MAX_COUNT)
 CODE = validate.Regexp(r"^[A-Z][A-Z0-9_]{1,63}\Z")

@@ -7,10 +7,9 @@ from typing import BinaryIO
 
 import click
 
-from batchstatus import answers
 from batchstatus.cli.options import caller_options, json_option, open_caller
 from batchstatus.cli.progress import ProgressView
-from batchstatus.client import Client
+from batchstatus.client import Client, answers
 from batchstatus.model import MAX_PAGE, Action, Job, Kind, Status
 
 PROGRESS_S = 1.0

@@ -8,7 +8,7 @@ from batchstatus.errors import InvalidValue
 from batchstatus.settings import Settings
 from batchstatus.store import JobStore
 from batchstatus.web.logs import configure
-from batchstatus.web.server import Server, check_address
+from batchstatus.web.server.serve import Server, check_address
 
 
 @click.command()

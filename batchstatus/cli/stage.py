@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from batchstatus.connecting import connect
-from batchstatus.embedded import EmbeddedServer
+from batchstatus.embedded.server import EmbeddedServer
 from batchstatus.errors import InvalidValue, ServiceUnavailable
 from batchstatus.model import Kind
 from batchstatus.store import JobStore

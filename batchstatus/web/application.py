@@ -14,13 +14,14 @@ from flask import Flask
 
 from batchstatus.errors import StoreUnavailable
 from batchstatus.store import JobStore
-from batchstatus.web import control, errors, failures, history, jobs, openapi, ops
+from batchstatus.web import errors
 from batchstatus.web.access import Access
 from batchstatus.web.breaker import Breaker
 from batchstatus.web.context import ApiRequest, Parts
 from batchstatus.web.logs import log_request
 from batchstatus.web.metrics import Metrics
 from batchstatus.web.responses import Response
+from batchstatus.web.views import control, failures, history, jobs, openapi, ops
 from batchstatus.web.waiting import Hold, Waits
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")

@@ -7,9 +7,9 @@ from typing import Any
 from werkzeug.exceptions import HTTPException
 
 from batchstatus.errors import JobNotFound, StoreUnavailable
+from batchstatus.schemas import ErrorSchema
 from batchstatus.web.context import ApiRequest
 from batchstatus.web.responses import Response, json_response
-from schemas import ErrorSchema
 
 RETRY_AFTER_S = 1
 

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from gunicorn.glogging import Logger
 
 from batchstatus.apikeys import KEY
 from batchstatus.web.context import ApiRequest
@@ -35,15 +34,6 @@ class JsonFormatter(logging.Formatter):
         except TypeError:  # it is stricter: no lone surrogates, no integers beyond 64 bits
             text = json.dumps(line, default=str)
         return KEY.sub("bsk_…", text)  # wherever a caller has put it: in the path, as its request's id
-
-
-class GunicornLogger(Logger):  # type: ignore[misc]
-    """gunicorn's own messages through the same handler."""
-
-    def setup(self, cfg: Any) -> None:
-        """Leave the handlers to the root logger; called by gunicorn."""
-        self.error_log.propagate = True
-        self.error_log.setLevel(cfg.loglevel.upper())
 
 
 def configure(level: str) -> None:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from weakref import WeakSet
 
 from prometheus_client import (
     CollectorRegistry,
@@ -35,6 +36,9 @@ MOST_NOTED = 32
 _LATENCIES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0)
 
 
+_all: "WeakSet[Metrics]" = WeakSet()
+
+
 class Metrics:
     """What the service counts. A process that ends by itself writes what it has only noted."""
 
@@ -46,6 +50,7 @@ class Metrics:
         self._registry = registry = CollectorRegistry()
         self._noted: deque[tuple[str, int, float]] = deque()
         self._will_write, self._process = False, os.getpid()
+        _all.add(self)
         self._requests = Counter(
             "batchstatus_requests", "Requests answered.", ["route", "status"], registry=registry
         )
@@ -129,3 +134,9 @@ def remove_shared() -> None:
     directory = Path(os.environ.get(DIRECTORY_VARIABLE, ""))
     if directory.name.startswith("batchstatus-metrics-"):
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def write_all() -> None:
+    """Write what the applications of this process have only noted so far: the process is about to end."""
+    for metrics in list(_all):
+        metrics.write()

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from weakref import WeakSet
 
 from batchstatus.store import JobStore
 
@@ -21,6 +22,8 @@ MAX_HELD = 3_000
 _WAIT = re.compile(r'(?:^|,)\s*wait\s*=\s*"?(\d+)"?\s*(?=[,;]|$)', re.IGNORECASE | re.ASCII)
 _MAX_HEADER = 1_000
 _log = logging.getLogger(__name__)
+
+_open: "WeakSet[Waits]" = WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Waits:
         self._held: dict[threading.Event, Hold] = {}
         self._ticking = threading.Lock()
         self.closed = False
+        _open.add(self)
 
     def hold(self, hold: Hold) -> bool:
         """Return when the job is no longer in that state, or the time is up; False, at once, if too many wait."""
@@ -94,3 +98,9 @@ def wanted_wait_s(prefer: str) -> int:
     """How long the caller would wait: `Prefer: wait=<s>`, at most 30; 0 if it says nothing sensible."""
     found = _WAIT.search(prefer) if 0 < len(prefer) <= _MAX_HEADER else None
     return min(int(found[1]), LONGEST_S) if found else 0
+
+
+def release_held() -> None:
+    """Answer every held request of this process at once, and hold none from now on; it is about to end."""
+    for waits in list(_open):
+        waits.close()

@@ -3,7 +3,7 @@
 from flask import Flask, Response
 
 from batchstatus.settings import Settings
-from batchstatus.web.server import Server
+from batchstatus.web.server.serve import Server
 
 BODY = b'{"success":true,"job":' + b'"%s"}' % (b"x" * 380)
 

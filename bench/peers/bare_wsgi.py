@@ -1,7 +1,7 @@
 """The floor: a WSGI function that returns constant bytes, under the server that batchstatus runs on."""
 
 from batchstatus.settings import Settings
-from batchstatus.web.server import Server
+from batchstatus.web.server.serve import Server
 
 BODY = b'{"success":true,"job":' + b'"%s"}' % (b"x" * 380)
 HEADERS = [("Content-Type", "application/json"), ("Content-Length", str(len(BODY)))]

@@ -7,7 +7,7 @@ import orjson
 import redis
 
 from batchstatus.settings import Settings
-from batchstatus.web.server import Server
+from batchstatus.web.server.serve import Server
 
 keys = {}
 NUMBERS = ("totalItems", "succeeded", "failed", "skipped")

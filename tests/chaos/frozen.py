@@ -6,11 +6,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from batchstatus import JobStore, Status, StoreUnavailable, scripts
-from batchstatus.clients import open_client
-from batchstatus.connection import Connection
+from batchstatus import JobStore, Status, StoreUnavailable
 from batchstatus.keys import Keys
+from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
+from batchstatus.transport.connection import Connection
+from batchstatus.transport.urls import open_client
 from tests.chaos.failovers import job_on
 from tests.chaos.finding import Finding
 from tests.chaos.working import Work
@@ -51,8 +52,8 @@ class OldPrimary:
         writes: dict[str, Callable[[], Any]] = {
             "create": lambda: self._store.create(ORG, "transaction_batch"),
             "cancel": lambda: self._store.control(ORG, self._queued, "cancel"),
-            "report": lambda: scripts.report(self._connection, to_report, fence=1, seq=1, **counted),
-            "finish": lambda: scripts.finish(self._connection, to_finish, fence=1, **ended),
+            "report": lambda: verbs.report(self._connection, to_report, fence=1, seq=1, **counted),
+            "finish": lambda: verbs.finish(self._connection, to_finish, fence=1, **ended),
         }
         questions = [partial(self._write, name, write) for name, write in writes.items()]
         for question in (*questions, self._read):
@@ -76,7 +77,7 @@ class OldPrimary:
     def _claim(self) -> str:
         job_id = self._store.create(ORG, "transaction_batch").job_id
         times = {"lease_ms": LONG_MS, "grace_ms": LONG_MS, "retention_ms": LONG_MS}
-        scripts.claim(self._connection, KEYS.job(ORG, job_id), token="old", **times)
+        verbs.claim(self._connection, KEYS.job(ORG, job_id), token="old", **times)
         return job_id
 
     def _repeat(self, question: Callable[[], None]) -> None:

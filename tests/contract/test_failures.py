@@ -7,10 +7,11 @@ import pytest
 import redis
 from flask.testing import FlaskClient
 
-from batchstatus import JobStore, Kind, scripts
-from batchstatus.connection import Connection
+from batchstatus import JobStore, Kind
 from batchstatus.keys import Keys
+from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
+from batchstatus.transport.connection import Connection
 from batchstatus.web import create_app
 from tests.support.wire import (
     FAILED_ROW,
@@ -109,7 +110,7 @@ def test_counters_and_rows_are_of_one_moment_while_a_worker_reports(
     job = real_store.create(ORG, "entity_automatic")
     keys, connection = Keys("batchstatus").job(ORG, job.job_id), Connection(redis_client)
     times = {"lease_ms": 60_000, "retention_ms": 600_000}
-    fence = scripts.claim(connection, keys, token="t", grace_ms=0, **times).fence
+    fence = verbs.claim(connection, keys, token="t", grace_ms=0, **times).fence
 
     together = threading.Barrier(2, timeout=30)  # ten reports meet each poll, however fast either of them is
 
@@ -118,7 +119,7 @@ def test_counters_and_rows_are_of_one_moment_while_a_worker_reports(
             if seq % 10 == 1:
                 together.wait()
             rows = {"failures": ['{"taxId":"1"}'], "skips": ['{"taxId":"2"}']}
-            scripts.report(connection, keys, fence=fence, token="t", seq=seq, max_rows=1_000, **rows, **times)
+            verbs.report(connection, keys, fence=fence, token="t", seq=seq, max_rows=1_000, **rows, **times)
 
     worker = threading.Thread(target=report)
     worker.start()

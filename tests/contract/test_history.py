@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from batchstatus import JobStore, Kind
 from batchstatus.keys import Keys
-from schemas import HistoryResponseSchema, JobsResponseSchema
+from batchstatus.schemas import HistoryResponseSchema, JobsResponseSchema
 
 ORG = "org_acme"
 PATH = "/batch-import/jobs"

@@ -17,7 +17,7 @@ from batchstatus import JobAborted, JobCancelled, JobStore, Kind
 from batchstatus.keys import Keys
 from batchstatus.settings import StoreSettings
 from batchstatus.web import create_app
-from batchstatus.web.openapi import ERRORS, document
+from batchstatus.web.views.openapi import ERRORS, document
 from tests.conftest import ORG
 
 ALL = ["transactions:create", "events:create", "entities:bulk_import"]

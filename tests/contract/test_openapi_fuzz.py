@@ -12,7 +12,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import negative_data_rejection, positive_data_acceptance
 
 from batchstatus import JobStore, Kind
-from batchstatus.web.openapi import document
+from batchstatus.web.views.openapi import document
 from tests.conftest import ORG
 from tests.support.service import LiveService
 

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from batchstatus import JobStore, Kind
 from batchstatus.web import create_app
-from batchstatus.web.failures import PAGE_ROWS
+from batchstatus.web.views.failures import PAGE_ROWS
 from tests.support.wire import CSV, FAILED_ROW, FAILURES, INCLUDE_FAILURES, JOB, ORG, get, put_job
 
 POLLS = 200

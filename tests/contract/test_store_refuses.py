@@ -8,9 +8,9 @@ import pytest
 import redis
 
 from batchstatus import JobStore, Kind
-from batchstatus.clients import open_client
 from batchstatus.embedded import EmbeddedServer
 from batchstatus.settings import StoreSettings
+from batchstatus.transport.urls import open_client
 from batchstatus.web import create_app
 from tests.support.answering import AnsweringProxy
 from tests.support.outage import Stage, at_once, is_whole, mend, own_stage

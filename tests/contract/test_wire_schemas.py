@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 from marshmallow import RAISE, Schema, fields
 
 from batchstatus import JobStore, Kind
-from schemas import FAILURES_SCHEMAS, ErrorSchema, JobResponseSchema
+from batchstatus.schemas import FAILURES_SCHEMAS, ErrorSchema, JobResponseSchema
 from tests.support.wire import FAILURES, INCLUDE_FAILURES, JOB, OPS, STATES, get, job_in
 
 

@@ -11,8 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from batchstatus import values
-from batchstatus.model import TERMINAL, Action, Job, JobFailure, Kind, Status
-from batchstatus.scripts import Wanted
+from batchstatus.model import TERMINAL, Action, Job, JobFailure, Kind, Status, Wanted
 
 GRACE_MS = 3_000
 LEASE_MS = 30_000

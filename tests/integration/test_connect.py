@@ -11,8 +11,9 @@ import pytest
 import redis
 
 import batchstatus
-from batchstatus import InvalidValue, JobNotFound, JobStore, StoreUnavailable, worker
+from batchstatus import InvalidValue, JobNotFound, JobStore, StoreUnavailable
 from batchstatus.embedded import EmbeddedServer
+from batchstatus.worker import run as run_module
 from tests.support.sdk import ORG, fields, keys_of, rejected
 from tests.support.waiting import wait_until
 
@@ -77,7 +78,7 @@ def test_an_address_that_is_wrong_further_on_is_refused(url: str) -> None:
 @pytest.fixture
 def claims_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A claim that is not answered is not repeated."""
-    monkeypatch.setattr(worker, "CLAIM_AGAIN_S", 0)
+    monkeypatch.setattr(run_module, "CLAIM_AGAIN_S", 0)
 
 
 @pytest.mark.usefixtures("claims_once")

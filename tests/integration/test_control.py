@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import redis
 
-from batchstatus import JobStore, LeaseLost, Status, reporter
+from batchstatus import JobStore, LeaseLost, Status
 from batchstatus.keys import Keys
 from batchstatus.reaper import Reaper
 from batchstatus.settings import StoreSettings
+from batchstatus.worker import reporter
 from tests.support.imports import KIND, ORG, PAUSE, PAUSED, aside, flags, importing, stop_in_the_middle
 from tests.support.waiting import wait_until
 
@@ -76,14 +77,14 @@ def test_a_run_says_that_it_is_paused_only_after_all_that_it_has_counted(
 ) -> None:
     # Given a worker that has counted more than one report takes, while the store is slow
     job, slow, reports = store.create(ORG, KIND), threading.Event(), []
-    real = reporter.scripts.report
+    real = reporter.verbs.report
 
     def report(*arguments: Any, **content: Any) -> Any:
         slow.wait(15)
         reports.append((content["paused"], content["succeeded"] + len(content["failures"])))
         return real(*arguments, **content)
 
-    monkeypatch.setattr(reporter.scripts, "report", report)
+    monkeypatch.setattr(reporter.verbs, "report", report)
     store.control(ORG, job.job_id, "pause")
     with store.run(ORG, job.job_id, flush_rows=10) as run:
         run.succeeded(7)

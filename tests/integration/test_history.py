@@ -11,20 +11,13 @@ from typing import Any
 import pytest
 import redis
 
-from batchstatus import (
-    InvalidValue,
-    JobAborted,
-    JobStore,
-    Kind,
-    Status,
-    StoreUnavailable,
-    scripts,
-    transitions,
-)
-from batchstatus.connection import Connection
-from batchstatus.history import History
+from batchstatus import InvalidValue, JobAborted, JobStore, Kind, Status, StoreUnavailable
+from batchstatus.jobs import transitions
+from batchstatus.jobs.index import History
 from batchstatus.keys import Keys
+from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
+from batchstatus.transport.connection import Connection
 from tests.support.sdk import TroubledClient, claim_and_vanish, store_ms
 from tests.support.waiting import wait_until
 
@@ -313,8 +306,8 @@ def test_a_step_into_the_index_writes_also_when_it_is_repeated(
     job = real_store.create(ORG, KIND)
     connection, keys = Connection(redis_client), (KEYS.index(ORG, KIND, Status.QUEUED),)
     repeat = {
-        "enter": lambda: scripts.enter(connection, keys, job_id=job.job_id),
-        "place": lambda: scripts.place(connection, keys, job_id=job.job_id, created_ms=job.created_ms),
+        "enter": lambda: verbs.enter(connection, keys, job_id=job.job_id),
+        "place": lambda: verbs.place(connection, keys, job_id=job.job_id, created_ms=job.created_ms),
     }[step]
     before: Any = redis_client.info("persistence")
     repeat()
@@ -327,7 +320,7 @@ def test_a_step_into_the_index_writes_also_when_it_is_repeated(
 def test_a_job_is_not_made_where_the_clocks_of_two_servers_are_too_far_apart(
     store: JobStore, client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scripts, "enter", lambda *_, **__: store_ms(client) - scripts.FRESH_MS - 60_000)
+    monkeypatch.setattr(verbs, "enter", lambda *_, **__: store_ms(client) - verbs.FRESH_MS - 60_000)
     with pytest.raises(StoreUnavailable, match="clocks"):
         store.create(ORG, KIND, job_id="mine")
     assert not client.exists(KEYS.job(ORG, "mine").job)

@@ -28,8 +28,7 @@ from hypothesis.stateful import (
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from batchstatus import JobStore, hashes, rows, scripts
-from batchstatus.connection import Connection
+from batchstatus import JobStore, rows
 from batchstatus.embedded import EmbeddedServer
 from batchstatus.errors import (
     BatchStatusError,
@@ -42,9 +41,11 @@ from batchstatus.errors import (
     ReportsLost,
 )
 from batchstatus.keys import Keys
-from batchstatus.model import TERMINAL, TRANSITIONS, Action, Kind, Status
-from batchstatus.script import Unplaced
+from batchstatus.model import TERMINAL, TRANSITIONS, Action, Claim, Kind, Status, Verdict
+from batchstatus.protocol import hashes, verbs
+from batchstatus.protocol.script import Unplaced
 from batchstatus.settings import StoreSettings
+from batchstatus.transport.connection import Connection
 from tests.integration.life_model import (
     GRACE_MS,
     LEASE_MS,
@@ -432,7 +433,7 @@ class Lives(RuleBasedStateMachine):
 
     def create(self, content: Content, same: bool, late: int | None = None) -> None:
         """Make the job, which may have been entered into the index as long ago as that is good for, and `late`."""
-        entered = self.now if late is None else self.now - scripts.FRESH_MS - late
+        entered = self.now if late is None else self.now - verbs.FRESH_MS - late
         if self.life is None and late:
             answer = Answer("STALE")
         elif self.life is None:
@@ -444,7 +445,7 @@ class Lives(RuleBasedStateMachine):
         made = self._call(
             "create",
             answer,
-            lambda: scripts.create(
+            lambda: verbs.create(
                 self.connection,
                 self.keys,
                 org_id=ORG,
@@ -473,7 +474,7 @@ class Lives(RuleBasedStateMachine):
         claim = self._call(
             "claim",
             answer,
-            lambda: scripts.claim(
+            lambda: verbs.claim(
                 self.connection,
                 self.keys,
                 token=token,
@@ -487,7 +488,7 @@ class Lives(RuleBasedStateMachine):
             assert claim.left_s == answer.rest / 1000
         if answer.word == "OK":
             checkpoint = json.loads(self.life.checkpoint or "null")
-            assert claim == scripts.Claim(self.life.job(), self.life.fence, token, self.life.seq, checkpoint)
+            assert claim == Claim(self.life.job(), self.life.fence, token, self.life.seq, checkpoint)
             if heard:
                 worker.fence, worker.token, worker.seq = claim.fence, token, claim.seq
         if answer.word == "PLACE":
@@ -547,7 +548,7 @@ class Lives(RuleBasedStateMachine):
         job = self._call(
             "control",
             answer,
-            lambda: scripts.control(
+            lambda: verbs.control(
                 self.connection, self.keys, action=action, retention_ms=RETENTION_MS, placed=there
             ),
         )
@@ -568,12 +569,12 @@ class Lives(RuleBasedStateMachine):
         found = self._call(
             "settle",
             answer,
-            lambda: scripts.settle(
+            lambda: verbs.settle(
                 self.connection, self.keys, grace_ms=GRACE_MS, retention_ms=RETENTION_MS, placed=there
             ),
         )
         refused = f"settle {answer.word}" in ERRORS
-        assert refused or found == (scripts.Verdict(answer.word), answer.rest)
+        assert refused or found == (Verdict(answer.word), answer.rest)
 
     def look(self, how: str, limit: int, placed: bool) -> None:
         if how == "settle":
@@ -679,7 +680,7 @@ class Lives(RuleBasedStateMachine):
         wanted = self._call(
             "report",
             answer,
-            lambda: scripts.report(
+            lambda: verbs.report(
                 self.connection,
                 self.keys,
                 fence=holder.fence,
@@ -715,7 +716,7 @@ class Lives(RuleBasedStateMachine):
         self._call(
             "finish",
             answer,
-            lambda: scripts.finish(
+            lambda: verbs.finish(
                 self.connection,
                 self.keys,
                 fence=holder.fence,
@@ -874,7 +875,7 @@ def every_answer() -> set[str]:
     """Each word that the head of a script says it may answer, with its verb."""
     found = set()
     for verb in ("create", "claim", "report", "finish", "settle", "control"):
-        source = getattr(scripts, verb.upper()).source
+        source = getattr(verbs, verb.upper()).source
         returns = source.partition("-- RETURNS")[2].partition("-- WRITES")[0]
         found |= {f"{verb} {word}" for word in re.findall(r"\{'([A-Z_]+)'", returns)}
     return found
@@ -930,11 +931,11 @@ def test_the_clock_that_counts_is_the_servers(server: SetClockRedis) -> None:
     before = _server_time(client)
     created = JobStore(client).create(ORG, "transaction_batch", job_id="job-now")
     times = {"lease_ms": LEASE_MS, "retention_ms": RETENTION_MS}
-    claimed = scripts.claim(Connection(client), keys, token="ann-1", grace_ms=GRACE_MS, **times).job
-    scripts.report(Connection(client), keys, fence=1, token="ann-1", seq=0, max_rows=1, **times)
+    claimed = verbs.claim(Connection(client), keys, token="ann-1", grace_ms=GRACE_MS, **times).job
+    verbs.report(Connection(client), keys, fence=1, token="ann-1", seq=0, max_rows=1, **times)
     reported = JobStore(client).get(ORG, "job-now")
     end = {"status": Status.COMPLETED, "retention_ms": RETENTION_MS}
-    scripts.finish(Connection(client), keys, fence=1, token="ann-1", **end)
+    verbs.finish(Connection(client), keys, fence=1, token="ann-1", **end)
     ended = JobStore(client).get(ORG, "job-now")
     after = _server_time(client)
     assert (

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 import redis
 
-from batchstatus import JobStore, LeaseLost, Status, scripts
-from batchstatus.connection import Connection
+from batchstatus import JobStore, LeaseLost, Status
+from batchstatus.model import Claim
+from batchstatus.protocol import verbs
+from batchstatus.transport.connection import Connection
 from tests.support.sdk import ORG, counters, fields, keys_of
 
 TIMES = {"lease_ms": 30_000, "retention_ms": 60_000}
@@ -27,16 +29,16 @@ class Two:
         self.second = self.claim("second")
         assert self.first.fence == self.second.fence
 
-    def claim(self, token: str) -> scripts.Claim:
-        return scripts.claim(self.connection, self.keys, token=token, grace_ms=0, **TIMES)
+    def claim(self, token: str) -> Claim:
+        return verbs.claim(self.connection, self.keys, token=token, grace_ms=0, **TIMES)
 
-    def report(self, claim: scripts.Claim, **content: Any) -> None:
+    def report(self, claim: Claim, **content: Any) -> None:
         held = {"fence": claim.fence, "token": claim.token, "seq": claim.seq + 1, "max_rows": 9}
-        scripts.report(self.connection, self.keys, **held, **TIMES, **content)
+        verbs.report(self.connection, self.keys, **held, **TIMES, **content)
 
-    def finish(self, claim: scripts.Claim) -> None:
+    def finish(self, claim: Claim) -> None:
         held = {"fence": claim.fence, "token": claim.token, "placed": Status.COMPLETED}
-        scripts.finish(self.connection, self.keys, **held, status=Status.COMPLETED, retention_ms=60_000)
+        verbs.finish(self.connection, self.keys, **held, status=Status.COMPLETED, retention_ms=60_000)
 
 
 @pytest.fixture

@@ -128,13 +128,14 @@ def answer(url: str, key: str = "") -> Any:
 def test_the_wheel_holds_the_code_the_scripts_the_types_and_the_importers_and_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
-    code = [*ROOT.glob("batchstatus/**/*.py"), *ROOT.glob("schemas/**/*.py")]
-    scripts = [*ROOT.glob("batchstatus/lua/*.lua"), ROOT / "batchstatus" / "py.typed"]
+    # `schemas/` is a link in the package, and `**` follows none.
+    code = [*ROOT.glob("batchstatus/**/*.py"), *ROOT.glob("batchstatus/schemas/*.py")]
+    scripts = [*ROOT.glob("batchstatus/protocol/lua/*.lua"), ROOT / "batchstatus" / "py.typed"]
     importers = {f"batchstatus/examples/{path.name}" for path in ROOT.glob("examples/*.py")}
     assert held == {str(path.relative_to(ROOT)) for path in [*code, *scripts]} | importers
-    assert {"batchstatus/lua/report.lua", "batchstatus/py.typed", "schemas/job.py"} <= held
+    assert {"batchstatus/protocol/lua/report.lua", "batchstatus/py.typed", "batchstatus/schemas/job.py"} <= held
     assert "batchstatus/examples/import_transactions.py" in held
-    assert not [name for name in held if name.endswith(".csv") or name.startswith(("app", "tests"))]
+    assert not [name for name in held if name.endswith(".csv") or name.startswith(("app", "tests", "schemas"))]
 
 
 def test_the_wheel_has_its_licence_its_command_and_the_version_of_the_package(wheel):

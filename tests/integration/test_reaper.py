@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import redis
 
-from batchstatus import InvalidTransition, JobAborted, JobStore, LeaseHeld, Status, scripts
+from batchstatus import InvalidTransition, JobAborted, JobStore, LeaseHeld, Status
+from batchstatus.protocol import verbs
 from batchstatus.reaper import Reaper
 from batchstatus.settings import StoreSettings
 from tests.support.reaping import KEYS, KIND, ORG, SETTINGS, claimed, entry, field, ms, store_ms, stored
@@ -130,13 +131,13 @@ def test_a_queued_job_is_looked_at_again_a_lease_later(
 def test_the_entry_is_there_before_the_lease_is(
     store: JobStore, client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, real, seen = store.create(ORG, KIND), scripts.claim, []
+    job, real, seen = store.create(ORG, KIND), verbs.claim, []
 
     def claim(*arguments: Any, **options: Any) -> Any:
         seen.append(client.zscore(*entry(job)))
         return real(*arguments, **options)
 
-    monkeypatch.setattr(scripts, "claim", claim)
+    monkeypatch.setattr(verbs, "claim", claim)
     before = store_ms(client)
     with store.run(ORG, job.job_id):
         assert before + 30_000 <= seen[0] <= field(client, job, "leaseExpiresAt")

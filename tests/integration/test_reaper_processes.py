@@ -20,8 +20,8 @@ import redis
 from batchstatus import Job, JobStore, Status, connect
 from batchstatus.embedded import EmbeddedServer
 from batchstatus.keys import Keys
+from batchstatus.model import Verdict
 from batchstatus.reaper import Reaper
-from batchstatus.scripts import Verdict
 from batchstatus.settings import StoreSettings
 from tests.support.callers import poll
 from tests.support.sdk import store_ms

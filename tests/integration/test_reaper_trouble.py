@@ -10,9 +10,9 @@ import pytest
 import redis
 
 from batchstatus import JobStore, Status, StoreRefused, StoreUnavailable, reaper
-from batchstatus.connection import Connection
 from batchstatus.keys import BUCKETS, Entry
 from batchstatus.reaper import Reaper
+from batchstatus.transport.connection import Connection
 from tests.support.reaping import KEYS, ORG, SETTINGS, claimed, entry, field, store_ms, stored
 from tests.support.waiting import wait_until
 

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import redis
 
-from batchstatus import JobStore, Kind, Status, StoreUnavailable, retention, scripts, transitions
-from batchstatus.history import History
+from batchstatus import JobStore, Kind, Status, StoreUnavailable
+from batchstatus.jobs import retention, transitions
+from batchstatus.jobs.index import History
 from batchstatus.keys import Keys
+from batchstatus.protocol import verbs
 from batchstatus.reaper import Reaper
 from batchstatus.settings import StoreSettings
 from tests.support.sdk import TroubledClient, store_ms
@@ -101,7 +103,7 @@ def test_an_entry_that_cannot_be_worked_off_does_not_keep_the_others_of_its_buck
     job = store.create(ORG, Kind.TRANSACTION_BATCH)
     first = KEYS.expiry_entry(ORG, job.job_id)
     client.zadd(first.key, {first.member: 0, **{f"{ORG}:gone-{number}": 1 for number in range(5)}})
-    place = scripts.PLACE.source, hashlib.sha1(scripts.PLACE.source.encode()).hexdigest()
+    place = verbs.PLACE.source, hashlib.sha1(verbs.PLACE.source.encode()).hexdigest()
 
     def refuse(words: Any) -> bool:
         if words[1] in place:

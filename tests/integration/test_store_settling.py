@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import redis
 
-from batchstatus import Job, JobStore, Status, scripts
-from batchstatus.connection import Connection
+from batchstatus import Job, JobStore, Status
+from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
+from batchstatus.transport.connection import Connection
 from tests.support.sdk import (
     ORG,
     claim_and_vanish,
@@ -82,7 +83,7 @@ def test_a_sign_of_life_between_two_looks_starts_over(store: JobStore, client: "
     claim = claim_and_vanish(client, job)
     store.settle(ORG, job.job_id)
     again = {"seq": 0, "lease_ms": 1, "retention_ms": 60_000, "max_rows": 1}
-    scripts.report(Connection(client), keys_of(job), fence=claim.fence, token=claim.token, **again)
+    verbs.report(Connection(client), keys_of(job), fence=claim.fence, token=claim.token, **again)
     lease_end = int(fields(client, job)["leaseExpiresAt"])
     wait_until(lambda: store_ms(client) >= lease_end + 300)
     assert store.settle(ORG, job.job_id).status is Status.RUNNING

@@ -18,10 +18,10 @@ from batchstatus import (
     Run,
     Status,
     StoreUnavailable,
-    scripts,
 )
-from batchstatus.connection import Connection
+from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
+from batchstatus.transport.connection import Connection
 from tests.support.sdk import ORG, TroubledClient, counters, keys_of, rejected, skipped
 
 
@@ -133,7 +133,7 @@ def test_an_interruption_within_a_takeover_window_frees_the_job_for_the_next_wor
         "max_rows": 9,
     }
     with pytest.raises(LeaseLost):
-        scripts.report(Connection(client), keys_of(job), **late, succeeded=1)
+        verbs.report(Connection(client), keys_of(job), **late, succeeded=1)
 
     with store.run(ORG, job.job_id) as run:
         assert run.checkpoint == 3

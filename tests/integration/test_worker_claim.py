@@ -18,9 +18,9 @@ from batchstatus import (
     Status,
     StoreRefused,
     StoreUnavailable,
-    worker,
 )
 from batchstatus.settings import StoreSettings
+from batchstatus.worker import run as run_module
 from tests.support.sdk import (
     ORG,
     TroubledClient,
@@ -239,7 +239,7 @@ def test_a_claim_whose_answer_was_lost_is_claimed_again_under_the_same_fence(
 def test_a_claim_that_is_not_answered_is_repeated_for_a_while(
     client: "redis.Redis", monkeypatch: pytest.MonkeyPatch, wait_s: float, again_s: float
 ) -> None:
-    monkeypatch.setattr(worker, "CLAIM_AGAIN_S", again_s)
+    monkeypatch.setattr(run_module, "CLAIM_AGAIN_S", again_s)
     troubled = TroubledClient(client)
     store = JobStore(troubled)
     job = store.create(ORG, "transaction_batch")
@@ -280,7 +280,7 @@ def test_a_claim_that_the_store_refuses_is_not_repeated(client: "redis.Redis") -
 def test_a_claim_that_is_refused_after_an_answer_was_lost_is_repeated(
     client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "CLAIM_AGAIN_S", 0.8)
+    monkeypatch.setattr(run_module, "CLAIM_AGAIN_S", 0.8)
     troubled = TroubledClient(client)
     store = JobStore(troubled)
     job = store.create(ORG, "transaction_batch")

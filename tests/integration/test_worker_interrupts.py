@@ -10,18 +10,10 @@ from typing import Any
 import pytest
 import redis
 
-from batchstatus import (
-    InvalidTransition,
-    Job,
-    JobStore,
-    Run,
-    Status,
-    StoreUnavailable,
-    outbox,
-    reporter,
-    worker,
-)
+from batchstatus import InvalidTransition, Job, JobStore, Run, Status, StoreUnavailable
 from batchstatus.settings import StoreSettings
+from batchstatus.worker import outbox, reporter
+from batchstatus.worker import run as run_module
 from tests.support.bytecodes import interrupted_at
 from tests.support.sdk import ORG, TroubledClient, counters, keys_of, rejected, verb_of
 from tests.support.waiting import wait_until
@@ -182,7 +174,7 @@ def test_an_interruption_at_any_moment_of_leaving_leaves_a_job_that_has_ended_or
         job = store.create(ORG, "transaction_batch", takeover_s=60)
         run = store.run(ORG, job.job_id).__enter__()
         run.failed(rejected(1), checkpoint=1)
-        more = interrupted_at(step, (worker, reporter, outbox), lambda run=run: run.__exit__(None, None, None))  # type: ignore[misc]
+        more = interrupted_at(step, (run_module, reporter, outbox), lambda run=run: run.__exit__(None, None, None))  # type: ignore[misc]
         wait_until(lambda job=job: is_over(job))  # type: ignore[misc]
         left = store.get(ORG, job.job_id)
         if left.status is Status.RUNNING:

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from batchstatus import Job, JobNotFound, JobStore
-from batchstatus.clients import open_client
-from batchstatus.connection import Connection
+from batchstatus.jobs.looks import Expiries
 from batchstatus.keys import Keys
-from batchstatus.looks import Expiries
+from batchstatus.protocol.verbs import claim
 from batchstatus.reaper import Reaper
-from batchstatus.scripts import claim
 from batchstatus.settings import StoreSettings
+from batchstatus.transport.connection import Connection
+from batchstatus.transport.urls import open_client
 from tests.support.imports import PAUSED, aside, importing
 from tests.support.sdk import ORG, counters, rejected, skipped
 from tests.support.waiting import wait_until

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from batchstatus import scripts
+from batchstatus.protocol import verbs
 
-FOLDER = Path(scripts.__file__).parent / "lua"
+FOLDER = Path(verbs.__file__).parent / "lua"
 
 READS = {"TIME", "EXISTS", "HGET", "HMGET", "HGETALL", "LLEN", "ZRANGEBYSCORE", "ZSCORE"}
 KEEPS = {"PEXPIRE", "PERSIST"}

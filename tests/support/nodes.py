@@ -13,7 +13,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from batchstatus.embedded import GUARD, HOST, EmbeddedServer, server_binary
+from batchstatus.embedded.server import GUARD, HOST, EmbeddedServer, server_binary
 from tests.support.waiting import wait_until
 
 READY_S = 60.0

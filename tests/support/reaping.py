@@ -5,10 +5,11 @@ from typing import Any
 
 import redis
 
-from batchstatus import Job, JobStore, scripts
-from batchstatus.connection import Connection
+from batchstatus import Job, JobStore
 from batchstatus.keys import Entry, Keys
+from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
+from batchstatus.transport.connection import Connection
 from tests.support.waiting import wait_until
 
 ORG, KIND = "org_acme", "transaction_batch"
@@ -43,7 +44,7 @@ def claimed(store: JobStore, client: "redis.Redis", *, lease_ms: int = 1, **opti
     """A job whose worker claims it, is due to be looked at, and is never heard of again."""
     job = store.create(ORG, KIND, **options)
     times = {"lease_ms": lease_ms, "grace_ms": 0, "retention_ms": SETTINGS.retention_ms}
-    scripts.claim(Connection(lambda: client), KEYS.job(ORG, job.job_id), token="token", **times)
+    verbs.claim(Connection(lambda: client), KEYS.job(ORG, job.job_id), token="token", **times)
     store.leases.track(entry(job), 0)
     if lease_ms == 1:
         wait_until(lambda: store_ms(client) > field(client, job, "leaseExpiresAt"))

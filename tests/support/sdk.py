@@ -9,17 +9,18 @@ from typing import Any
 
 import redis
 
-from batchstatus import Job, JobStore, scripts
-from batchstatus.connection import Connection
+from batchstatus import Job, JobStore
 from batchstatus.keys import JobKeys, Keys
-from batchstatus.scripts import Claim
+from batchstatus.model import Claim
+from batchstatus.protocol import verbs
+from batchstatus.transport.connection import Connection
 from tests.support.waiting import wait_until
 
 ORG = "org_acme"
 VERBS = {
     text: verb
     for verb in ("CREATE", "CLAIM", "REPORT", "FINISH", "SETTLE")
-    for source in [getattr(scripts, verb).source]
+    for source in [getattr(verbs, verb).source]
     for text in (source, hashlib.sha1(source.encode()).hexdigest())
 }
 
@@ -64,7 +65,7 @@ def store_ms(client: "redis.Redis") -> int:
 def claim_and_vanish(client: "redis.Redis", job: Job, *, lease_ms: int = 1, **report: Any) -> Claim:
     """Be a worker that claims the job, sends one report and is never heard of again, until its lease is out."""
     connection, keys, retention_ms = Connection(client), keys_of(job), 60_000
-    claim = scripts.claim(
+    claim = verbs.claim(
         connection, keys, token="vanished", lease_ms=lease_ms, grace_ms=0, retention_ms=retention_ms
     )
     if report:
@@ -75,7 +76,7 @@ def claim_and_vanish(client: "redis.Redis", job: Job, *, lease_ms: int = 1, **re
             "lease_ms": lease_ms,
             "retention_ms": retention_ms,
         }
-        scripts.report(connection, keys, max_rows=1_000, **shared, **report)
+        verbs.report(connection, keys, max_rows=1_000, **shared, **report)
     wait_until(lambda: store_ms(client) >= int(fields(client, job)["leaseExpiresAt"]))
     return claim
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from redis.crc import key_slot
 
-from batchstatus.embedded import HOST
+from batchstatus.embedded.server import HOST
 from tests.support.nodes import READY_S, ClusterNode, Node, Sentinel, ask
 from tests.support.waiting import wait_until
 

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from batchstatus import Job, JobAborted, JobCancelled, JobStore, Kind, Run
-from schemas import ErrorSchema
+from batchstatus.schemas import ErrorSchema
 from tests.support.waiting import wait_until
 
 ORG = "org_acme"

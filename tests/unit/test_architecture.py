@@ -1,4 +1,8 @@
-"""The house: which way imports point, how large things may get, and what belongs in one place only."""
+"""The house: which way imports point, how large things may get, and what belongs in one place only.
+
+A room is a folder of the package. The modules at its root are two rooms: the words, which do no input or output,
+and the faces, which users of the package import.
+"""
 
 import ast
 import re
@@ -16,59 +20,41 @@ ROOT = Path(batchstatus.__file__).parents[1]
 MAX_MODULE_LINES = 250
 MAX_FUNCTION_LINES = 45
 MAX_SCRIPT_LINES = 60
+MAX_MODULES = {"batchstatus/web": 18}
+"""How many modules a folder may have, the faces not counted: 10 where nothing is said here."""
 
-WEB_LIBRARIES = {"marshmallow", "apispec", "prometheus_client", "pybreaker", "_typeshed"}
+WORDS = {"model", "errors", "ids", "settings", "values", "keys", "rows", "cursor"}
+FACES = {"", "store", "apikeys", "connecting", "reaper"}
 
-LAYERS: tuple[tuple[set[str], set[str]], ...] = (
-    # modules (a package stands for all of its modules), and the distributions that they may import
-    ({"model", "errors", "ids", "embedded_guard"}, set()),
-    ({"keys", "values", "hashes", "answers", "embedded"}, set()),
-    ({"settings", "rows", "client", "endings"}, set()),
-    ({"clients", "trouble"}, {"redis"}),
-    ({"line"}, {"redis"}),
-    ({"connection"}, {"redis"}),
-    ({"clock", "script", "apikeys", "tally"}, set()),
-    ({"scripts"}, set()),
-    ({"outbox", "looks", "history"}, set()),
-    ({"reporter", "transitions", "retention"}, set()),
-    ({"reader", "worker"}, set()),
-    ({"listing"}, set()),
-    ({"store"}, set()),
-    ({"connecting", "reaper"}, set()),
-    ({""}, set()),  # batchstatus/__init__.py
-    ({"schemas"}, {"marshmallow"}),
-    ({"web"}, {"flask", "werkzeug", "orjson", "gunicorn", "gevent", *WEB_LIBRARIES}),
-    ({"app"}, set()),
-    ({"cli"}, {"click", "rich"}),
-    ({"__main__"}, set()),
-)
-"""From the bottom up: a module imports from the layers below its own, or from its own package."""
-
-NARROWER = {
-    "ids": set(),
-    "tally": {"rows"},
-    "outbox": {"errors", "rows", "scripts", "tally"},
-    "endings": {"errors", "model", "values"},
-    "clients": {"errors", "settings"},
-    "trouble": {"errors"},
-    "line": {"errors", "trouble"},
-    "looks": {"connection", "errors", "keys", "scripts"},
-    "history": {"connection", "errors", "keys", "model", "scripts"},
-    "listing": {"errors", "history", "model", "reader"},
-    "script": {"connection", "errors", "hashes", "model"},
-    "keys": {"errors", "model"},
-    "embedded": {"errors"},
-    "values": {"errors", "model"},
-    "rows": {"errors", "model", "values"},
-    "settings": {"errors", "keys"},
-    "hashes": {"errors", "model"},
-    "answers": {"errors", "model"},
-    "client": {"errors", "model", "answers"},
-    "clock": {"connection"},
-    "schemas": {"errors", "history", "model"},
-    "app": {"reaper", "settings", "store", "web"},
+ROOMS: dict[str, set[str]] = {
+    "words": set(),
+    "embedded": {"words"},
+    "client": {"words"},
+    "schemas": {"words"},
+    "transport": {"words"},
+    "protocol": {"words", "transport"},
+    "jobs": {"words", "transport", "protocol"},
+    "worker": {"words", "transport", "protocol", "jobs"},
+    "faces": {"words", "transport", "protocol", "jobs", "worker"},
+    "web": {"words", "faces", "transport", "schemas"},
+    "web.server": {"words", "faces", "transport", "web"},
+    "cli": {"words", "faces", "client", "embedded", "web", "web.server"},
+    "app": {"words", "faces", "web"},
+    "__main__": {"cli"},
 }
-"""Where the layer allows more than there is a reason for: all that these may import of ours."""
+"""Each room, and those that it may import from. None imports from one that stands below it here."""
+
+LIBRARIES: dict[str, set[str]] = {
+    "transport": {"redis"},
+    "schemas": {"marshmallow"},
+    "web": {
+        *("flask", "werkzeug", "marshmallow", "orjson", "apispec", "prometheus_client", "pybreaker"),
+        *("gevent", "gunicorn"),
+    },
+    "web.server": {"gevent", "gunicorn", "orjson"},
+    "cli": {"click", "rich"},
+}
+"""The distributions that a room may import; the others, none."""
 
 PUBLIC = {
     *("connect", "JobStore", "Run", "ApiKey", "Job", "JobFailure", "Outcome", "Kind", "Status", "TERMINAL"),
@@ -79,15 +65,22 @@ PUBLIC = {
 
 
 def module_of(path: Path) -> str:
-    """`web.csv`, `schemas.job`, `app`; `` for the package itself."""
+    """`web.views.csv`, `schemas.job`, `app`; `` for the package itself."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(part for part in parts if part not in ("batchstatus", "__init__"))
 
 
-CODE = [ROOT / "app.py", *ROOT.glob("batchstatus/**/*.py"), *ROOT.glob("schemas/**/*.py")]
-CODE = [path for path in sorted(CODE) if "examples" not in path.parts]
+def room_of(module: str) -> str:
+    """The room that a module is in."""
+    if module in WORDS | FACES:
+        return "words" if module in WORDS else "faces"
+    return max((room for room in ROOMS if f"{module}.".startswith(f"{room}.")), key=len)
+
+
+CODE = [ROOT / "app.py", *ROOT.glob("batchstatus/**/*.py"), *ROOT.glob("batchstatus/schemas/*.py")]
+CODE = sorted({path for path in CODE if "examples" not in path.parts})
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
-SCRIPTS = sorted(ROOT.glob("batchstatus/lua/*.lua"))
+SCRIPTS = sorted(ROOT.glob("batchstatus/protocol/lua/*.lua"))
 MODULES = {module_of(path): ast.parse(path.read_text()) for path in CODE}
 
 each_module = pytest.mark.parametrize("module", MODULES, ids=lambda name: name or "batchstatus")
@@ -108,10 +101,10 @@ def ours(module: str) -> set[str]:
     found = set()
     for name in imported(MODULES[module]):
         parts = name.split(".")
+        if parts[0] not in ("batchstatus", "app"):
+            continue
         if parts[0] == "batchstatus":
             parts = parts[1:]
-        elif parts[0] not in ("schemas", "app"):
-            continue
         while ".".join(parts) not in MODULES:
             parts.pop()
         found.add(".".join(parts))
@@ -121,46 +114,28 @@ def ours(module: str) -> set[str]:
 def theirs(tree: ast.AST) -> set[str]:
     """The distributions that a tree imports, by the names of their packages."""
     roots = {name.partition(".")[0] for name in imported(tree)}
-    return roots - sys.stdlib_module_names - {"batchstatus", "schemas", "app"}
-
-
-def layer_of(module: str) -> int:
-    """How high a module stands."""
-    (level,) = (n for n, (names, _) in enumerate(LAYERS) if {module, module.partition(".")[0]} & names)
-    return level
+    return roots - sys.stdlib_module_names - {"batchstatus", "app"}
 
 
 # Imports
 
 
 @each_module
-def test_every_module_imports_from_lower_layers_or_its_own_package(module):
+def test_every_module_imports_from_its_own_room_and_those_below(module):
+    room = room_of(module)
     for other in ours(module):
-        same_package = module.partition(".")[0] == other.partition(".")[0] and "." in module + other
-        assert layer_of(other) < layer_of(module) or same_package, f"{module} imports {other}"
+        assert room_of(other) in ROOMS[room] | {room}, f"{module} imports {other}"
+
+
+def test_no_room_imports_from_one_above():
+    order = list(ROOMS)
+    assert all(order.index(other) < order.index(room) for room, below in ROOMS.items() for other in below)
 
 
 @each_module
-def test_every_module_imports_only_the_distributions_of_its_layer(module):
-    assert theirs(MODULES[module]) <= LAYERS[layer_of(module)][1]
-
-
-@pytest.mark.parametrize("name", NARROWER)
-def test_some_modules_import_even_less(name):
-    modules = [module for module in MODULES if module == name or module.startswith(f"{name}.")]
-    assert modules
-    for module in modules:
-        assert {other for other in ours(module) if not other.startswith(name)} <= NARROWER[name], module
-
-
-def test_every_layer_stands_for_modules_that_exist():
-    named = set.union(*(names for names, _ in LAYERS))
-    assert named == {module if module in named else module.partition(".")[0] for module in MODULES}
-
-
-def test_only_the_service_knows_the_schemas():
-    knowing = {name.partition(".")[0] for name in MODULES if any(o.startswith("schemas") for o in ours(name))}
-    assert knowing == {"schemas", "web"}
+def test_every_module_imports_only_the_distributions_of_its_room(module):
+    # `words` and `faces` name no library, and so need the standard one alone.
+    assert theirs(MODULES[module]) <= LIBRARIES.get(room_of(module), set())
 
 
 def test_no_imports_go_in_a_circle_not_even_for_the_type_checker():
@@ -190,13 +165,17 @@ def test_the_examples_use_what_is_public_and_the_standard_library(path):
     assert of_ours <= {"batchstatus", *(f"batchstatus.{name}" for name in PUBLIC)}
 
 
-def test_importing_the_package_loads_nothing_of_the_service_or_the_command_line():
-    unwanted = ["flask", "werkzeug", "marshmallow", "orjson", "gunicorn", "gevent", "click", "rich", "schemas"]
-    look = "import sys, batchstatus; print({name.partition('.')[0] for name in sys.modules})"
+def loaded_by(statement: str) -> set[str]:
+    """The top-level packages that a fresh interpreter has loaded after a statement."""
+    look = f"import sys; {statement}; print({{name.partition('.')[0] for name in sys.modules}})"
     run = subprocess.run([sys.executable, "-c", look], cwd=ROOT, capture_output=True, text=True, check=True)
-    loaded = ast.literal_eval(run.stdout)
+    return ast.literal_eval(run.stdout)
+
+
+def test_importing_the_package_loads_nothing_of_the_service_or_the_command_line():
+    loaded = loaded_by("import batchstatus")
     assert {"batchstatus", "redis"} <= loaded
-    assert not loaded & set(unwanted)
+    assert not loaded & {"flask", "werkzeug", "marshmallow", "orjson", "gunicorn", "gevent", "click", "rich"}
 
 
 def test_the_public_names_are_these():
@@ -224,6 +203,14 @@ def test_no_script_is_too_long(path):
     assert path.read_text().count("\n") <= MAX_SCRIPT_LINES
 
 
+def test_no_folder_has_too_many_modules():
+    inside = [
+        path for path in CODE if path.name != "__init__.py" and module_of(path) not in FACES | {"__main__", "app"}
+    ]
+    folders = [str(path.parent.relative_to(ROOT)) for path in inside]
+    assert {name: n for name in folders if (n := folders.count(name)) > MAX_MODULES.get(name, 10)} == {}
+
+
 # What belongs in one place
 
 
@@ -249,15 +236,15 @@ def test_only_settings_reads_the_environment():
     assert found == {("web.metrics", each) for each in directory}
     assert 'DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"\n' in (ROOT / "batchstatus/web/metrics.py").read_text()
     passing_on = {module_of(path) for path in CODE if "os.environ" in path.read_text()}
-    assert passing_on == {"settings", "cli.serve", "cli.stage", "embedded_guard", "web.metrics"}
+    assert passing_on == {"settings", "cli.serve", "cli.stage", "embedded.guard", "web.metrics"}
 
 
 def test_only_the_connection_talks_to_redis_and_only_it_catches_its_errors():
     assert {module for module, tree in MODULES.items() if "redis" in theirs(tree)} == {
-        *("clients", "connection", "line", "trouble")
+        *("transport.urls", "transport.connection", "transport.line", "transport.trouble")
     }
     # A connection of ours has a pipeline of its own, and the client of a Cluster asks one thing when it opens.
     sending = re.compile(r"(?<!_connection)(?<!self)\.(execute_command|pipeline|eval|evalsha|register_script)\(")
-    assert {module_of(path) for path in CODE if sending.search(path.read_text())} == {"connection"}
+    assert {module_of(path) for path in CODE if sending.search(path.read_text())} == {"transport.connection"}
     asking = re.compile(r"\bself\.execute_command\(")
-    assert {module_of(path) for path in CODE if asking.search(path.read_text())} == {"clients"}
+    assert {module_of(path) for path in CODE if asking.search(path.read_text())} == {"transport.urls"}

@@ -1,0 +1,5 @@
+"""The HTTP client. It needs the standard library only."""
+
+from batchstatus.client.client import Client
+
+__all__ = ["Client"]

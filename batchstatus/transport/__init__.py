@@ -1,0 +1,1 @@
+"""How commands reach the store, and what can go wrong on the way."""

@@ -1,0 +1,1 @@
+"""All that knows gunicorn, gevent and sockets: the worker, shared trips to the store, `serve`."""

@@ -1,0 +1,1 @@
+"""The routes: one thin module a resource."""

@@ -1,0 +1,1 @@
+"""The worker SDK behind `store.run`: count rows, report them under a lease, end the job."""

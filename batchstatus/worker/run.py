@@ -1,0 +1,230 @@
+"""The worker's side: run a job under a lease, count its rows, end it truthfully whatever happens."""
+
+import json
+import os
+import secrets
+import time
+from types import TracebackType
+from typing import Any, Self
+from weakref import WeakSet
+
+from batchstatus import rows, values
+from batchstatus.errors import (
+    InvalidTransition,
+    InvalidValue,
+    LeaseHeld,
+    StoreRefused,
+    StoreUnavailable,
+)
+from batchstatus.jobs.transitions import Transitions
+from batchstatus.keys import JobKeys
+from batchstatus.model import Claim, Job, Row, Verdict
+from batchstatus.settings import StoreSettings
+from batchstatus.transport.connection import Connection
+from batchstatus.worker.outbox import Outbox
+from batchstatus.worker.reporter import Reporter
+
+_LONGEST_LOOK_S = 0.5
+CLAIM_AGAIN_S = 5.0
+"""So long at least a claim without an answer is repeated, with the same token: what was granted is then ours."""
+
+_entered: "WeakSet[Run]" = WeakSet()
+
+
+class Run:
+    """One worker's run of a job: `store.run(org, job_id)`, entered with `with`.
+
+    Entering claims the job (LeaseHeld, InvalidTransition, JobNotFound). Inside, rows are counted in memory
+    and reported every `flush_s`, or as soon as `flush_rows` failed and skipped ones wait. Leaving ends the
+    job: normally as `completed`, on JobCancelled as `cancelled` (the exception goes no further), on any
+    other exception as `failed`; on KeyboardInterrupt and SystemExit the lease is given back. If one of these
+    two comes while the end is on its way, it goes on after 2 s at most, and without an end the lease is given
+    back. A process that is forked inside cannot use the run (InvalidTransition), and does not end it by leaving.
+
+    - `wait_s`: how long claiming waits for another worker's lease to run out (seconds). A store that does not
+      answer is asked again for 5 s at least, for it may have granted the claim, before StoreUnavailable.
+    - `stall_s`: without any call for so long the lease is no longer renewed (seconds; None: it always is).
+    - `give_up_s`: how long leaving waits for a store that is away, before StoreUnavailable says what was
+      not delivered (seconds).
+
+        with store.run("org_acme", job.job_id) as run:
+            run.total(len(rows))
+            for number, row in enumerate(rows[run.checkpoint or 0 :], (run.checkpoint or 0) + 1):
+                run.check()
+                run.succeeded(checkpoint=number)
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        transitions: Transitions,
+        keys: JobKeys,
+        org_and_id: tuple[str, str],
+        settings: StoreSettings,
+        *,
+        wait_s: float,
+        stall_s: float | None,
+        give_up_s: float,
+        flush_s: float,
+        flush_rows: int,
+        max_waiting_rows: int,
+    ) -> None:
+        for name, seconds in {"wait_s": wait_s, "give_up_s": give_up_s, "stall_s": stall_s or 0}.items():
+            values.seconds_as_ms(name, seconds)
+        if values.seconds_as_ms("flush_s", flush_s) == 0:
+            raise InvalidValue(f"flush_s {flush_s!r} is too short")
+        self._connection = connection
+        self._keys = keys
+        self._transitions = transitions
+        self._org_and_id = org_and_id
+        self._settings = settings
+        self._wait_s = wait_s
+        self._stall_s = stall_s
+        self._give_up_s = give_up_s
+        self._flush_s = flush_s
+        self._outbox = Outbox(
+            values.count("flush_rows", flush_rows, least=1),
+            values.count("max_waiting_rows", max_waiting_rows, least=1),
+        )
+        # Until it is entered, and after it was left, a run refuses to count.
+        self._outbox.fail(InvalidTransition("this run has not been entered yet: use it in a with statement"))
+        self._claim: Claim | None = None
+        self._inherited = False
+
+    @property
+    def job(self) -> Job:
+        """The job as it was when this run claimed it."""
+        return self._claimed().job
+
+    @property
+    def checkpoint(self) -> Any:
+        """Where to go on: the last checkpoint that was delivered, or None on a job that nobody ran before."""
+        return self._claimed().checkpoint
+
+    def total(self, total_items: int) -> None:
+        """Set how many rows the job has; not fewer than are counted already."""
+        self._outbox.total(values.count("total_items", total_items))
+
+    def succeeded(self, n: int = 1, *, checkpoint: Any = None) -> None:
+        """Count `n` rows that succeeded. `checkpoint` covers these rows and all before them."""
+        if n.__class__ is not int or n < 1:
+            raise InvalidValue(f"n {n!r} is not a positive integer")
+        if checkpoint is not None and checkpoint.__class__ is not int:
+            checkpoint = _frozen(checkpoint)
+        # The hot path: one tuple replaced, and no lock; see batchstatus.outbox.
+        tally = self._outbox.tally()
+        succeeded, before, rest = tally.state
+        stamped = before if checkpoint is None else (next(self._outbox.stamps), checkpoint)
+        tally.state = (succeeded + n, stamped, rest)
+
+    def failed(self, row: Row, *, checkpoint: Any = None) -> None:
+        """Count a row that failed, such as `{"externalId": "T-7", "code": "VALIDATION_ERROR", "message": "…"}`."""
+        self._outbox.failed(rows.failure(self.job.kind, row), _frozen(checkpoint))
+
+    def skipped(self, row: Row, *, checkpoint: Any = None) -> None:
+        """Count a row that was skipped, such as `{"taxId": "30111222333", "type": "person"}`; no failure."""
+        self._outbox.skipped(rows.skip(self.job.kind, row), _frozen(checkpoint))
+
+    def check(self) -> None:
+        """Obey control: raise JobCancelled on a cancel; while a pause is wanted wait, with the lease alive.
+
+        Raises LeaseLost if the job is no longer this run's, or what its last report was refused for.
+        """
+        self._outbox.check()
+
+    def __enter__(self) -> Self:
+        if self._claim is not None:
+            raise InvalidTransition("this run has been entered before")
+        self._claim = self._wait_for_claim(secrets.token_hex(8))
+        self._outbox.error = None
+        self._outbox.obey(self._claim.wanted)
+        self._reporter = Reporter(
+            self._connection,
+            self._keys,
+            self._settings,
+            self._claim,
+            self._outbox,
+            lambda **how: self._transitions.finish(*self._org_and_id, **how),
+            give_up_s=self._give_up_s,
+            flush_s=self._flush_s,
+            stall_s=self._stall_s,
+        )
+        try:
+            _entered.add(self)
+            self._reporter.start()
+        except BaseException as error:
+            self._let_go(error)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        try:
+            return not self._inherited and self._reporter.finish(error)
+        except BaseException as another:
+            if not isinstance(another, Exception):
+                self._let_go(another)
+            raise
+        finally:
+            self._outbox.fail(InvalidTransition("this run has ended"))
+            _entered.discard(self)
+
+    def _let_go(self, interruption: BaseException) -> None:
+        """Interrupted on the way in or out: go soon, with the lease given back unless the job has ended."""
+        try:
+            self._reporter.hurry(interruption)
+        finally:
+            self._outbox.fail(InvalidTransition("this run has ended"))
+
+    def _claimed(self) -> Claim:
+        if self._claim is None:
+            raise InvalidTransition("this run has not been entered yet: use it in a with statement")
+        return self._claim
+
+    def _wait_for_claim(self, token: str) -> Claim:
+        """Claim, trying for `wait_s`; past another's lease, look whether its worker is dead."""
+        began = time.monotonic()
+        unheard_s = self._wait_s
+        while True:
+            try:
+                return self._claim_once(token)
+            except LeaseHeld as held:
+                until, pause_s = began + self._wait_s, min(max(held.left_s, 0.05), _LONGEST_LOOK_S)
+                if time.monotonic() >= until:
+                    raise
+            except StoreUnavailable as unavailable:
+                if not isinstance(unavailable, StoreRefused):  # it may have been granted, and the answer lost
+                    unheard_s = max(self._wait_s, CLAIM_AGAIN_S)
+                until, pause_s = began + unheard_s, _LONGEST_LOOK_S
+                if time.monotonic() >= until:
+                    raise
+            time.sleep(min(pause_s, max(0.0, until - time.monotonic())))
+
+    def _claim_once(self, token: str) -> Claim:
+        try:
+            return self._transitions.claim(*self._org_and_id, token)
+        except LeaseHeld as held:
+            if held.left_s > 0 or self._transitions.settle(*self._org_and_id)[0] is Verdict.SUSPECT:
+                raise
+        return self._transitions.claim(*self._org_and_id, token)
+
+
+def _disown() -> None:
+    """In a forked child: what its parent has entered is not the child's."""
+    for run in _entered:
+        run._inherited = True
+        run._outbox.error = InvalidTransition(
+            "this run belongs to the process that entered it; enter one of its own here"
+        )
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown)
+
+
+def _frozen(checkpoint: Any) -> Any:
+    """The checkpoint as it is now, whatever the importer does to it later; InvalidValue if it cannot be JSON."""
+    if checkpoint is None or checkpoint.__class__ is int:
+        return checkpoint
+    return json.loads(values.checkpoint(checkpoint))

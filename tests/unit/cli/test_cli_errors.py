@@ -1,0 +1,231 @@
+"""The command line when something is wrong: an exit code that says what sort, and one line that says the rest."""
+
+import socket
+import sys
+
+import pytest
+
+from batchstatus import __main__, __version__
+from tests.support.commands import assert_refused, forget_environment, runner
+
+KEY = "bsk_" + "A" * 43
+NOBODY = "127.0.0.1:9"  # the discard service's port, where nothing listens
+CREATE = ("keys", "create", "--org", "org_acme", "--permission", "a:b")
+LIST = ("keys", "list", "--org", "org_acme")
+
+
+@pytest.fixture
+def batchstatus(capsys, monkeypatch):
+    """Runs a command."""
+    forget_environment(monkeypatch)
+    return runner(capsys)
+
+
+@pytest.fixture
+def caller(batchstatus, live, monkeypatch):
+    """Runs a command of a caller of the live service, who has a key that nobody made."""
+    monkeypatch.setenv("BATCHSTATUS_URL", live.url)
+    monkeypatch.setenv("BATCHSTATUS_API_KEY", KEY)
+    return batchstatus
+
+
+@pytest.fixture
+def served(batchstatus, monkeypatch):
+    """Runs `serve` up to where gunicorn would start; what it would have been started with is in `served.with_`."""
+
+    class Server:
+        def __init__(self, settings):
+            run.with_.append(settings)
+
+        def run(self):
+            pass
+
+    def run(*arguments):
+        return batchstatus("serve", *arguments)
+
+    run.with_ = []
+    monkeypatch.setattr(sys.modules["batchstatus.cli.serve"], "Server", Server)
+    monkeypatch.setattr("logging.basicConfig", lambda **_: None)
+    monkeypatch.setenv("BATCHSTATUS_REDIS_URL", f"redis://{NOBODY}")
+    monkeypatch.setenv("BATCHSTATUS_BIND", f"127.0.0.1:{free_port()}")
+    return run
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+# 2: usage
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["nonsense"], "nonsense"),
+        (["statuss", "j"], "statuss"),
+        (["keys", "make"], "make"),
+        (["status"], "JOB"),
+        (["status", "j", "k", "--url", "http://h", "--api-key", KEY], "(k)"),
+        (["status", "j", "--colour"], "--colour"),
+        (["status", "j", "--api-key", KEY], "--url"),
+        (["watch", "j", "--url", "http://h"], "--api-key"),
+        (["keys", "create", "--permission", "a:b", "--redis-url", "redis://h"], "--org"),
+        (["keys", "create", "--org", "o", "--redis-url", "redis://h"], "--permission"),
+        ([*CREATE], "--redis-url"),
+        (["keys", "revoke"], "ID"),
+        ([*CREATE, "--redis-url", "redis://h", "--permission", "everything"], "everything"),
+        (["keys", "list", "--org", "a b", "--redis-url", "redis://h"], "a b"),
+        ([*LIST, "--redis-url", "redis://h", "--prefix", "a{b"], "a{b"),
+        ([*LIST, "--redis-url", "http://h"], "redis://"),
+        ([*LIST, "--redis-url", "redis://h:port"], "port"),
+        ([*LIST, "--redis-url", "redis://[::1"], "URL"),
+        ([*LIST, "--redis-url", "redis://h?nonsense=1"], "nonsense"),
+        (["status", "j", "--url", "ftp://h", "--api-key", KEY], "ftp://h"),
+        (["status", "j", "--url", "h:80", "--api-key", KEY], "h:80"),
+        (["status", "j", "--url", "http://h", "--api-key", "a\nb"], "api_key"),
+        (["demo", "--kind", "transaction_batch"], "--file and --kind"),
+        (["demo", "--kind", "entity"], "'transaction_batch'"),
+        (["demo", "--file", "/nowhere.csv", "--kind", "transaction_batch"], "/nowhere.csv"),
+        (["demo", "--rate", "fast"], "fast"),
+    ],
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, list) else "",
+)
+def test_wrong_usage_is_named_in_one_line(batchstatus, arguments, named):
+    assert_refused(batchstatus(*arguments), 2, named)
+
+
+@pytest.mark.parametrize("arguments", [[], ["keys"]], ids=["batchstatus", "keys"])
+def test_without_a_command_the_commands_are_listed_but_it_is_wrong_usage(batchstatus, arguments):
+    code, out, err = batchstatus(*arguments)
+    assert (code, out) == (2, "")
+    assert "Commands:" in err
+
+
+def test_help_and_version_are_no_errors(batchstatus):
+    code, out, err = batchstatus("--help")
+    assert (code, err) == (0, "")
+    assert {"serve", "demo", "keys", "status", "watch", "failures"} <= set(out.split())
+    assert batchstatus("--version") == (0, f"batchstatus {__version__}\n", "")
+
+
+# 3: not reachable or refused
+
+
+@pytest.mark.parametrize("command", ["status", "failures"])
+def test_a_service_that_is_not_there_is_said(batchstatus, command):
+    assert_refused(batchstatus(command, "j", "--url", f"http://{NOBODY}", "--api-key", KEY), 3, NOBODY)
+
+
+@pytest.mark.parametrize("arguments", [CREATE, LIST, ("keys", "revoke", "org_acme.0")], ids=lambda each: each[1])
+def test_a_store_that_is_not_there_is_said(batchstatus, arguments):
+    assert_refused(batchstatus(*arguments, "--redis-url", f"redis://{NOBODY}"), 3, "store")
+
+
+@pytest.mark.parametrize("arguments", [["status", "j"], ["watch", "j"], ["failures", "j", "--csv", "-"]])
+def test_a_refused_key_is_said_and_not_shown(caller, arguments):
+    refused = caller(*arguments)
+    assert_refused(refused, 3, "401")
+    assert KEY not in refused.err
+
+
+@pytest.mark.parametrize("job_id", ["unknown", "a b", "../jobs", "", ".", "%2e", "é", "x" * 65])
+def test_an_unknown_job_is_said(caller, real_store, job_id):
+    key, _ = real_store.api_keys.create("org_acme", ["events:create"])
+    for command in ("status", "watch", "failures"):
+        assert_refused(caller(command, job_id, "--api-key", key), 3)
+
+
+def test_a_store_that_does_not_answer_is_said(batchstatus):
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"redis://127.0.0.1:{mute.getsockname()[1]}"
+        assert_refused(batchstatus(*LIST, "--redis-url", url), 3, "store")
+
+
+def test_a_file_that_cannot_be_written_is_named(caller, real_store):
+    key, _ = real_store.api_keys.create("org_acme", ["events:create"])
+    job_id = real_store.create("org_acme", "transaction_batch").job_id
+    assert_refused(caller("failures", job_id, "--api-key", key, "--csv", "/nowhere/f.csv"), 2, "/nowhere/f.csv")
+
+
+# Without the extras
+
+
+@pytest.mark.parametrize("missing", ["click", "rich", "flask", "marshmallow", "gevent", "gunicorn", "orjson"])
+def test_without_the_extra_it_says_which_one_to_install(monkeypatch, capsys, missing):
+    reloaded = ("batchstatus.cli", "batchstatus.web", "batchstatus.schemas", f"{missing}.")
+    for name in [name for name in sys.modules if name.startswith(reloaded)]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(SystemExit) as ended:
+        __main__.main()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out, err.count("\n")) == (2, "", 1)
+    assert missing in err
+    assert "pip install 'batchstatus[server]'" in err
+
+
+def test_a_module_of_ours_that_is_missing_is_no_missing_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "batchstatus.cli", None)
+    with pytest.raises(ModuleNotFoundError):
+        __main__.main()
+
+
+# serve
+
+
+def test_serve_takes_its_options_before_the_environment(served, monkeypatch):
+    monkeypatch.setenv("BATCHSTATUS_WORKERS", "5")
+    monkeypatch.setenv("BATCHSTATUS_LEASE_S", "7.5")
+    bind = f"127.0.0.1:{free_port()}"
+    assert served("--workers", "3", "--bind", bind)[:2] == (0, "")
+    (settings,) = served.with_
+    assert (settings.workers, settings.bind, settings.store.lease_s) == (3, bind, 7.5)
+    assert settings.redis_url == f"redis://{NOBODY}"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    {
+        "REDIS_URL": "",
+        "BIND": "nowhere",
+        "WORKERS": "0",
+        "LEASE_S": "nan",
+        "GRACE_S": "-1",
+        "RETENTION_DAYS": "long",
+        "STORE_TIMEOUT_MS": "1s",
+        "PREFIX": "a{b",
+        "LOG_LEVEL": "loud",
+    }.items(),
+)
+def test_a_bad_variable_stops_the_start_and_is_named(served, monkeypatch, variable, value):
+    monkeypatch.setenv(f"BATCHSTATUS_{variable}", value)
+    assert_refused(served(), 2, f"BATCHSTATUS_{variable}")
+    assert served.with_ == []
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:6379", "127.0.0.1:6379", "redis://h:port", "redis://[::1"])
+def test_a_url_of_no_store_stops_the_start_and_its_variable_is_named(served, monkeypatch, url):
+    monkeypatch.setenv("BATCHSTATUS_REDIS_URL", url)
+    assert_refused(served(), 2, "BATCHSTATUS_REDIS_URL")
+    assert served.with_ == []
+
+
+def test_a_port_that_is_taken_stops_the_start(served):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        bind = f"127.0.0.1:{other.getsockname()[1]}"
+        assert_refused(served("--bind", bind), 2, bind, "taken")
+    assert served.with_ == []
+
+
+def test_a_port_that_another_service_would_share_stops_the_start_too(served, live):
+    assert_refused(served("--bind", f"127.0.0.1:{live.port}"), 2, f"127.0.0.1:{live.port}", "taken")
+    assert served.with_ == []
+    assert live.answers("/readyz")
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "192.0.2.1:8000", "no-such-host.invalid:8000"])
+def test_an_address_that_cannot_be_had_stops_the_start(served, bind):
+    assert_refused(served("--bind", bind), 2)
+    assert served.with_ == []

@@ -1,0 +1,327 @@
+"""The scripts' headers are the protocol's documentation: each says what its body and its Python caller do."""
+
+import inspect
+import re
+from typing import Any
+
+import pytest
+
+from batchstatus.errors import JobNotFound
+from batchstatus.jobs import looks
+from batchstatus.keys import JobKeys
+from batchstatus.model import Kind, Place, Status, Verdict
+from batchstatus.protocol import verbs
+from batchstatus.protocol.script import Script, Unplaced
+from tests.support.lua import JOB, KEEPS, READS, SOURCES, VERBS, WRITES, Source, parts
+
+LISTED = {"failures": ["a failure", "another"], "skips": ["a skip"]}
+"""What `report` takes as lists and sends as their number (`n_failures`) and then one by one."""
+PLACING = [verb for verb in VERBS if "PLACE" in SOURCES[verb].header.returns]
+COMING = {"claim": "running", "control": "cancelled", "finish": "the status", "settle": "interrupted"}
+"""The status that a caller means where it is not told in which index the job was placed."""
+
+
+@pytest.fixture(params=VERBS)
+def script(request: pytest.FixtureRequest) -> Source:
+    return SOURCES[request.param]
+
+
+class Listener:
+    """A connection that keeps what would be sent, and gives one answer: as a rule that there is no job."""
+
+    def __init__(self, *answer: bytes) -> None:
+        self._answer = list(answer or [b"NOT_FOUND"])
+
+    def confirm(self, keys: Any, ttl_ms: int) -> None:
+        """Nothing to confirm: there are no replicas."""
+
+    def evaluate(self, sha1: str, source: str, keys: Any, arguments: Any, *, durable: bool) -> list[bytes]:
+        self.source, self.keys, self.arguments, self.durable = source, keys, list(arguments), durable
+        return self._answer
+
+
+def parameters(verb: str) -> dict[str, inspect.Parameter]:
+    """The keyword parameters of a function of ours."""
+    found = inspect.signature(getattr(verbs, verb)).parameters
+    return {name: each for name, each in found.items() if each.kind is each.KEYWORD_ONLY}
+
+
+def keys_of(script: Source) -> Any:
+    """Keys such as a script takes."""
+    if script.is_of_a_job:
+        return JobKeys("the job", "the failures", "the skips")
+    return ("an index", "another", "a third") if script.header.takes_any_number_of_keys else ("the index",)
+
+
+def call(listener: Listener, verb: str, **given: Any) -> None:
+    """Call a function of ours; what takes a yes or a no is given as yes."""
+    yes = {name: True for name, each in parameters(verb).items() if each.annotation is bool}
+    getattr(verbs, verb)(listener, keys_of(SOURCES[verb]), **given | yes)
+
+
+def sent(verb: str, **given: Any) -> Listener:
+    """What a function of ours sends."""
+    listener = Listener()
+    with pytest.raises(JobNotFound):
+        call(listener, verb, **given)
+    return listener
+
+
+def named(verb: str) -> dict[str, Any]:
+    """An argument for each keyword parameter of a function of ours."""
+    return {name: LISTED.get(name, f"the {name}") for name in parameters(verb)}
+
+
+# The header
+
+
+def test_the_header_has_all_its_sections(script):
+    assert script.header.title.startswith(f"{script.verb}: ")
+    assert re.findall(r"^-- ([A-Z]+)$", script.text, re.MULTILINE) == ["KEYS", "ARGV", "RETURNS", "WRITES"]
+    assert all((script.header.keys, script.header.argv, script.header.returns))
+    assert script.header.writes or script.text.count("\n-- WRITES\n--   nothing\n") == 1
+
+
+def test_every_argument_has_a_unit_or_a_type(script):
+    for name, meaning in script.header.argv:
+        assert re.match(r"(ms|text|rows|integer|JSON)\b", meaning), name
+        assert name.endswith("_ms") == meaning.startswith("ms"), name
+        assert (name in ("created_ms", "due_ms")) == meaning.startswith("ms since the epoch"), name
+
+
+def test_the_keys_are_those_of_a_job_or_an_index_with_their_types(script):
+    if not script.is_of_a_job:
+        ((name, meaning),) = script.header.keys
+        if script.header.takes_any_number_of_keys:
+            assert (name, meaning) == ("index", "zset: time (ms since the epoch) → member")
+        elif name == "looks":
+            assert meaning == "zset: time of the next look (ms since the epoch) → member"
+        else:
+            assert name == "index"
+            assert meaning.startswith("zset: createdAt (ms since the epoch) → jobId; that of the kind and ")
+
+
+# The body
+
+
+def test_the_body_uses_the_declared_keys_and_no_other(script):
+    used = {int(number) for number in re.findall(r"KEYS\[(\d+)\]", script.body)}
+    declared = set() if script.header.takes_any_number_of_keys else set(range(1, len(script.header.keys) + 1))
+    assert used <= declared
+    assert used == declared or "in ipairs(KEYS)" in script.body
+    assert not re.search(r"KEYS(?!\[(\d+|list)\]|\) do)", script.body)
+    assert "KEYS[list]" not in script.body or script.header.keys == JOB
+
+
+LOOPS = {
+    r"_, key in ipairs\(KEYS\)",
+    r"list, first in pairs\(\{\[2\] = \d+, \[3\] = \d+ \+ n_failures\}\)",
+    r"from = first, to, 1000",
+}
+
+
+def test_the_body_makes_up_no_key(script):
+    for command, *arguments in script.calls:
+        assert command == "'TIME'" or re.fullmatch(r"KEYS\[(\d|list)\]|key", arguments[0]), (command, arguments)
+    # What is put together from texts is compared to one, and then forgotten.
+    assert ".." not in re.sub(r"\b\w+( \.\. \w+)+ == '[^']*'", "", script.body)
+    assert not re.search(r"\bfunction\b|\bKEYS(\[[^]]*\])?(, [\w\[\]]+)* = ", script.body)
+    assert not re.search(r"\b(key|list)\s*=(?!=)|\blocal [^=\n]*\b(key|list)\b", script.body)
+    loops = re.findall(r"\bfor (.*?) do\b", script.body)
+    assert len(loops) == len(re.findall(r"\b(?:for|while|repeat)\b", script.body))
+    assert [loop for loop in loops if not any(re.fullmatch(known, loop) for known in LOOPS)] == []
+
+
+def test_the_body_names_its_arguments_as_the_header_does(script):
+    names = [name for name, _ in script.header.argv]
+    for name, value in script.arguments.items():
+        assert value in (f"ARGV[{names.index(name) + 1}]", f"tonumber(ARGV[{names.index(name) + 1}])")
+    assert list(script.arguments) == names
+    assert len(re.findall(r"ARGV\[", script.body)) == len(names)
+    assert ("n_failures" in names) == bool(re.search(r"ARGV(?!\[)", script.body))
+
+
+def test_the_body_uses_all_of_its_arguments(script):
+    rest = "\n".join(line for line in script.body.splitlines() if "ARGV[" not in line)
+    assert [name for name in script.arguments if not re.search(rf"\b{name}\b", rest)] == []
+
+
+def test_rows_follow_the_arguments_that_have_names():
+    report = SOURCES["report"]
+    last = len(report.header.argv)
+    assert [name for name, _ in report.header.keys] == ["job", "failures", "skips"]
+    assert re.findall(r"#ARGV (.*?)(?: and|\n)", report.body) == [f"- {last} - n_failures", f"== {last}"]
+    lists = f"pairs({{[2] = {last + 1}, [3] = {last + 1} + n_failures}})"
+    assert f"for list, first in {lists} do" in report.body
+    assert "first + math.min(list == 2 and n_failures or n_skips, room[list]) - 1" in report.body
+    stored = "redis.call('RPUSH', KEYS[list], unpack(ARGV, from, math.min(from + 999, to)))"
+    assert f"for from = first, to, 1000 do {stored} end" in report.body
+    for number in (2, 3):
+        assert f"[{number}] = max_rows - redis.call('LLEN', KEYS[{number}])" in report.body
+    assert len(re.findall(r"ARGV(?!\[)", report.body)) == 3
+
+
+def test_the_body_returns_what_the_header_says(script):
+    returned = {}
+    for match in re.finditer(r"return \{", script.body):
+        word, *rest = parts(script.body[match.end() :])
+        returned |= dict.fromkeys(re.findall(r"'(\w+)'", word), len(rest))
+    assert returned == {word: len(names) for word, names in script.header.returns.items()}
+    assert len(re.findall(r"\breturn\b", script.body)) == len(re.findall(r"return \{", script.body))
+
+
+def test_the_body_writes_the_fields_that_the_header_lists(script):
+    written = set()
+    for command, call in zip(script.commands, script.calls, strict=True):
+        fields = [each.strip("'") for each in call[2:]]
+        if command == "HSET":
+            written.update(fields[::2])
+        elif command == "HINCRBY":
+            written.add(fields[0])
+        elif command == "HDEL":
+            written.update(f"-{each}" for each in fields)
+    assert all(re.fullmatch(r"-?[a-zA-Z]+", name) for name in written)
+    assert script.header.writes.get("job", set()) == written
+
+
+def test_the_body_enters_into_an_index_what_its_key_says_is_in_there(script):
+    ((name, meaning), *_) = script.header.keys
+    member = "job_id" if "→ jobId" in meaning else "member"
+    of_sets = [call for call in script.calls if call[0] in ("'ZADD'", "'ZREM'", "'ZSCORE'")]
+    assert [call for call in of_sets if call[-1] != member] == []
+    assert script.is_of_a_job or script.header.writes in ({name: {"the", "member"}}, {})
+
+
+def test_the_header_lists_the_keys_that_the_body_writes(script):
+    written = set()
+    for command, call in zip(script.commands, script.calls, strict=True):
+        if command in WRITES:
+            written.update(script.names_of(call[1]))
+    assert script.header.writes.keys() == written
+
+
+def test_the_body_keeps_to_what_every_server_has_and_to_the_clock_of_the_store(script):
+    assert set(script.commands) <= READS | WRITES | KEEPS
+    assert not script.text.startswith("#!")
+    assert set(re.findall(r"\b(?:os|redis|cmsgpack|cjson|struct|bit)\b\S{0,6}", script.body)) == {"redis.call("}
+    assert set(re.findall(r"\bmath\.(\w+)", script.body)) <= {"floor", "max", "min"}
+
+
+def test_what_goes_through_when_memory_is_full_writes_first_what_needs_none():
+    for verb in ("control", "finish", "settle", "place"):
+        first = next(command for command in SOURCES[verb].commands if command not in READS)
+        assert first in KEEPS, verb
+
+
+def test_whoever_writes_to_a_job_keeps_it_and_its_rows(script):
+    if script.is_of_a_job:
+        every_key = "for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, retention_ms) end"
+        assert every_key in script.body
+        assert set(re.findall(r"'(PEXPIRE|PERSIST)', ([^)]*)\)", script.body)) <= {
+            ("PEXPIRE", "key, retention_ms"),
+            ("PEXPIRE", "KEYS[1], retention_ms"),  # create: there are no rows yet
+        }
+        assert ("KEYS[1], retention_ms" in script.body) == (script.verb == "create")
+
+
+# Placing
+
+
+@pytest.mark.parametrize("verb", PLACING)
+def test_a_job_is_placed_where_it_comes_to_before_it_does(verb):
+    script = SOURCES[verb]
+    assert script.header.returns["PLACE"] == ["status", "kind", "created_ms"]
+    (fields,) = [call[2:] for call in script.calls if call[0] == "'HMGET'"]
+    asked = re.findall(r"placed ~= ('?\w+'?) then\s+return (\{[^}]*\})", script.body)
+    assert len(asked) == len(re.findall(r"\bplaced\b", script.body)) - 1 == 1
+    ((status, answer),) = asked
+    word, there, *rest = parts(answer[1:])
+    assert (word, there) == ("'PLACE'", status)
+    assert [fields[int(re.fullmatch(r"job\[(\d+)\]", each)[1]) - 1] for each in rest] == ["'kind'", "'createdAt'"]
+    assert re.search(rf"redis\.call\('HSET', KEYS\[1\], [^)]*'status', {status}[,)]", script.body)
+
+
+def test_exactly_what_changes_a_status_of_a_job_that_is_there_asks_for_a_place():
+    changing = {verb for verb in VERBS if "status" in SOURCES[verb].header.writes.get("job", ())} - {"create"}
+    assert set(PLACING) == COMING.keys() == changing
+    assert {verb for verb in VERBS if "placed" in dict(SOURCES[verb].header.argv)} == changing
+
+
+@pytest.mark.parametrize("verb", PLACING)
+def test_the_caller_hears_where_to_place_the_job(verb):
+    answer = Listener(b"PLACE", b"running", b"transaction_batch", b"1700000000000")
+    with pytest.raises(Unplaced) as asked:
+        call(answer, verb, **named(verb))
+    assert asked.value.place == Place(Kind.TRANSACTION_BATCH, Status.RUNNING, 1_700_000_000_000)
+
+
+@pytest.mark.parametrize("verb", PLACING)
+def test_the_caller_says_where_the_job_was_placed_even_if_that_is_nowhere(verb):
+    given = named(verb)
+    assert sent(verb, **given | {"placed": ""}).arguments[-1] == ""
+    assert SOURCES[verb].header.argv[-1][0] == "placed"
+    del given["placed"]
+    assert sent(verb, **given).arguments[-1] == COMING[verb]
+
+
+# The Python side
+
+
+def test_every_script_is_loaded_and_every_loaded_one_is_there():
+    loaded = {name.lower(): each.source for name, each in vars(verbs).items() if isinstance(each, Script)}
+    assert loaded == {verb: source.text for verb, source in SOURCES.items()}
+
+
+def test_the_caller_takes_what_the_header_lists_and_sends_it_in_that_order(script):
+    names, given = [name for name, _ in script.header.argv], named(script.verb)
+    made = {"paused": 1, "n_failures": len(LISTED["failures"])}
+    taken = [name for name in names if name != "n_failures"]
+    assert sorted(given) == sorted([*taken, *(LISTED if "n_failures" in names else ())])
+    request = sent(script.verb, **given)
+    rows = [*LISTED["failures"], *LISTED["skips"]] if "n_failures" in names else []
+    assert request.arguments == [made.get(name, given.get(name)) for name in names] + rows
+    assert request.keys == keys_of(script)
+    assert request.source == script.text
+
+
+def test_the_caller_takes_as_many_keys_as_the_header_lists(script):
+    (annotation,) = [
+        each.annotation
+        for name, each in inspect.signature(getattr(verbs, script.verb)).parameters.items()
+        if name == "keys"
+    ]
+    many = "Sequence[str]" if script.header.takes_any_number_of_keys else "tuple[str]"
+    shown = annotation.__name__ if annotation is JobKeys else str(annotation).removeprefix("collections.abc.")
+    assert shown == ("JobKeys" if script.is_of_a_job else many)
+    assert len(JobKeys._fields) == len(JOB)
+    assert [name for name, _ in JOB] == list(JobKeys._fields)
+
+
+def test_the_caller_sends_an_empty_text_for_what_is_not_given(script):
+    optional = {name for name, each in parameters(script.verb).items() if "None" in str(each.annotation)}
+    optional -= {"placed"}  # has a meaning of its own
+    given = dict.fromkeys(parameters(script.verb).keys() - LISTED.keys(), "x") | dict.fromkeys(optional)
+    empty = {name for name, meaning in script.header.argv if "or ''" in meaning} - {"placed"}
+    assert optional == empty
+    arguments = sent(script.verb, **given).arguments
+    assert {name for (name, _), word in zip(script.header.argv, arguments, strict=True) if word == ""} == empty
+
+
+def test_the_caller_knows_no_word_that_the_script_never_says(script):
+    known = set(re.findall(r'word == "(\w+)"', inspect.getsource(getattr(verbs, script.verb))))
+    assert known <= script.header.returns.keys()
+    assert ("NOT_FOUND" in script.header.returns) == (script.is_of_a_job and script.verb != "create")
+
+
+def test_settling_has_a_verdict_for_every_word():
+    assert {*Verdict} == SOURCES["settle"].header.returns.keys() - {"NOT_FOUND", "PLACE"}
+
+
+def test_tracking_is_asked_for_in_the_ways_that_the_header_explains():
+    explained = re.findall(r"\b([A-Z]{2}),", dict(SOURCES["track"].header.argv)["which"])
+    assert sorted(explained) == sorted(set(re.findall(r'"([A-Z]{2})"', inspect.getsource(looks))))
+
+
+def test_only_what_is_a_hint_waits_for_no_replica(script):
+    durable = sent(script.verb, **named(script.verb)).durable
+    assert durable == (script.verb not in ("track", "move", "due", "forget"))

@@ -1,0 +1,285 @@
+"""What can go wrong between us and Redis, and what it is called then."""
+
+import socket
+import threading
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from redis import exceptions
+
+from batchstatus import Action, JobCorrupt, JobStore, NotReplicated, Status, StoreUnavailable, connect
+from batchstatus.keys import JobKeys, Keys
+from batchstatus.model import Verdict
+from batchstatus.protocol import verbs
+from batchstatus.settings import StoreSettings
+from batchstatus.transport.connection import Connection
+from batchstatus.transport.urls import open_client
+from batchstatus.web.server.trips import SharingConnection
+from tests.support.waiting import wait_until
+
+ORG = "org_acme"
+OF_REDIS_PY = [each for each in vars(exceptions).values() if isinstance(each, type)]
+TROUBLE = [
+    *(error("1 host:1") for error in OF_REDIS_PY if issubclass(error, exceptions.RedisError)),
+    *(exceptions.ResponseError(text) for text in ("OOM command not allowed", "unknown command")),
+    *(OSError(5, "Input/output error"), ConnectionResetError(104, "reset"), TimeoutError(), BrokenPipeError()),
+]
+WAYS = {
+    "command": lambda connection: connection.command("GET", "k"),
+    "transaction": lambda connection: connection.transaction(("GET", "k"), ("GET", "k")),
+    "evaluate": lambda connection: connection.evaluate("sha", "return redis.call('GET', KEYS[1])", ["k"], []),
+}
+each_way = pytest.mark.parametrize("send", WAYS.values(), ids=WAYS)
+
+
+class Broken:
+    """A redis-py client, and its pipeline, that fail with the same error whatever is sent."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error, self.sent = error, 0
+
+    def execute_command(self, *_: Any) -> None:
+        self.sent += 1
+        raise self.error
+
+    def pipeline(self, transaction: bool) -> Any:
+        assert transaction
+        return SimpleNamespace(execute_command=lambda *_: None, execute=lambda **_: self.execute_command())
+
+
+def test_the_troubles_include_those_that_redis_py_raises():
+    names = {type(error).__name__ for error in TROUBLE}
+    assert names >= {"ConnectionError", "TimeoutError", "BusyLoadingError", "AuthenticationError", "ReadOnlyError"}
+    assert names >= {"OutOfMemoryError", "NoPermissionError", "MaxConnectionsError", "ClusterDownError", "OSError"}
+
+
+@each_way
+@pytest.mark.parametrize("error", TROUBLE, ids=lambda error: f"{type(error).__module__}.{type(error).__name__}")
+def test_trouble_with_the_store_is_called_by_one_name_and_nothing_is_repeated(send, error):
+    client: Any = Broken(error)
+    with pytest.raises(StoreUnavailable, match=r"^the store (is unavailable|refused): ") as raised:
+        send(Connection(client))
+    assert raised.value.__cause__ is error
+    assert client.sent == (2 if isinstance(error, exceptions.NoScriptError) and send is WAYS["evaluate"] else 1)
+
+
+@each_way
+@pytest.mark.parametrize("text", ["WRONGTYPE Operation against a key", "user_script:32: attempt to compare"])
+def test_what_cannot_be_a_job_is_called_corrupt(send, text):
+    client: Any = Broken(exceptions.ResponseError(text))
+    with pytest.raises(JobCorrupt):
+        send(Connection(client))
+
+
+@each_way
+@pytest.mark.parametrize("error", [ValueError("a bug"), KeyboardInterrupt(), SystemExit()], ids=repr)
+def test_everything_else_goes_its_way(send, error):
+    client: Any = Broken(error)
+    with pytest.raises(type(error)) as raised:
+        send(Connection(client))
+    assert raised.value is error
+
+
+# Against a store
+
+
+@each_way
+def test_a_job_whose_key_holds_something_else_is_corrupt(client, send):
+    client.rpush("k", "a row")
+    with pytest.raises(JobCorrupt):
+        send(Connection(client))
+
+
+TIMES = {"grace_ms": 0, "retention_ms": 60_000}
+REPORT = {
+    "token": "t",
+    "seq": 1,
+    "max_rows": 5,
+    "succeeded": 1,
+    "failures": ["{}"],
+    "lease_ms": 1,
+    "retention_ms": 60_000,
+}
+NUMBERS = {
+    "claim": ["leaseExpiresAt", "takeoverMs", "heartbeatAt", "fence", "rev"],
+    "control": ["createdAt", "rev"],
+    "report": ["succeeded", "failed", "skipped", "totalItems", "seq", "heartbeatAt", "rev"],
+    "finish": ["takeoverMs", "heartbeatAt", "rev"],
+    "settle": ["leaseExpiresAt", "takeoverMs", "heartbeatAt", "rev"],
+}
+
+
+def do(verb: str, connection: Connection, keys: JobKeys, fence: int) -> None:
+    """What a worker, a caller or the reaper does with a job whose worker is suspect."""
+    {
+        "claim": lambda: verbs.claim(connection, keys, token="another", lease_ms=1, **TIMES),
+        "control": lambda: verbs.control(connection, keys, action=Action.CANCEL, retention_ms=60_000),
+        "report": lambda: verbs.report(connection, keys, fence=fence, **REPORT),
+        "finish": lambda: verbs.finish(
+            connection, keys, fence=fence, token="t", status=Status.INTERRUPTED, retention_ms=60_000
+        ),
+        "settle": lambda: verbs.settle(connection, keys, **TIMES),
+    }[verb]()
+
+
+@pytest.fixture
+def suspect(client, store, request):
+    """A job whose worker is suspect, to be taken over at once by who claims it; its keys and its fence."""
+    takeover_s = 60 if request.node.callspec.params["verb"] == "claim" else 0
+    job = store.create(ORG, "transaction_batch", total_items=10, takeover_s=takeover_s)
+    connection, keys = Connection(client), Keys("batchstatus").job(ORG, job.job_id)
+    fence = verbs.claim(connection, keys, token="t", lease_ms=1, **TIMES).fence
+    wait_until(lambda: verbs.settle(connection, keys, **TIMES)[0] is Verdict.SUSPECT)
+    return keys, fence
+
+
+each_verb = pytest.mark.parametrize("verb", NUMBERS)
+
+
+@each_verb
+def test_what_a_script_does_with_a_job_that_is_whole_shows(client, suspect, verb):
+    keys, fence = suspect
+    before = client.hgetall(keys.job)
+    do(verb, Connection(client), keys, fence)
+    assert int(client.hget(keys.job, "rev")) == int(before[b"rev"]) + 1
+
+
+@pytest.mark.parametrize(("verb", "field"), [(verb, each) for verb, fields in NUMBERS.items() for each in fields])
+def test_a_script_that_meets_a_damaged_number_says_corrupt_and_writes_nothing(client, suspect, verb, field):
+    keys, fence = suspect
+    client.hset(keys.job, field, "many")
+    before = client.hgetall(keys.job)
+    with pytest.raises(JobCorrupt):
+        do(verb, Connection(client), keys, fence)
+    assert client.hgetall(keys.job) == before
+    assert client.exists(keys.failures) == 0
+
+
+def test_a_job_of_another_type_cannot_be_claimed(client, store):
+    job = store.create(ORG, "transaction_batch")
+    keys = Keys("batchstatus").job(ORG, job.job_id)
+    client.delete(keys.job)
+    client.set(keys.job, "text", px=60_000)
+    for call in (lambda: store.get(ORG, job.job_id), lambda: store.run(ORG, job.job_id).__enter__()):
+        with pytest.raises(JobCorrupt):
+            call()
+
+
+def test_a_store_that_has_forgotten_the_scripts_gets_them_again(client, store):
+    first = store.create(ORG, "transaction_batch")
+    client.script_flush()
+    second = store.create(ORG, "transaction_batch")
+    assert store.get(ORG, first.job_id).status == store.get(ORG, second.job_id).status == "queued"
+    assert client.script_exists(verbs.CREATE._sha1) == [True]
+
+
+def test_a_transaction_gives_all_answers_of_one_moment(client):
+    client.set("k", "7")
+    assert Connection(client).transaction(("GET", "k"), ("INCR", "k"), ("GET", "k")) == [b"7", 8, b"8"]
+
+
+def test_a_closed_connection_opens_again(redis_url):
+    connection = Connection(open_client(redis_url, StoreSettings()))
+    assert connection.command("PING")
+    connection.close()
+    assert connection.command("PING")
+
+
+def test_a_cluster_that_cannot_be_reached_is_unavailable_however_it_is_asked():
+    def unreachable() -> Any:
+        raise exceptions.RedisClusterException("Redis Cluster cannot be connected")
+
+    asking = [
+        lambda connection: connection.is_cluster,
+        lambda connection: connection.server_of("k"),
+        lambda connection: SharingConnection(unreachable, timeout_s=1).command("HGETALL", "k"),
+        *WAYS.values(),
+    ]
+    for ask in asking:
+        with pytest.raises(StoreUnavailable):
+            ask(Connection(unreachable))
+
+
+# Replicas that are to confirm
+
+
+def test_without_a_replica_no_key_is_made_or_revoked_for_good(redis_url):
+    alone = connect(redis_url, min_replicas=1)
+    with pytest.raises(NotReplicated):
+        alone.api_keys.create(ORG, ["transactions:create"])
+    trusting = connect(redis_url)
+    _, record = trusting.api_keys.create(ORG, ["transactions:create"])
+    with pytest.raises(NotReplicated):
+        alone.api_keys.revoke(record.id)
+    alone.close()
+    trusting.close()
+
+
+def test_before_a_look_all_keys_of_the_job_are_written_so_that_none_expires_first(client, store):
+    sent: list[tuple[Any, ...]] = []
+
+    class Replicated(Connection):
+        def _pipeline(self, key: str, commands: Any, *, transaction: bool) -> list[Any]:
+            sent.extend(commands)
+            return [1] * len(commands)
+
+    keys = Keys("batchstatus").job(ORG, "J")
+    Replicated(client, min_replicas=1).confirm(keys, 7_000)
+    assert [words[:3] for words in sent] == [*(("PEXPIRE", key, 7_000) for key in keys), ("WAIT", 1, 800)]
+
+
+# Servers that do not answer
+
+
+@pytest.fixture
+def mute():
+    """A server that takes connections, counts what comes in, and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        received: list[bytes] = []
+
+        def listen() -> None:
+            try:
+                while True:
+                    taken, _ = server.accept()
+                    received.append(taken.recv(65536))
+                    held.append(taken)
+            except OSError:
+                return
+
+        held: list[socket.socket] = []
+        threading.Thread(target=listen, daemon=True).start()
+        yield server.getsockname()[1], received
+        for each in held:
+            each.close()
+
+
+@pytest.mark.parametrize("options", ["", "?retry_on_timeout=true", "?health_check_interval=1"])
+def test_a_server_that_says_nothing_is_given_up_after_the_timeout_and_asked_once(mute, options):
+    port, received = mute
+    store = JobStore(open_client(f"redis://127.0.0.1:{port}/0{options}", StoreSettings(timeout_s=0.3)))
+    started = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        store.ping()
+    assert 0.25 < time.monotonic() - started < 3
+    assert len(received) == 1
+
+
+def test_a_store_that_is_not_there_is_unavailable():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with pytest.raises(StoreUnavailable):
+        connect(f"redis://127.0.0.1:{port}/0").ping()
+
+
+def test_a_password_that_the_store_does_not_take_makes_it_unavailable(redis_client, redis_url):
+    redis_client.acl_setuser("reader", enabled=True, passwords=["+right"], keys=["*"], commands=["+get", "+ping"])
+    try:
+        for user, words in {"reader:wrong": ["PING"], "reader:right": ["HGETALL", "k"]}.items():
+            client = open_client(redis_url.replace("//", f"//{user}@"), StoreSettings())
+            with pytest.raises(StoreUnavailable):
+                Connection(client).command(*words)
+            client.close()
+    finally:
+        redis_client.acl_deluser("reader")
