@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from batchstatus import values
 from batchstatus.errors import ApiKeyNotFound, InvalidValue
-from batchstatus.keys import ID, Keys, checked_id
+from batchstatus.keys import ID, checked_id
 from batchstatus.transport.connection import Connection
 
 PERMISSION = re.compile(r"[A-Za-z0-9_.-]{1,64}:[A-Za-z0-9_.-]{1,64}")
@@ -39,9 +39,9 @@ class ApiKey:
 class ApiKeys:
     """The API keys of all organizations; a JobStore has one as `store.api_keys`."""
 
-    def __init__(self, connection: Connection, keys: Keys) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._keys = keys
+        self._keys = connection.keys
 
     def create(
         self,
@@ -75,7 +75,7 @@ class ApiKeys:
 
     def list(self, org: str) -> "list[ApiKey]":
         """The organization's keys that still work, oldest first."""
-        listed = self._connection.command("HGETALL", self._keys.api_keys(org)).values()
+        listed = self._connection.hash(self._keys.api_keys(org)).values()
         records = [self._read(sha256.decode()) for sha256 in listed]
         return sorted((each for each in records if each), key=lambda each: (each.created_at, each.id))
 
@@ -122,7 +122,7 @@ class ApiKeys:
         return record
 
     def _read(self, sha256: str) -> ApiKey | None:
-        stored = self._connection.command("HGETALL", self._keys.api_key(sha256))
+        stored = self._connection.hash(self._keys.api_key(sha256))
         if not stored:
             return None
         fields = {name.decode(): value.decode() for name, value in stored.items()}

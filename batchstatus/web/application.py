@@ -37,7 +37,7 @@ class Service(Flask):
     def __init__(self, store: JobStore) -> None:
         super().__init__("batchstatus", static_folder=None)
         counts = Metrics()
-        store.on_settled = counts.settled.inc
+        store.reader.listen_for_settled(counts.settled.inc)
         breaker, waits = Breaker(store, counts.breaker_open.set), Waits(store, counts.held.set)
         self.parts = Parts(store, Access(store.api_keys), breaker, waits, counts, _request_ids())
 

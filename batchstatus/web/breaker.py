@@ -54,7 +54,7 @@ class Breaker(CircuitBreakerListener):
     def state_change(self, cb: CircuitBreaker, old_state: Any, new_state: Any) -> None:
         """Probe the store from when the circuit opens; called by pybreaker."""
         away = new_state.name == STATE_OPEN
-        if not (away and self._store.has_many_servers):
+        if not (away and self._store.connection.has_many_servers()):
             self._set(away)
         if away:
             threading.Thread(target=self._probe, name="batchstatus probe", daemon=True).start()

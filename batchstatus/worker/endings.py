@@ -5,21 +5,22 @@ from typing import Any
 
 from batchstatus import values
 from batchstatus.errors import InvalidValue, JobAborted, JobCancelled
+from batchstatus.messages import Ending
 from batchstatus.model import Status
 
 
-def ending(error: BaseException | None) -> tuple[Status, str | None, str | None]:
-    """How a run that was left with `error` ends: its status, `workerError` and `jobFailure` (JSON)."""
+def ending(error: BaseException | None) -> Ending:
+    """Return how a run ends whose block was left with `error`."""
     if error is None:
-        return Status.COMPLETED, None, None
+        return Ending(Status.COMPLETED)
     if isinstance(error, JobCancelled):
-        return Status.CANCELLED, None, None
+        return Ending(Status.CANCELLED)
     if not isinstance(error, Exception):
-        return Status.INTERRUPTED, None, None
+        return Ending(Status.INTERRUPTED)
     if isinstance(error, JobAborted):
-        return Status.FAILED, None, _job_failure(error.code, error.message, error.details)
+        return Ending(Status.FAILED, None, _job_failure(error.code, error.message, error.details))
     message = values.text(f"{type(error).__name__}: {_said(error)}")
-    return Status.FAILED, message, _job_failure("WORKER_ERROR", message, None)
+    return Ending(Status.FAILED, message, _job_failure("WORKER_ERROR", message, None))
 
 
 def _said(error: Exception) -> str:

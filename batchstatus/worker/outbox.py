@@ -17,7 +17,6 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain, count, repeat
 from operator import attrgetter
 from queue import Empty, SimpleQueue
@@ -25,26 +24,12 @@ from types import TracebackType
 from typing import Any
 
 from batchstatus.errors import JobCancelled
-from batchstatus.model import Wanted
+from batchstatus.messages import Batch, Wanted
 from batchstatus.rows import Shaped
 from batchstatus.worker.tally import NOTHING, Rest, State, Tally, checkpoint_in, rows_in, take_until
 
 _STATE = attrgetter("state")
-_LOOK_S = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """The content of one report: rows counted, failed and skipped rows, a total, a checkpoint."""
-
-    succeeded: int = 0
-    failures: tuple[Shaped, ...] = ()
-    skips: tuple[Shaped, ...] = ()
-    total_items: int | None = None
-    checkpoint: Any = None
-
-    def __bool__(self) -> bool:
-        return self != Batch()
+_RETRY_S = 0.02
 
 
 class Outbox:
@@ -204,7 +189,7 @@ class Outbox:
             self._pausing.add(thread)
             self.wake()  # so that the store hears at once that the pause is obeyed
             while self._wanted is Wanted.PAUSE and self.error is None:
-                time.sleep(_LOOK_S)
+                time.sleep(_RETRY_S)
         finally:
             self._pausing.discard(thread)
 
@@ -215,7 +200,7 @@ class Outbox:
             rows = rows_in([tally.state]) if len(self._tallies) == 1 else rows_in(self._cut())
             if rows - self._rows_arrived < self._max_waiting_rows:
                 return tally, rows
-            time.sleep(_LOOK_S)
+            time.sleep(_RETRY_S)
 
     def _added(self, tally: Tally, checkpoint: Any, rest: Rest, rows: int) -> None:
         """Count a row that was added to a tally; `rows` is how many there are with it."""

@@ -16,17 +16,16 @@ from batchstatus.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from batchstatus.jobs.transitions import Transitions
-from batchstatus.keys import JobKeys
-from batchstatus.model import Claim, Job, Row, Verdict
-from batchstatus.settings import StoreSettings
-from batchstatus.transport.connection import Connection
+from batchstatus.messages import Claim, Verdict
+from batchstatus.model import Job, Row
+from batchstatus.worker.options import RunOptions
 from batchstatus.worker.outbox import Outbox
 from batchstatus.worker.reporter import Reporter
+from batchstatus.worker.steps import Steps
 
-_LONGEST_LOOK_S = 0.5
+_LONGEST_PAUSE_S = 0.5
 CLAIM_AGAIN_S = 5.0
-"""So long at least a claim without an answer is repeated, with the same token: what was granted is then ours."""
+"""Minimum time to retry an unanswered claim. The token makes the retry safe."""
 
 _entered: "WeakSet[Run]" = WeakSet()
 
@@ -54,38 +53,10 @@ class Run:
                 run.succeeded(checkpoint=number)
     """
 
-    def __init__(
-        self,
-        connection: Connection,
-        transitions: Transitions,
-        keys: JobKeys,
-        org_and_id: tuple[str, str],
-        settings: StoreSettings,
-        *,
-        wait_s: float,
-        stall_s: float | None,
-        give_up_s: float,
-        flush_s: float,
-        flush_rows: int,
-        max_waiting_rows: int,
-    ) -> None:
-        for name, seconds in {"wait_s": wait_s, "give_up_s": give_up_s, "stall_s": stall_s or 0}.items():
-            values.seconds_as_ms(name, seconds)
-        if values.seconds_as_ms("flush_s", flush_s) == 0:
-            raise InvalidValue(f"flush_s {flush_s!r} is too short")
-        self._connection = connection
-        self._keys = keys
-        self._transitions = transitions
-        self._org_and_id = org_and_id
-        self._settings = settings
-        self._wait_s = wait_s
-        self._stall_s = stall_s
-        self._give_up_s = give_up_s
-        self._flush_s = flush_s
-        self._outbox = Outbox(
-            values.count("flush_rows", flush_rows, least=1),
-            values.count("max_waiting_rows", max_waiting_rows, least=1),
-        )
+    def __init__(self, steps: Steps, options: RunOptions) -> None:
+        self._steps = steps
+        self._options = options
+        self._outbox = Outbox(options.flush_rows, options.max_waiting_rows)
         # Until it is entered, and after it was left, a run refuses to count.
         self._outbox.fail(InvalidTransition("this run has not been entered yet: use it in a with statement"))
         self._claim: Claim | None = None
@@ -138,17 +109,7 @@ class Run:
         self._claim = self._wait_for_claim(secrets.token_hex(8))
         self._outbox.error = None
         self._outbox.obey(self._claim.wanted)
-        self._reporter = Reporter(
-            self._connection,
-            self._keys,
-            self._settings,
-            self._claim,
-            self._outbox,
-            lambda **how: self._transitions.finish(*self._org_and_id, **how),
-            give_up_s=self._give_up_s,
-            flush_s=self._flush_s,
-            stall_s=self._stall_s,
-        )
+        self._reporter = Reporter(self._steps, self._claim, self._outbox, self._options)
         try:
             _entered.add(self)
             self._reporter.start()
@@ -184,30 +145,32 @@ class Run:
 
     def _wait_for_claim(self, token: str) -> Claim:
         """Claim, trying for `wait_s`; past another's lease, look whether its worker is dead."""
-        began = time.monotonic()
-        unheard_s = self._wait_s
+        began, wait_s = time.monotonic(), self._options.wait_s
+        unheard_s = wait_s
         while True:
             try:
                 return self._claim_once(token)
             except LeaseHeld as held:
-                until, pause_s = began + self._wait_s, min(max(held.left_s, 0.05), _LONGEST_LOOK_S)
+                until, pause_s = began + wait_s, min(max(held.left_s, 0.05), _LONGEST_PAUSE_S)
                 if time.monotonic() >= until:
                     raise
             except StoreUnavailable as unavailable:
-                if not isinstance(unavailable, StoreRefused):  # it may have been granted, and the answer lost
-                    unheard_s = max(self._wait_s, CLAIM_AGAIN_S)
-                until, pause_s = began + unheard_s, _LONGEST_LOOK_S
+                if not isinstance(
+                    unavailable, StoreRefused
+                ):  # the claim may have been granted, and the answer lost
+                    unheard_s = max(wait_s, CLAIM_AGAIN_S)
+                until, pause_s = began + unheard_s, _LONGEST_PAUSE_S
                 if time.monotonic() >= until:
                     raise
             time.sleep(min(pause_s, max(0.0, until - time.monotonic())))
 
     def _claim_once(self, token: str) -> Claim:
         try:
-            return self._transitions.claim(*self._org_and_id, token)
+            return self._steps.claim(token)
         except LeaseHeld as held:
-            if held.left_s > 0 or self._transitions.settle(*self._org_and_id)[0] is Verdict.SUSPECT:
+            if held.left_s > 0 or self._steps.settle().verdict is Verdict.SUSPECT:
                 raise
-        return self._transitions.claim(*self._org_and_id, token)
+        return self._steps.claim(token)
 
 
 def _disown() -> None:
