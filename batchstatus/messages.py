@@ -24,7 +24,7 @@ class Content:
     def checked(
         cls, kind: str, total_items: int | None, metadata: Mapping[str, Any] | None, takeover_s: float
     ) -> Self:
-        """Return the content that a creator gave; InvalidValue names what is wrong."""
+        """Returns the content that a creator gave; InvalidValue names what is wrong."""
         known, total = values.kind(kind), None if total_items is None else values.count("total_items", total_items)
         takeover_ms = values.seconds_as_ms("takeover_s", takeover_s)
         encoded = values.metadata(metadata)

@@ -1,6 +1,6 @@
 """Settles jobs whose worker vanished, whether or not anyone polls them, and clears up after expired ones.
 
-Every service process has a reaper, and none is the leader: they read the same index, and `settle` decides.
+Every service process has a reaper, and none is the leader: all read the same index, and `settle` decides.
 """
 
 import logging
@@ -14,19 +14,19 @@ from batchstatus.keys import Entry
 from batchstatus.messages import Look, Verdict
 from batchstatus.store import JobStore
 
-# A job is to be settled 5 s after its lease at the latest. The two looks are 3 s apart, and each may come an
-# interval late: that leaves room.
+# A job is to be settled 5 s after its lease at the latest. The two looks are 3 s apart, and each may be an
+# interval late, which leaves room.
 INTERVAL_S = 0.5
 SWEEP_S = 10.0
-"""How often to look for jobs that have expired; nothing is wrong while their index entries are there."""
+"""How often to look for jobs that have expired; their index entries do no harm meanwhile."""
 
 _log = logging.getLogger(__name__)
 
 
 class Reaper:
-    """Looks at every job whose lease may have run out; `start` does so for ever, in a thread.
+    """Looks at every job whose lease may have run out, and sweeps; `start` does both for ever, in threads.
 
-    `settled` counts the jobs that it found dead and ended.
+    `settled` counts the jobs that this reaper found dead and ended.
     """
 
     def __init__(self, store: JobStore) -> None:
@@ -52,9 +52,9 @@ class Reaper:
         self._retention.sweep()
 
     def start(self) -> None:
-        """Look every half a second from now on, and sweep, in daemon threads (greenlets in a gevent worker).
+        """Reap every half a second from now on, and sweep, in daemon threads (greenlets in a gevent worker).
 
-        Two of them, for a sweep with much to clear up takes seconds, and no look is to wait for it.
+        Two threads, because a sweep with much to clear up takes seconds, and no look may wait for it.
         """
         for task, interval_s in ((self.reap, INTERVAL_S), (self.sweep, SWEEP_S)):
             name = f"batchstatus reaper: {task.__name__}"
@@ -63,7 +63,7 @@ class Reaper:
             self._threads.append(thread)
 
     def stop(self) -> None:
-        """End the threads, after what is under way."""
+        """End the threads, after their current task."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
@@ -73,7 +73,7 @@ class Reaper:
         while not self._stop.wait(interval_s):
             try:
                 task()
-            except Exception as error:  # whatever it is, the next time it may work
+            except Exception as error:  # whatever the error, the next time may be well
                 if not away:
                     _log.warning("the reaper cannot %s: %s", task.__name__, error)
                 away = True
@@ -95,9 +95,9 @@ class Reaper:
         if due_ms is not None:
             self._leases.move(entry, due_ms)
         elif verdict is Verdict.QUEUED:
-            # Written ahead of a claim that has not come, or never will; or damaged: look again a lease later.
+            # Tracked ahead of a claim that has not come, or never will; or damaged: look again a lease later.
             self._leases.put_off(entry, self._connection.settings.lease_ms)
         else:
             if self._connection.has_many_servers():
-                self._retention.hasten(*entry.job)  # it may have ended while its place could not be written
+                self._retention.hasten(*entry.job)  # the job may have ended while its place could not be written
             self._leases.drop(entry)

@@ -21,7 +21,7 @@ from batchstatus.transport.urls import RedisClient, check_url, open_client
 from batchstatus.worker.options import RunOptions
 from batchstatus.worker.run import Run
 
-Rows: TypeAlias = list[Row]  # by this name, for JobStore has a `list` of its own
+Rows: TypeAlias = list[Row]  # an alias, because JobStore has a method `list`
 
 
 class JobStore:
@@ -47,7 +47,7 @@ class JobStore:
 
     @classmethod
     def open(cls, url: str, settings: StoreSettings, connect: type[Connection] = Connection) -> "JobStore":
-        """A store at this URL; nothing is sent before the first call."""
+        """Returns a store at this URL; nothing is sent before the first call."""
         check_url(url, settings)
         return cls(partial(open_client, url, settings), settings, connect)
 
@@ -61,11 +61,11 @@ class JobStore:
         job_id: str | None = None,
         takeover_s: float = 0,
     ) -> Job:
-        """Make a job, `queued`, and give it.
+        """Make a `queued` job and return it.
 
-        With a `job_id` of the caller's own this is idempotent: the same id with the same content gives the
-        job that was made first, with other content JobExists. `takeover_s` > 0 lets another worker go on
-        with the job for so many seconds after its worker's lease ran out.
+        With a `job_id` of your own a create is idempotent: the same id with the same content returns the job that
+        was made first, with other content it raises JobExists. With `takeover_s` > 0 another worker may take the
+        job over for that many seconds after the lease of its worker ran out.
 
             job = store.create("org_acme", "transaction_batch", metadata={"fileName": "november.csv"})
         """
@@ -86,7 +86,17 @@ class JobStore:
         flush_rows: int = RunOptions.flush_rows,
         max_waiting_rows: int = RunOptions.max_waiting_rows,
     ) -> Run:
-        """Return a run of the job, to be entered with `with`; see Run for what it does and what the times mean."""
+        """Returns a run of the job, to be entered with `with`; see Run for an example.
+
+        - `wait_s`: how long claiming waits for another worker's lease to run out (seconds). A store that does not
+          answer is asked again for at least 5 s, because it may have granted the claim, before StoreUnavailable.
+        - `stall_s`: without a call for this long the lease is no longer renewed (seconds; None: always renewed).
+        - `give_up_s`: how long leaving waits for a store that is away, before StoreUnavailable says which rows
+          were not delivered (seconds).
+        - `flush_s`: how often counted rows are reported (seconds).
+        - `flush_rows`: how many waiting failed and skipped rows are reported sooner.
+        - `max_waiting_rows`: how many failed and skipped rows may wait in memory; beyond that, counting blocks.
+        """
         options = RunOptions(
             wait_s=wait_s,
             stall_s=stall_s,
@@ -98,12 +108,12 @@ class JobStore:
         return Run(self._transitions(org, job_id), options)
 
     def get(self, org: str, job_id: str) -> Job:
-        """Return the job as it stands, settled if its worker is dead. JobNotFound if there is none."""
+        """Returns the job as it stands, settled if its worker is dead. JobNotFound if there is none."""
         job, _ = self.reader.read(org, job_id)
         return job
 
     def get_many(self, org: str, job_ids: Sequence[str]) -> dict[str, Job]:
-        """Return those of these jobs that there are, by id; one round trip (in a Cluster, one for each server)."""
+        """Returns the jobs that there are, by id; one round trip (in a Cluster, one for each server)."""
         return self.reader.read_many(org, job_ids)
 
     def list(
@@ -117,12 +127,11 @@ class JobStore:
         limit: int = 20,
         cursor: str | None = None,
     ) -> Page:
-        """The organization's jobs, newest first, at most `limit` (1 to 100) of them.
+        """Returns a page of the organization's jobs, newest first, at most `limit` (1 to 100) of them.
 
-        Only those of these kinds, in one of these statuses, created between the two times (aware, both
-        excluded). The next page is had with the `next_cursor` of this one and otherwise the same arguments: no
-        job is skipped or repeated, whatever is created, ends and expires meanwhile. A damaged job is left out,
-        and logged.
+        Only jobs of these kinds, in one of these statuses, created between the two times (aware, both excluded).
+        For the next page pass the `next_cursor` of this page and otherwise the same arguments: no job is skipped
+        or repeated, whatever is created, ends and expires meanwhile. A damaged job is left out, and logged.
 
             page = store.list("org_acme", statuses=["failed", "interrupted"])
         """
@@ -136,7 +145,7 @@ class JobStore:
         return page(self._index, self.reader, org, wanted, most, cursor)
 
     def outcome(self, org: str, job_id: str, limit: int = 500) -> Outcome:
-        """The job with its first `limit` failed and skipped rows, all of one moment."""
+        """Returns the job with its first `limit` failed and skipped rows, all of one moment."""
         keys, last = self._keys.job(org, job_id), values.count("limit", limit, least=1) - 1
         lists = (("LRANGE", keys.failures, 0, last), ("LRANGE", keys.skips, 0, last))
         job, (failures, skips) = self.reader.read(org, job_id, *lists)
@@ -147,7 +156,7 @@ class JobStore:
         )
 
     def failures(self, org: str, job_id: str, start: int = 0, limit: int = 500) -> Rows:
-        """The stored failed rows from number `start` (the first is 0), at most `limit` of them."""
+        """Returns at most `limit` stored failed rows, from number `start` on (the first is 0)."""
         keys = self._keys.job(org, job_id)
         first = values.count("start", start)
         last = first + values.count("limit", limit, least=1) - 1
@@ -155,10 +164,10 @@ class JobStore:
         return [rows.decode(job.kind, each) for each in page]
 
     def failure_pages(self, org: str, job_id: str, page: int = 1_000) -> tuple[Job, Iterator[Rows]]:
-        """The job, and all failed rows that are stored now, `page` at a time: memory stays flat.
+        """Returns the job, and all failed rows that are stored now, `page` at a time: memory stays flat.
 
-        JobNotFound and the like are raised here, before the first page; StoreUnavailable by a page that
-        cannot be had, also because the job expired meanwhile: what came before is then not the whole.
+        JobNotFound and the like are raised here, before the first page; StoreUnavailable by a page that cannot be
+        read, also because the job expired meanwhile: the pages before it are then not all.
         """
         keys = self._keys.job(org, job_id)
         job, (stored,) = self.reader.read(org, job_id, ("LLEN", keys.failures))
@@ -173,13 +182,13 @@ class JobStore:
         return self.get(org, job_id)
 
     def control(self, org: str, job_id: str, action: Action | str) -> Job:
-        """Ask for `pause`, `resume` or `cancel`, and give the job as it stands after.
+        """Ask for `pause`, `resume` or `cancel`, and return the job after the action.
 
-        A queued job is cancelled at once; a running one shows in its metadata what was asked for, until its
-        worker obeys. Repeating an action changes nothing. InvalidTransition if the job has ended.
+        A queued job is cancelled at once; a running job shows the request in its metadata until its worker obeys.
+        Repeating an action changes nothing. InvalidTransition if the job has ended.
         """
         checked = values.action(action)
-        self.get(org, job_id)  # a job whose worker is dead is settled first, and so refuses
+        self.get(org, job_id)  # settles a job whose worker is dead, which then refuses
         return self._transitions(org, job_id).control(checked)
 
     def ping(self) -> None:
@@ -187,7 +196,7 @@ class JobStore:
         self.connection.ping()
 
     def close(self) -> None:
-        """Close all connections. The store may be used again; it then opens new ones."""
+        """Close all connections. The store may be used again; the next call opens new ones."""
         self.connection.close()
 
     def _transitions(self, org: str, job_id: str) -> Transitions:

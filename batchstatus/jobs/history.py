@@ -12,7 +12,7 @@ MOST_AT_ONCE, MOST_IN_ALL = 1_000, 5_000
 
 
 def page(index: Index, reader: Reader, org: str, wanted: Filter, limit: int, cursor: str | None) -> Page:
-    """Return at most `limit` jobs that fit, newest first, after the cursor. InvalidValue for a bad cursor.
+    """Returns at most `limit` jobs that fit, newest first, after the cursor. InvalidValue for a bad cursor.
 
     The page may be short and yet have a next one, where the index has thousands of jobs that have expired.
     """
@@ -34,7 +34,7 @@ def page(index: Index, reader: Reader, org: str, wanted: Filter, limit: int, cur
 
 
 def _fitting(position: Position, jobs: Mapping[str, Job], wanted: Filter) -> Job | None:
-    """Return the job at this position, unless the index is mistaken about the job."""
+    """Returns the job at this position, unless the index is mistaken about the job."""
     job = jobs.get(position.job_id)
     if job is None or job.created_ms != position.created_ms:
         return None

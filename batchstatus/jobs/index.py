@@ -61,7 +61,7 @@ class Index:
     def positions(
         self, org: str, wanted: Filter, after: Position | None, many: int
     ) -> tuple[list[Position], bool]:
-        """Return at most `many` positions that follow `after`, newest first, and True if more follow them.
+        """Returns at most `many` positions that follow `after`, newest first, and True if more follow them.
 
         The list is empty only if no position follows. The jobs may have gone on, or be gone.
         """
@@ -97,12 +97,12 @@ class Index:
 
 
 def _positions(answer: Sequence[Any]) -> list[Position]:
-    """Return the positions in an answer to `ZREVRANGEBYSCORE … WITHSCORES`: pairs with RESP3, flat with RESP2."""
+    """Returns the positions in an answer to `ZREVRANGEBYSCORE … WITHSCORES`: pairs with RESP3, flat with RESP2."""
     in_pairs = answer and not isinstance(answer[0], bytes)
     pairs = answer if in_pairs else zip(answer[::2], answer[1::2], strict=True)
     return [Position(_created_ms(float(score)), member.decode("utf-8", "replace")) for member, score in pairs]
 
 
 def _created_ms(score: float) -> int:
-    """Return a score as a time that fits a cursor; a score written by hand may not fit, and leads to no job."""
+    """Returns a score as a time that fits a cursor; a score written by hand may not fit, and leads to no job."""
     return int(max(0, min(score, MAX_COUNT)))

@@ -29,7 +29,7 @@ class Looks:
         self._key = key
 
     def due(self, bucket: int, limit: int = SLICE) -> list[Entry]:
-        """Return at most `limit` entries of a bucket that are due, the longest overdue first."""
+        """Returns at most `limit` entries of a bucket that are due, the longest overdue first."""
         key = self._key(bucket)
         try:
             return [Entry(key, member) for member in verbs.due(self._connection, (key,), limit)]

@@ -36,7 +36,7 @@ class Reader:
         return found
 
     def read(self, org: str, job_id: str, *others: tuple[Any, ...]) -> tuple[Job, list[Any]]:
-        """Return the job, and the answers to `others` of the same moment; JobNotFound if there is no such job."""
+        """Returns the job, and the answers to `others` of the same moment; JobNotFound if there is no such job."""
         key = self._connection.keys.job(org, job_id).job
         while True:
             if others:
@@ -49,7 +49,7 @@ class Reader:
                 return hashes.decode(stored), answers
 
     def read_many(self, org: str, job_ids: Sequence[str], *, leave_out_damaged: bool = False) -> dict[str, Job]:
-        """Return those of these jobs that there are, by id; one round trip (in a Cluster, one for each server).
+        """Returns the jobs that there are, by id; one round trip (in a Cluster, one for each server).
 
         A damaged job raises JobCorrupt, which names its key; or is left out and logged.
         """
@@ -66,14 +66,14 @@ class Reader:
         return found
 
     def states(self, jobs: Sequence[tuple[str, str]]) -> list[str | None]:
-        """Return the `state` of each (org, job id), None where no job can be read; one round trip."""
+        """Returns the `state` of each (org, job id), None where no job can be read; one round trip."""
         fields = ("status", *CONTROL_FLAGS)
         keys = [self._connection.keys.job(*each).job for each in jobs]
         answers = self._connection.pipeline([("HMGET", key, *fields) for key in keys])
         return [None if each is None else hashes.state(each[0], each[1:]) for each in answers]
 
     def _job_in(self, stored: Hash | None, org: str, job_id: str, key: str) -> Job | None:
-        """Return the job in a hash that was read together with others; None if there is no job."""
+        """Returns the job in a hash that was read together with others; None if there is no job."""
         if stored is None:
             raise JobCorrupt("the key holds no hash")
         if not _belongs(stored, org):

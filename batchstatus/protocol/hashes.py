@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 def decode(stored: Hash) -> Job:
-    """Return the job in a hash that is not empty. JobCorrupt names the field that cannot be right."""
+    """Returns the job in a hash that is not empty. JobCorrupt names the field that cannot be right."""
     return Job(
         job_id=_text(stored, b"jobId") or _corrupt(stored, b"jobId"),
         kind=_kind(stored),
@@ -41,7 +41,7 @@ def decode(stored: Hash) -> Job:
 
 
 def integer(stored: Hash, field: bytes) -> int | None:
-    """Return a field that holds a natural number; None if the field is absent."""
+    """Returns a field that holds a natural number; None if the field is absent."""
     value = stored.get(field)
     if value is None:
         return None
@@ -50,18 +50,18 @@ def integer(stored: Hash, field: bytes) -> int | None:
 
 
 def place_of(status: bytes, kind: bytes | None, created_ms: bytes | None) -> Place:
-    """Return a job's place in the index, from fields of its hash."""
+    """Returns a job's place in the index, from fields of its hash."""
     stored = {b"status": status, b"kind": kind or b"", b"createdAt": created_ms or b""}
     return Place(_kind(stored), _status(stored), _count(stored, b"createdAt"))
 
 
 def lease_ms(stored: Hash) -> int | None:
-    """Return when the lease of a running job ends (ms since the epoch); None for any other job."""
+    """Returns when the lease of a running job ends (ms since the epoch); None for any other job."""
     return integer(stored, b"leaseExpiresAt") if stored.get(b"status") == b"running" else None
 
 
 def state(status: bytes | None, flags: Sequence[bytes | None]) -> str | None:
-    """Return `Job.state` from a job's status and its control flags in their order; None if there is no job."""
+    """Returns `Job.state` from a job's status and its control flags in their order; None if there is no job."""
     if status is None:
         return None
     shown = (flag for flag, given in zip(CONTROL_FLAGS, flags, strict=True) if given is not None)
@@ -76,7 +76,7 @@ _JSON = json.JSONDecoder(parse_constant=_no_json)
 
 
 def load_json(stored: Hash, field: bytes) -> Any:
-    """Return the value of a field that holds JSON; None if the field is absent."""
+    """Returns the value of a field that holds JSON; None if the field is absent."""
     value = stored.get(field)
     try:
         return None if value is None else _JSON.decode(value.decode())
@@ -121,7 +121,7 @@ _FLAGS = {flag.encode(): flag for flag in CONTROL_FLAGS}
 
 
 def _metadata(stored: Hash) -> dict[str, Any]:
-    """Return the uploader's metadata with control's flags. Broken metadata makes no number wrong: `{}`, logged."""
+    """Returns the uploader's metadata and control's flags. Broken metadata makes no number wrong: `{}`, logged."""
     try:
         given = load_json(stored, b"metadata") if b"metadata" in stored else {}
         if not isinstance(given, dict):

@@ -204,7 +204,7 @@ def move(connection: Connection, keys: tuple[str], member: str, due_ms: int) -> 
 
 
 def due(connection: Connection, keys: tuple[str], limit: int) -> list[str]:
-    """Return the members of a bucket whose next look has come."""
+    """Returns the members of a bucket whose next look has come."""
     _, rest = DUE(connection, keys, limit)
     return [member.decode(errors="replace") for member in rest[0]]
 

@@ -55,11 +55,11 @@ class Connection:
             return self._open().client.execute_command(*words)
 
     def hash(self, key: str) -> Hash:
-        """Return the hash under a key."""
+        """Returns the hash under a key."""
         return cast("Hash", self.command("HGETALL", key))
 
     def hashes(self, keys: Sequence[str]) -> list[Hash | None]:
-        """Return the hashes under these keys, None for a key of another type; one round trip, as `pipeline`."""
+        """Returns the hashes under these keys, None for a key of another type; one round trip, as `pipeline`."""
         return self.pipeline([("HGETALL", key) for key in keys])
 
     def ping(self) -> None:
@@ -73,7 +73,7 @@ class Connection:
                 raise exceptions.ConnectionError("no primary of the Cluster answers")
 
     def clock_ms(self, key: str | None = None) -> float:
-        """Return the store's clock (ms since the epoch); in a Cluster that of the server that has `key`."""
+        """Returns the store's clock (ms since the epoch); in a Cluster that of the server that has `key`."""
         with STORE_ERRORS:
             client, is_cluster = self._open()
             target = {}
@@ -83,7 +83,7 @@ class Connection:
         return int(seconds) * 1000 + int(microseconds) / 1000
 
     def server_of(self, key: str) -> str:
-        """Return the name of the server that has `key`; empty where there is but one."""
+        """Returns the name of the server that has `key`; empty where there is but one."""
         with STORE_ERRORS:
             client, is_cluster = self._open()
             return str(client.get_node_from_key(key).name) if is_cluster else ""
@@ -112,12 +112,12 @@ class Connection:
         return [None if isinstance(each, Exception) else each for each in answers]
 
     def line(self) -> Line:
-        """Return a separate connection to a store that is no Cluster, for reads that follow each other closely."""
+        """Returns a separate connection to a store that is no Cluster, for reads in close succession."""
         with STORE_ERRORS:
             return Line(self._open().client.connection_pool)
 
     def leads_to(self, line: Line) -> bool:
-        """Return True if the line goes to the server that is the primary for all that we know."""
+        """Returns True if the line goes to the server that is the primary for all that we know."""
         return line.pool is self._open().client.connection_pool
 
     def write_together(self, *writes: Sequence[Any]) -> None:
@@ -164,16 +164,16 @@ class Connection:
             opened.client.close()
 
     def is_cluster(self) -> bool:
-        """Return True if the store is a Cluster. Opens the client if there is none yet."""
+        """Returns True if the store is a Cluster. Opens the client if there is none yet."""
         return self._open().is_cluster
 
     def has_many_servers(self) -> bool:
-        """Return True if one server may be away while others answer: in a Cluster that was reached before."""
+        """Returns True if one server may be away while others answer: in a Cluster that was reached before."""
         opened = self._opened
         return opened is not None and opened.is_cluster
 
     def _open(self) -> _Opened:
-        """Return the client, opened if there is none."""
+        """Returns the client, opened if there is none."""
         opened = self._opened
         if opened is None:
             with self._opening, STORE_ERRORS:
@@ -214,12 +214,12 @@ class Connection:
         return answers
 
     def _node(self, key: str) -> Any:
-        """Return the client of the server that has `key`."""
+        """Returns the client of the server that has `key`."""
         client, is_cluster = self._open()
         return client.get_redis_connection(client.get_node_from_key(key)) if is_cluster else client
 
     def _primaries(self, cluster: Any) -> list[Any]:
-        """Return the primaries of a Cluster; those that have not answered their last ping come last."""
+        """Returns the primaries of a Cluster; those that have not answered their last ping come last."""
         return sorted(cluster.get_primaries(), key=lambda node: node.name in self._in_doubt)
 
     def _answers(self, node: Any) -> bool:

@@ -1,4 +1,4 @@
-"""A connection to the store that is kept for a while, for reads that follow each other closely.
+"""A connection to the store that is kept for a while, for reads in close succession.
 
 redis-py's pool asks the system about a connection each time that it hands one out, and its pipelines do much that
 a read has no use for; together they cost more than the read.
@@ -25,7 +25,7 @@ class Line:
         self.pool = pool
 
     def hashes(self, keys: Sequence[str]) -> list[dict[bytes, bytes] | None]:
-        """Return the hashes under these keys in one round trip, each of its own moment; None for another type."""
+        """Returns the hashes under these keys in one round trip, each of its own moment; None for another type."""
         with STORE_ERRORS:
             packed = self._connection.pack_commands([("HGETALL", key) for key in keys])
             self._connection.send_packed_command(packed)

@@ -18,7 +18,7 @@ def is_corrupt(error: BaseException | None) -> bool:
 
 
 def named(error: BaseException | None) -> BatchStatusError | None:
-    """Return the error of ours that stands for one of redis-py's or of a socket's; None for all others."""
+    """Returns the error of ours that stands for one of redis-py's or of a socket's; None for all others."""
     if is_corrupt(error):
         return JobCorrupt(str(error))
     if isinstance(error, ResponseError):

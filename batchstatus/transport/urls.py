@@ -28,7 +28,7 @@ _SENTINEL, _CLUSTER = "redis+sentinel", "redis+cluster"
 
 
 def open_client(url: str, settings: StoreSettings) -> RedisClient:
-    """Return a client for a URL that `check_url` has passed. A Cluster's connects at once, others when used."""
+    """Returns a client for a URL that `check_url` has passed. A Cluster's connects at once, others when used."""
     parts = urlsplit(url)
     if parts.scheme == _CLUSTER:
         return _cluster(parts, settings)
@@ -51,7 +51,7 @@ def check_url(url: str, settings: StoreSettings) -> None:
 
 
 def _parts(url: str) -> SplitResult:
-    """Return the URL's parts, hosts and ports checked. No error quotes them: they may hold a password."""
+    """Returns the URL's parts, hosts and ports checked. No error quotes them: they may hold a password."""
     try:
         parts = urlsplit(url) if isinstance(url, str) else None
         if parts is None or parts.scheme not in [*_SINGLE, _SENTINEL, _CLUSTER]:
@@ -94,7 +94,7 @@ def _single(url: str, parts: SplitResult, settings: StoreSettings) -> "redis.Red
 
 
 def _queue(size: int) -> "queue.LifoQueue[Any]":
-    """Return the queue of a pool; the class is looked up when the pool is made, and so is gevent's under gevent.
+    """Returns the queue of a pool; the class is looked up when the pool is made, and so is gevent's under gevent.
 
     redis-py keeps the standard library's class, which a `gevent.Timeout` leaves in disorder: a wait that is broken
     off while taking its lock again releases a lock that it does not hold, callers get a RuntimeError, and the
@@ -110,7 +110,7 @@ class _Sentinels(Sentinel):
     """
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
-        """Return the primary's address; MasterNotFoundError if no Sentinel sees one."""
+        """Returns the primary's address; MasterNotFoundError if no Sentinel sees one."""
         super().discover_master(service_name)  # type: ignore[no-untyped-call]
         first: Any = self.sentinels[0]  # redis-py puts the Sentinel that answered there
         address: tuple[str, int] = first.sentinel_get_master_addr_by_name(service_name)
@@ -132,7 +132,7 @@ class _PrimaryPool(SentinelConnectionPool, redis.BlockingConnectionPool):
 
 
 def _sentinel(parts: SplitResult, settings: StoreSettings) -> "redis.Redis":
-    """Return a client for `redis+sentinel://[user:password@]host:port,…/name/database`; the primary's password."""
+    """Returns a client for `redis+sentinel://[user:password@]host:port,…/name/database` (the primary's login)."""
     name, _, database = parts.path.strip("/").partition("/")
     if not name:
         raise InvalidValue(
@@ -160,7 +160,7 @@ class _Cluster(RedisCluster):
     """
 
     def command(self, **_: Any) -> Any:
-        """Return the table of commands from whichever primary answers, asked in random order."""
+        """Returns the table of commands from whichever primary answers, asked in random order."""
         primaries: list[ClusterNode] = self.get_primaries()  # type: ignore[no-untyped-call]
         random.shuffle(primaries)
         trouble: Exception = RedisClusterException("the Cluster has no primary")
@@ -173,7 +173,7 @@ class _Cluster(RedisCluster):
 
 
 def _cluster(parts: SplitResult, settings: StoreSettings) -> RedisCluster:
-    """Return a client for `redis+cluster://[user:password@]host:port,…`; some of the nodes are enough."""
+    """Returns a client for `redis+cluster://[user:password@]host:port,…`; some of the nodes are enough."""
     options = {**_options(settings), **_credentials(parts), "max_connections": settings.max_connections}
     nodes = [ClusterNode(host, port) for host, port in _nodes(parts, 6379)]  # type: ignore[no-untyped-call]
     # Without full coverage, only the jobs of a slot that has no node are refused.

@@ -1,4 +1,4 @@
-"""How a run ends, by what its block was left with."""
+"""How a run ends, by the exception with which its block was left."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from batchstatus.model import Status
 
 
 def ending(error: BaseException | None) -> Ending:
-    """Return how a run ends whose block was left with `error`."""
+    """Returns how a run ends whose block was left with `error`; None for no error."""
     if error is None:
         return Ending(Status.COMPLETED)
     if isinstance(error, JobCancelled):
@@ -24,7 +24,7 @@ def ending(error: BaseException | None) -> Ending:
 
 
 def _said(error: Exception) -> str:
-    """What the error says; the job must end even if the error cannot say it."""
+    """Returns the error's text; the job must end even if making the text fails."""
     try:
         return str(error)
     except Exception as another:
@@ -37,6 +37,6 @@ def _job_failure(code: str, message: str, details: Any) -> str:
         try:
             failure["details"] = json.loads(values.as_json("details", details, values.MAX_JSON_BYTES))
         except InvalidValue as error:
-            # The job must end, and with the reason that was given; only the details are left out.
+            # The job must end, and with the given reason; only the details are left out.
             failure["message"] = values.text(f"{failure['message']} ({error})")
     return json.dumps(failure, ensure_ascii=False, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""What `store.run` can be told, checked once and frozen."""
+"""The options of a run, checked once and frozen."""
 
 from dataclasses import dataclass
 
@@ -8,17 +8,7 @@ from batchstatus.errors import InvalidValue
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How a run waits, reports and gives up. Raises InvalidValue, which names the option.
-
-    - `wait_s`: how long claiming waits for another worker's lease to run out (seconds). A store that does not
-      answer is asked again for 5 s at least, for it may have granted the claim, before StoreUnavailable.
-    - `stall_s`: without any call for this long the lease is no longer renewed (seconds; None: always renewed).
-    - `give_up_s`: how long leaving waits for a store that is away, before StoreUnavailable says what was
-      not delivered (seconds).
-    - `flush_s`: how often what was counted is reported (seconds).
-    - `flush_rows`: how many failed and skipped rows, while they wait, are reported sooner.
-    - `max_waiting_rows`: how many failed and skipped rows may wait in memory; beyond them, counting blocks.
-    """
+    """How a run waits, reports and gives up; `JobStore.run` explains each. InvalidValue names a wrong option."""
 
     wait_s: float = 0
     stall_s: float | None = None

@@ -1,6 +1,6 @@
-"""Delivers a run's batches, keeps its lease alive and ends it, in a thread of its own, one report at a time.
+"""Delivers a run's batches, keeps its lease alive and ends its job, in a separate thread, one report at a time.
 
-In that thread, since there no signal interrupts what is being said to the store: see batchstatus.worker.outbox.
+No signal interrupts that thread while it sends to the store: see batchstatus.worker.outbox.
 """
 
 import threading
@@ -26,15 +26,15 @@ from batchstatus.worker.steps import Steps
 
 MAX_HEARTBEAT_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, SOON_S = 0.05, 0.5, 2.0
-LONGEST_CALLS = 10  # more than it takes calls to the store to write an end
+LONGEST_CALLS = 10  # more calls to the store than an end takes
 
 
 class Reporter(threading.Thread):
     """The thread behind a run.
 
-    A report that timed out is sent again under the same sequence number until the store has answered, so
-    it counts once. Without rows, a heartbeat goes out every second, or three to a lease where that is
-    shorter; while the store is away, the next try is never more than a second off.
+    A report that timed out is sent again under the same sequence number until the store has answered, so that
+    it counts once. Without rows, a heartbeat is sent every second, or three in a lease of less than 3 s; while the
+    store is away, the next try is never more than a second off.
     """
 
     def __init__(self, steps: Steps, claim: Claim, outbox: Outbox, options: RunOptions) -> None:
@@ -57,9 +57,9 @@ class Reporter(threading.Thread):
         self._outcomes: SimpleQueue[tuple[bool, BaseException | None]] = SimpleQueue()
 
     def finish(self, error: BaseException | None) -> bool:
-        """Flush, then end the job for what left the block. Returns True if `error` is to be suppressed.
+        """Flush, then finish the job. Returns True if `error`, the block's exception, is to be suppressed.
 
-        Raises instead what is worse: what the store refused, or what could not be delivered.
+        Raises an error that is worse instead: a refusal of the store, or that rows could not be delivered.
         """
         self._leave_with(error, self._options.give_up_s)
         idle_s, tried_at = 0, self._tried_at
@@ -71,7 +71,7 @@ class Reporter(threading.Thread):
                 return suppressed
             idle_s = idle_s + 1 if self._tried_at == tried_at and self._time_is_up() else 0
             tried_at = self._tried_at
-        # An importer that was interrupted in a call to the store may have left a lock there behind.
+        # An importer that was interrupted in a call to the store may have left a lock of redis-py's locked.
         raise StoreUnavailable(f"the thread {self.name!r} hangs, and what it has delivered is not known")
 
     def hurry(self, error: BaseException) -> None:
@@ -87,15 +87,15 @@ class Reporter(threading.Thread):
         self._outbox.wake()
 
     def run(self) -> None:
-        """Report until the run is over; whatever goes wrong for good reaches the run through its outbox."""
+        """Report until the run is over; an error for good reaches the run through its outbox."""
         try:
             while self._deadline is None:
                 self._outbox.wait(self._flush_s)
                 self._report_once()
-            # A store that answers gets everything, however little time there is; the time is for one that is away.
+            # A store that answers gets all rows, whatever the deadline; the deadline is for a store that is away.
             while self._report_once():
                 continue
-        except BaseException as error:  # an error in a thread is seen by nobody else
+        except BaseException as error:  # nobody else sees an error in a thread
             self._refuse(error)
         try:
             self._outcomes.put((self._leave(self._left.get()), None))
@@ -103,11 +103,11 @@ class Reporter(threading.Thread):
             self._outcomes.put((False, error))
 
     def _time_is_up(self, in_s: float = 0) -> bool:
-        """Whether a store that is away then is not tried any more."""
+        """Returns True if a store that is away will not be tried again `in_s` from now."""
         return self._deadline is not None and time.monotonic() + in_s >= self._deadline
 
     def _refuse(self, error: BaseException) -> None:
-        """Report no more rows; the importer is told with its next call."""
+        """Report no more rows; the importer's next call raises the error."""
         self._refused = error
         self._outbox.fail(error)
 
@@ -165,7 +165,7 @@ class Reporter(threading.Thread):
         self._outbox.obey(wanted)
 
     def _leave(self, error: BaseException | None) -> bool:
-        """End the job for what the run was left with, or for what the store has refused before."""
+        """Finish the job, for the block's exception or an earlier refusal. Returns True to suppress the former."""
         refused, cancelled = self._refused, isinstance(error, JobCancelled)
         if isinstance(refused, LeaseLost | JobNotFound):
             if error is None or cancelled:

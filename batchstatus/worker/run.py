@@ -1,4 +1,4 @@
-"""The worker's side: run a job under a lease, count its rows, end it truthfully whatever happens."""
+"""The worker's side: run a job under a lease, count its rows, end the job truthfully whatever happens."""
 
 import json
 import os
@@ -35,16 +35,12 @@ class Run:
 
     Entering claims the job (LeaseHeld, InvalidTransition, JobNotFound). Inside, rows are counted in memory
     and reported every `flush_s`, or as soon as `flush_rows` failed and skipped ones wait. Leaving ends the
-    job: normally as `completed`, on JobCancelled as `cancelled` (the exception goes no further), on any
+    job: normally as `completed`, on JobCancelled as `cancelled` (the exception is suppressed), on any
     other exception as `failed`; on KeyboardInterrupt and SystemExit the lease is given back. If one of these
-    two comes while the end is on its way, it goes on after 2 s at most, and without an end the lease is given
+    two comes while the end is being written, it is raised after 2 s at most, and without an end the lease is given
     back. A process that is forked inside cannot use the run (InvalidTransition), and does not end it by leaving.
 
-    - `wait_s`: how long claiming waits for another worker's lease to run out (seconds). A store that does not
-      answer is asked again for 5 s at least, for it may have granted the claim, before StoreUnavailable.
-    - `stall_s`: without any call for so long the lease is no longer renewed (seconds; None: it always is).
-    - `give_up_s`: how long leaving waits for a store that is away, before StoreUnavailable says what was
-      not delivered (seconds).
+    `JobStore.run` explains the options.
 
         with store.run("org_acme", job.job_id) as run:
             run.total(len(rows))
@@ -69,7 +65,7 @@ class Run:
 
     @property
     def checkpoint(self) -> Any:
-        """Where to go on: the last checkpoint that was delivered, or None on a job that nobody ran before."""
+        """Where to go on: the last checkpoint that was delivered; None on a job that nobody ran before."""
         return self._claimed().checkpoint
 
     def total(self, total_items: int) -> None:
@@ -82,7 +78,7 @@ class Run:
             raise InvalidValue(f"n {n!r} is not a positive integer")
         if checkpoint is not None and checkpoint.__class__ is not int:
             checkpoint = _frozen(checkpoint)
-        # The hot path: one tuple replaced, and no lock; see batchstatus.outbox.
+        # The hot path: one tuple replaced, and no lock; see batchstatus.worker.outbox.
         tally = self._outbox.tally()
         succeeded, before, rest = tally.state
         stamped = before if checkpoint is None else (next(self._outbox.stamps), checkpoint)
@@ -99,7 +95,7 @@ class Run:
     def check(self) -> None:
         """Obey control: raise JobCancelled on a cancel; while a pause is wanted wait, with the lease alive.
 
-        Raises LeaseLost if the job is no longer this run's, or what its last report was refused for.
+        Raises LeaseLost if the job is no longer this run's, or the error with which its last report was refused.
         """
         self._outbox.check()
 
@@ -132,7 +128,7 @@ class Run:
             _entered.discard(self)
 
     def _let_go(self, interruption: BaseException) -> None:
-        """Interrupted on the way in or out: go soon, with the lease given back unless the job has ended."""
+        """After an interruption on the way in or out: give the lease back soon, unless the job has ended."""
         try:
             self._reporter.hurry(interruption)
         finally:
@@ -144,7 +140,7 @@ class Run:
         return self._claim
 
     def _wait_for_claim(self, token: str) -> Claim:
-        """Claim, trying for `wait_s`; past another's lease, look whether its worker is dead."""
+        """Claim, trying for `wait_s`; past another worker's lease, look whether that worker is dead."""
         began, wait_s = time.monotonic(), self._options.wait_s
         unheard_s = wait_s
         while True:
@@ -174,7 +170,7 @@ class Run:
 
 
 def _disown() -> None:
-    """In a forked child: what its parent has entered is not the child's."""
+    """In a forked child, disable the runs that its parent has entered."""
     for run in _entered:
         run._inherited = True
         run._outbox.error = InvalidTransition(
@@ -187,7 +183,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _frozen(checkpoint: Any) -> Any:
-    """The checkpoint as it is now, whatever the importer does to it later; InvalidValue if it cannot be JSON."""
+    """Returns a copy that the importer cannot change later; InvalidValue if the checkpoint cannot be JSON."""
     if checkpoint is None or checkpoint.__class__ is int:
         return checkpoint
     return json.loads(values.checkpoint(checkpoint))

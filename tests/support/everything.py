@@ -121,7 +121,7 @@ def _vanishes_and_is_taken_over(opened: Store) -> None:
 def _vanishes_and_is_reaped(opened: Store) -> None:
     job, reaper = _create(opened.store), Reaper(opened.store)
     opened.vanish(job)
-    wait_until(lambda: reaper.look() == 1)
+    wait_until(lambda: reaper.reap() == 1)
     assert opened.store.get(ORG, job.job_id).status == "interrupted"
 
 

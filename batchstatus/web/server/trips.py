@@ -42,7 +42,7 @@ class SharingConnection(Connection):
         self._used_at = 0.0
 
     def hash(self, key: str) -> Hash:
-        """Return the hash under a key."""
+        """Returns the hash under a key."""
         if self.is_cluster():
             return super().hash(key)
         if not self._waiting or len(self._waiting[-1].keys) == MAX_SHARED:
