@@ -1,7 +1,7 @@
 """What a job is: its kinds, its statuses, the transitions between them, and what a reader gets.
 
 Nothing in here does input or output. The names on the wire are in `schemas`, those in Redis in
-`batchstatus.hashes`.
+`batchstatus.protocol.hashes`.
 """
 
 from collections.abc import Mapping
@@ -170,40 +170,3 @@ class Outcome:
     def skips_total(self) -> int:
         """How many rows were skipped, stored or not."""
         return self.job.skipped
-
-
-class Verdict(StrEnum):
-    """What settling found; the words are explained in settle.lua."""
-
-    ALIVE = "ALIVE"
-    SUSPECT = "SUSPECT"
-    VACANT = "VACANT"
-    SETTLED = "SETTLED"
-    QUEUED = "QUEUED"
-    ENDED = "ENDED"
-
-
-class Wanted(StrEnum):
-    """What the answer to a report asks of the worker."""
-
-    RUN = "run"
-    PAUSE = "pause"
-    CANCEL = "cancel"
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What a claim gives: the job, the fence that every later write carries, and where to go on."""
-
-    job: Job
-    fence: int
-    token: str
-    seq: int
-    checkpoint: Any
-
-    @property
-    def wanted(self) -> Wanted:
-        """What had been asked of the job before it was claimed."""
-        if "batchCancelRequested" in self.job.metadata:
-            return Wanted.CANCEL
-        return Wanted.PAUSE if "batchPauseRequested" in self.job.metadata else Wanted.RUN
