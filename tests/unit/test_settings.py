@@ -184,7 +184,7 @@ def test_a_prefix_that_could_forge_a_key_is_refused(bad):
 
 def test_a_job_must_outlive_its_lease():
     assert StoreSettings(lease_s=10, grace_s=2, retention_s=12.001)
-    with pytest.raises(InvalidValue, match=r"^retention_s 12 is not longer than lease and grace together$"):
+    with pytest.raises(InvalidValue, match=r"^retention_s 12 is not longer than lease_s plus grace_s$"):
         StoreSettings(lease_s=10, grace_s=2, retention_s=12)
 
 
