@@ -76,7 +76,7 @@ def test_a_new_key_is_printed_alone_so_that_a_script_can_keep_it(at_store, real_
 def test_a_new_key_that_reads_no_job_is_said_to_be_one(at_store, permission, said):
     code, _, err = at_store("keys", "create", "--org", ORG, "--permission", permission)
     assert code == 0
-    assert ("It will read no job" in err and "transactions:create" in err) is said
+    assert ("It cannot read jobs" in err and "transactions:create" in err) is said
 
 
 def test_a_new_key_as_json_has_the_documented_members(at_store, real_store):
