@@ -44,7 +44,7 @@ def poll_together(service: LiveService, path: str, key: str) -> Iterator[tuple[i
 
 
 @pytest.mark.slow
-def test_once_the_breaker_is_open_polls_are_refused_at_once_until_the_store_is_back() -> None:
+def test_an_open_breaker_refuses_polls_at_once_until_the_store_is_back() -> None:
     with EmbeddedServer() as server, LiveService(server.url, BATCHSTATUS_WORKERS="1") as service:
         # Given a job that is polled, on a store that then hangs
         store = connect(server.url)
@@ -76,7 +76,7 @@ def test_once_the_breaker_is_open_polls_are_refused_at_once_until_the_store_is_b
 
 
 @pytest.mark.slow
-def test_however_many_poll_while_the_breaker_is_open_nobody_waits_and_nothing_queues_up() -> None:
+def test_polls_neither_wait_nor_queue_up_while_the_breaker_is_open() -> None:
     with EmbeddedServer() as server, LiveService(server.url) as service, closing(connect(server.url)) as store:
         # Given a service of two processes whose breakers have both opened, for the store hangs
         key, _ = store.api_keys.create(ORG, ["transactions:create"])

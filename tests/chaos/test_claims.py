@@ -12,7 +12,7 @@ CLAIMS = 1_000
 
 
 @pytest.mark.slow
-def test_of_two_claims_at_once_exactly_one_wins_a_thousand_times(redis_url: str, real_store: JobStore) -> None:
+def test_exactly_one_of_two_simultaneous_claims_wins(redis_url: str, real_store: JobStore) -> None:
     job_ids = [real_store.create(ORG, "transaction_batch", takeover_s=60).job_id for _ in range(CLAIMS)]
     won = {"one": 0, "other": 0}
     with Importer(claim_each, redis_url, job_ids) as one, Importer(claim_each, redis_url, job_ids) as other:

@@ -89,7 +89,7 @@ def key(store: JobStore) -> str:
 
 
 @pytest.mark.slow
-def test_sigterm_under_load_loses_no_request_that_was_sent_on_an_open_connection(
+def test_sigterm_under_load_loses_no_request_on_an_open_connection(
     service: LiveService, store: JobStore, key: str
 ) -> None:
     # Given callers that poll, and others that change something
@@ -108,7 +108,7 @@ def test_sigterm_under_load_loses_no_request_that_was_sent_on_an_open_connection
 
 
 @pytest.mark.slow
-def test_under_load_whoever_is_held_is_answered_at_once_and_whoever_downloads_gets_the_whole(
+def test_sigterm_answers_held_requests_at_once_and_completes_downloads(
     service: LiveService, store: JobStore, key: str
 ) -> None:
     # Given callers that are held, one that reads a long list slowly, and others that poll

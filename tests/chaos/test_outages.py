@@ -85,9 +85,7 @@ def test_workers_outlive_a_store_that_hangs_longer_than_their_leases(
 
 
 @pytest.mark.slow
-def test_workers_that_come_back_later_than_the_pollers_get_their_grace(
-    server: EmbeddedServer, store: JobStore
-) -> None:
+def test_workers_that_reconnect_after_the_pollers_get_their_grace(server: EmbeddedServer, store: JobStore) -> None:
     with LossyProxy(server.port) as proxy, ExitStack() as workers:
         jobs = [importing(store, proxy.url, workers) for _ in range(3)]
         for job_id, _ in jobs:
@@ -106,7 +104,7 @@ def test_workers_that_come_back_later_than_the_pollers_get_their_grace(
 
 
 @pytest.mark.slow
-def test_workers_outlive_a_store_that_is_killed_and_started_again(server: EmbeddedServer, store: JobStore) -> None:
+def test_workers_outlive_a_store_that_is_killed_and_restarted(server: EmbeddedServer, store: JobStore) -> None:
     with ExitStack() as workers:
         jobs = [importing(store, server.url, workers) for _ in range(3)]
         for away_s in (0, 0.2, LEASE_S + GRACE_S + 0.5):
@@ -122,7 +120,7 @@ def test_workers_outlive_a_store_that_is_killed_and_started_again(server: Embedd
 
 
 @pytest.mark.slow
-def test_reports_whose_answers_get_lost_count_once(server: EmbeddedServer, store: JobStore) -> None:
+def test_reports_whose_answers_are_lost_count_once(server: EmbeddedServer, store: JobStore) -> None:
     with LossyProxy(server.port) as proxy, ExitStack() as workers:
         job_id, importer = importing(store, proxy.url, workers)
         for lost in range(1, 9):

@@ -46,7 +46,7 @@ def running(store: JobStore, job: Job) -> Iterator[threading.Thread]:
         thread.join(15)
 
 
-def test_a_pause_shows_at_once_then_that_it_is_obeyed_and_a_resume_takes_both_back(
+def test_pause_shows_as_requested_then_as_obeyed_and_resume_clears_both(
     store: JobStore, control: Controls, job: Job
 ) -> None:
     with running(store, job):
@@ -61,9 +61,7 @@ def test_a_pause_shows_at_once_then_that_it_is_obeyed_and_a_resume_takes_both_ba
     assert (ended.status, ended.metadata) == (Status.COMPLETED, {"fileName": "a.csv"})
 
 
-def test_a_worker_that_checks_ends_the_job_as_cancelled_and_no_flag_is_left(
-    store: JobStore, control: Controls, job: Job
-) -> None:
+def test_a_worker_obeys_a_cancel_and_no_flag_is_left(store: JobStore, control: Controls, job: Job) -> None:
     with running(store, job) as worker:
         assert shown(control(job, "cancel"))["status"] in ("running", "cancelled")
         worker.join(15)
@@ -83,7 +81,7 @@ def test_a_cancel_ends_a_paused_job_too(store: JobStore, control: Controls, job:
     assert (shown(ended)["status"], flags(ended)) == ("cancelled", set())
 
 
-def test_a_cancel_under_way_shows_and_repeating_it_changes_nothing(
+def test_a_cancel_under_way_is_shown_and_repeating_it_changes_nothing(
     store: JobStore, control: Controls, job: Job
 ) -> None:
     with store.run(ORG, job.job_id) as run:

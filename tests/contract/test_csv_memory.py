@@ -34,7 +34,7 @@ def put_a_million(client: "redis.Redis") -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_million_rows_leave_the_processes_of_the_service_as_small_as_they_were(
+def test_streaming_a_million_rows_does_not_grow_the_processes(
     live: LiveService, real_store: JobStore, redis_client: "redis.Redis"
 ) -> None:
     key, _ = real_store.api_keys.create(ORG, ["entities:bulk_import"])
@@ -61,7 +61,7 @@ def test_a_million_rows_leave_the_processes_of_the_service_as_small_as_they_were
 
 
 @pytest.mark.slow
-def test_a_caller_who_reads_slowly_gets_every_byte(
+def test_a_slow_reader_gets_every_byte(
     live: LiveService, real_store: JobStore, redis_client: "redis.Redis"
 ) -> None:
     """More than all buffers on the way hold, so that the service cannot send all that it has at once."""

@@ -120,9 +120,7 @@ DAMAGE: dict[str, Damage] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_job_is_500_by_poll_and_by_id_and_the_log_says_which_it_is(
-    victim: Victim, damage: Damage
-) -> None:
+def test_a_damaged_job_is_500_by_poll_and_by_id_and_is_logged(victim: Victim, damage: Damage) -> None:
     damage(victim)
     for target in victim.routes:
         answer, lines = victim.ask(target)
@@ -136,7 +134,7 @@ def test_a_damaged_job_is_500_by_poll_and_by_id_and_the_log_says_which_it_is(
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_page_leaves_a_damaged_job_out_and_the_log_says_which_it_is(victim: Victim, damage: Damage) -> None:
+def test_a_page_omits_a_damaged_job_and_logs_it(victim: Victim, damage: Damage) -> None:
     damage(victim)
     newest_first = [*reversed(victim.around)]
     # In a page, and on the way from one to the next
@@ -163,9 +161,7 @@ BROKEN_METADATA = {
 
 
 @pytest.mark.parametrize("value", BROKEN_METADATA.values(), ids=BROKEN_METADATA)
-def test_broken_metadata_alone_reads_as_empty_everywhere_and_the_log_says_whose(
-    victim: Victim, value: bytes
-) -> None:
+def test_broken_metadata_reads_as_empty_everywhere_and_is_logged(victim: Victim, value: bytes) -> None:
     victim.client.hset(victim.keys.job, "metadata", value)
     for target in (*victim.routes, HISTORY):
         answer, lines = victim.ask(target)
@@ -177,7 +173,7 @@ def test_broken_metadata_alone_reads_as_empty_everywhere_and_the_log_says_whose(
         assert_named([line for line in lines if "metadata" in line], victim)
 
 
-def test_a_hash_that_says_it_is_another_organizations_is_no_job_at_all(victim: Victim) -> None:
+def test_a_job_that_names_another_organization_is_not_found(victim: Victim) -> None:
     for org in (b"org_other", b"", b"\xff", ORG.encode() + b"\0"):
         victim.client.hset(victim.keys.job, "orgId", org)
         polled, by_id, page = (victim.ask(target)[0] for target in (*victim.routes, HISTORY))
@@ -188,7 +184,7 @@ def test_a_hash_that_says_it_is_another_organizations_is_no_job_at_all(victim: V
 
 
 @pytest.mark.parametrize("score", ["inf", "-inf", "1e300", "1.5"])
-def test_an_entry_of_the_index_at_no_possible_time_is_passed_over(victim: Victim, score: str) -> None:
+def test_an_index_entry_with_an_impossible_time_is_omitted(victim: Victim, score: str) -> None:
     index = Keys("batchstatus").index(ORG, Kind.TRANSACTION_BATCH, Status.QUEUED)
     victim.client.zadd(index, {victim.job_id: score})
     found, cursor = [], ""
@@ -199,7 +195,7 @@ def test_an_entry_of_the_index_at_no_possible_time_is_passed_over(victim: Victim
     assert found == [*reversed(victim.around)]
 
 
-def test_an_index_that_is_something_else_is_500_and_the_log_says_which(victim: Victim) -> None:
+def test_an_index_of_another_type_is_500_and_is_logged(victim: Victim) -> None:
     index = Keys("batchstatus").index(ORG, Kind.TRANSACTION_BATCH, Status.COMPLETED)
     victim.client.set(index, "x", ex=60)
     try:

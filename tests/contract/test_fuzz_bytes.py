@@ -110,9 +110,7 @@ def fuzz_and_watch(live: LiveService, store: JobStore, seconds: float, start: in
 
 
 @pytest.mark.slow
-def test_broken_requests_are_answered_in_our_own_words_and_leave_nothing_behind(
-    live: LiveService, real_store: JobStore
-) -> None:
+def test_broken_requests_get_our_error_body_and_do_no_damage(live: LiveService, real_store: JobStore) -> None:
     seconds, start = float(os.environ.get("FUZZ_SECONDS", "10")), int(os.environ.get("FUZZ_SEED", time.time()))
     findings = fuzz_and_watch(live, real_store, seconds, start)
     assert findings.complaints == [], f"FUZZ_SEED={start}"

@@ -74,7 +74,7 @@ NO_TAGS = [
 
 
 @pytest.mark.parametrize("lines", NO_TAGS)
-def test_an_if_none_match_that_names_no_tag_is_ignored(poller: Poller, lines: list[str]) -> None:
+def test_an_if_none_match_without_the_jobs_entity_tag_is_ignored(poller: Poller, lines: list[str]) -> None:
     encoded = [poller.spelt(line) for line in lines]
     assert poller.poll(*encoded).unnamed == poller.usual.unnamed
     # And nobody waits for a change of what they do not know
@@ -95,7 +95,7 @@ def test_an_if_none_match_that_names_no_tag_is_ignored(poller: Poller, lines: li
         pytest.param(["If-None-Match:", "If-None-Match: {tag}"], id="an empty one before"),
     ],
 )
-def test_repeated_lines_are_one_list_in_which_the_tag_is_found(poller: Poller, lines: list[str]) -> None:
+def test_the_entity_tag_is_found_in_a_list_over_several_lines(poller: Poller, lines: list[str]) -> None:
     assert_304(poller.poll(*(poller.spelt(line) for line in lines)), poller.usual)
 
 
@@ -130,7 +130,7 @@ NO_WAITS = [
 
 
 @pytest.mark.parametrize("lines", NO_WAITS)
-def test_a_prefer_that_asks_for_no_wait_is_answered_at_once(poller: Poller, lines: list[str]) -> None:
+def test_a_prefer_without_a_valid_wait_is_answered_at_once(poller: Poller, lines: list[str]) -> None:
     encoded = [line.encode("latin-1") for line in lines]
     # A request that was held says so by Preference-Applied.
     assert_304(poller.poll(f"If-None-Match: {poller.tag}", *encoded), poller.usual)
@@ -145,7 +145,7 @@ def test_a_prefer_that_asks_for_no_wait_is_answered_at_once(poller: Poller, line
         pytest.param(['Prefer: handling=strict; x="a", WAIT = "1" ; y=z'], id="spelt as oddly as may be"),
     ],
 )
-def test_a_wait_that_is_asked_for_in_an_odd_way_is_one_all_the_same(poller: Poller, lines: list[str]) -> None:
+def test_an_oddly_spelt_wait_is_honoured(poller: Poller, lines: list[str]) -> None:
     answer = poller.poll(f"If-None-Match: {poller.tag}", *lines)
     assert answer.headers.pop("preference-applied") == "wait=1"
     assert_304(answer, poller.usual)
@@ -155,25 +155,27 @@ def test_a_wait_that_is_asked_for_in_an_odd_way_is_one_all_the_same(poller: Poll
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_nine_kb_of_either_is_no_http_as_we_speak_it(poller: Poller, name: str) -> None:
+def test_either_header_of_9_kb_is_431(poller: Poller, name: str) -> None:
     for letter in (b"x", b'"', b"\xe9", b","):
         assert poller.poll(name.encode() + b": " + letter * 9_000).refusal == (431, "BAD_REQUEST")
 
 
 @pytest.mark.parametrize("name", HEADERS)
 @pytest.mark.parametrize("broken", ["{}: a\0b", "{}: \0", "{} : a", "{}: a\rb", "{}: a\r\n b", "{}\0: a"])
-def test_either_with_a_control_character_is_no_http_as_we_speak_it(poller: Poller, name: str, broken: str) -> None:
+def test_either_header_with_a_control_character_is_400(poller: Poller, name: str, broken: str) -> None:
     assert poller.poll(broken.format(name)).refusal == BAD_REQUEST
 
 
-def test_neither_matters_to_who_has_no_key(live: LiveService, job_id: str) -> None:
+def test_both_headers_are_ignored_without_a_key(live: LiveService, job_id: str) -> None:
     for line in ("If-None-Match: *", "Prefer: wait=30", "If-None-Match: \xff", "Prefer: \xff"):
         for method, route in JOB_ROUTES:
             given = (line.encode("latin-1"), "Prefer: wait=1")
             assert ask(live, route.format(job_id), *given, method=method).refusal == UNAUTHENTICATED
 
 
-def test_neither_matters_where_there_is_no_tag(live: LiveService, real_store: JobStore, key: str) -> None:
+def test_both_headers_are_ignored_where_there_is_no_entity_tag(
+    live: LiveService, real_store: JobStore, key: str
+) -> None:
     job_id = real_store.create(ORG, "entity_automatic").job_id
     routes = [route.format(job_id) for method, route in JOB_ROUTES if method == "GET"]
     tagged = routes[:2]

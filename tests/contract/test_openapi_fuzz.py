@@ -31,7 +31,7 @@ CASES += [
 ]  # others take nothing
 
 
-def test_the_document_that_they_are_made_from_is_the_one_that_is_served(live: LiveService) -> None:
+def test_the_live_service_serves_the_document(live: LiveService) -> None:
     answer = requests.get(f"{live.url}/openapi.json", timeout=10)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/json")
     assert answer.json() == json.loads(json.dumps(document()))
@@ -40,7 +40,7 @@ def test_the_document_that_they_are_made_from_is_the_one_that_is_served(live: Li
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("operation", "mode"), CASES, ids=[f"{each.label} {mode}" for each, mode in CASES])
-def test_whatever_is_sent_the_answer_is_as_described(
+def test_every_answer_matches_the_document(
     live: LiveService, real_store: JobStore, operation: schemathesis.APIOperation, mode: GenerationMode
 ) -> None:
     key, _ = real_store.api_keys.create(ORG, ["transactions:create", "events:create"])

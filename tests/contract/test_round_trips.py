@@ -86,7 +86,7 @@ def test_failed_rows_and_counters_are_one_transaction_in_one_round_trip(
 
 
 @KINDS
-def test_a_csv_is_read_in_pages_of_which_none_is_read_twice(
+def test_a_csv_reads_each_page_of_rows_once(
     api: FlaskClient, redis_client: "redis.Redis", key: str, kind: Kind
 ) -> None:
     path = CSV[kind].format(put_large(redis_client, kind))
@@ -95,7 +95,7 @@ def test_a_csv_is_read_in_pages_of_which_none_is_read_twice(
     assert cost.commands()["lrange"] == 3_000 / PAGE_ROWS
 
 
-def test_a_key_is_looked_up_once_in_a_few_seconds_and_a_wrong_one_too(
+def test_a_key_is_looked_up_once_in_a_few_seconds_even_if_unknown(
     api: FlaskClient, redis_client: "redis.Redis", key: str
 ) -> None:
     cost = Cost(redis_client)
@@ -106,7 +106,7 @@ def test_a_key_is_looked_up_once_in_a_few_seconds_and_a_wrong_one_too(
 
 
 @pytest.mark.parametrize("header", ["", "Bearer nonsense", "Basic dXNlcjpwYXNz", "Bearer bsk_short"])
-def test_what_cannot_be_a_key_does_not_reach_the_store(
+def test_a_malformed_key_does_not_reach_the_store(
     api: FlaskClient, redis_client: "redis.Redis", header: str
 ) -> None:
     cost = Cost(redis_client)
@@ -114,7 +114,7 @@ def test_what_cannot_be_a_key_does_not_reach_the_store(
     assert cost.commands() == {}
 
 
-def test_an_id_that_cannot_be_and_a_method_or_path_that_is_not_do_not_reach_the_store(
+def test_malformed_ids_and_unknown_paths_and_methods_do_not_reach_the_store(
     api: FlaskClient, redis_client: "redis.Redis", key: str
 ) -> None:
     get(api, JOB.format("not.an.id"), key)

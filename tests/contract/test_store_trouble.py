@@ -77,9 +77,7 @@ HANGS_OR_IS_GONE = pytest.mark.parametrize("trouble", TROUBLE)
 
 
 @HANGS_OR_IS_GONE
-def test_every_one_of_many_polls_is_answered_in_time_and_all_is_well_soon_after(
-    stage: Stage, trouble: str
-) -> None:
+def test_many_polls_are_answered_in_time_and_the_service_recovers_soon(stage: Stage, trouble: str) -> None:
     before = stage.get(JOB.format("job_1"))
     TROUBLE[trouble](stage)
     assert_unavailable_in_time(stage, [stage.request(JOB.format("job_1"))] * POLLERS)
@@ -92,7 +90,7 @@ def test_every_one_of_many_polls_is_answered_in_time_and_all_is_well_soon_after(
 
 
 @HANGS_OR_IS_GONE
-def test_a_key_that_nobody_has_seen_yet_is_not_refused_but_unavailable(stage: Stage, trouble: str) -> None:
+def test_a_key_that_is_not_cached_is_503_not_401(stage: Stage, trouble: str) -> None:
     store = JobStore.open(stage.server.url, StoreSettings())
     fresh = [store.api_keys.create(ORG, ["events:create"])[0] for _ in range(POLLERS)]
     store.close()
@@ -102,9 +100,7 @@ def test_a_key_that_nobody_has_seen_yet_is_not_refused_but_unavailable(stage: St
 
 
 @HANGS_OR_IS_GONE
-def test_every_route_that_needs_the_store_is_unavailable_and_what_needs_none_is_as_ever(
-    stage: Stage, trouble: str
-) -> None:
+def test_exactly_the_routes_that_need_the_store_are_503(stage: Stage, trouble: str) -> None:
     ways = [route.format(job_id) for route in JOB_ROUTES for job_id in ("job_1", "no_such_job")]
     TROUBLE[trouble](stage)
     assert_unavailable_in_time(stage, [*(stage.request(way) for way in ways), request("GET", "/readyz")])
@@ -119,7 +115,7 @@ def test_every_route_that_needs_the_store_is_unavailable_and_what_needs_none_is_
         assert {exchange(stage.service.port, sent).status for _ in range(5)} == {status}
 
 
-def test_many_more_polls_than_there_are_connections_are_all_told_the_same(stage: Stage) -> None:
+def test_more_polls_than_connections_are_all_503(stage: Stage) -> None:
     for _ in range(5):
         stage.server.pause()
         timed = at_once(stage, [stage.request(JOB.format("job_1"))] * 320)
@@ -128,7 +124,7 @@ def test_many_more_polls_than_there_are_connections_are_all_told_the_same(stage:
         wait_until(lambda: is_whole(stage))
 
 
-def test_whatever_the_store_does_nobody_is_shown_another_s_job(stage: Stage) -> None:
+def test_nobody_gets_another_callers_answer_whatever_the_store_does(stage: Stage) -> None:
     paths = {f"mine_{number}": JOB.format(put_job(stage.client, f"mine_{number}")) for number in range(20)}
     over, statuses, wrong = threading.Event(), set(), []
 
@@ -155,7 +151,7 @@ def test_whatever_the_store_does_nobody_is_shown_another_s_job(stage: Stage) -> 
     assert (wrong, statuses) == ([], {200, 503})
 
 
-def test_a_remembered_key_is_not_honoured_for_long_while_the_store_cannot_be_asked(
+def test_a_cached_key_is_not_honoured_for_long_while_the_store_is_away(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = JobStore.open(stage.server.url, StoreSettings())

@@ -26,7 +26,7 @@ def mann_whitney(these: list[float], those: list[float]) -> float:
     return 2 * NormalDist().cdf(-abs(z))
 
 
-def test_the_measure_finds_a_difference_and_none_where_there_is_none() -> None:
+def test_the_measure_detects_a_difference_only_where_there_is_one() -> None:
     chance = random.Random(1)
     these, those = ([chance.lognormvariate(0, 0.5) for _ in range(PAIRS)] for _ in range(2))
     assert mann_whitney(these, those) > 0.01
@@ -34,7 +34,7 @@ def test_the_measure_finds_a_difference_and_none_where_there_is_none() -> None:
 
 
 @pytest.mark.slow
-def test_another_organizations_job_is_the_same_nothing_in_the_same_time(
+def test_another_organizations_job_takes_as_long_as_an_unknown_one(
     live: LiveService, real_store: JobStore
 ) -> None:
     # Given a large job of another organization

@@ -47,12 +47,12 @@ def test_failed_rows_of_a_job_in_any_state_obey_the_schema_of_its_kind(
 
 
 @pytest.mark.parametrize("path", OPS)
-def test_what_an_orchestrator_asks_is_answered_with_success_alone(web: FlaskClient, path: str) -> None:
+def test_livez_and_readyz_answer_with_success_alone(web: FlaskClient, path: str) -> None:
     assert web.get(path).json == {"success": True}
 
 
 @pytest.mark.parametrize("schema", [JobResponseSchema, *FAILURES_SCHEMAS.values()], ids=lambda each: each.__name__)
-def test_what_is_constant_or_required_is_in_every_body_that_a_schema_dumps(schema: type[Schema]) -> None:
+def test_only_the_job_failure_may_be_absent_from_a_body(schema: type[Schema]) -> None:
     absent = {name for name, field in schema().fields.items() if not field.required}
     assert isinstance(schema().fields["success"], fields.Constant)
     assert absent - {"success"} <= {"jobFailure"}
@@ -68,5 +68,5 @@ def test_what_is_constant_or_required_is_in_every_body_that_a_schema_dumps(schem
         {"success": False},
     ],
 )
-def test_the_schema_of_errors_takes_no_other_body(body: dict[str, Any]) -> None:
+def test_the_error_schema_refuses_any_other_body(body: dict[str, Any]) -> None:
     assert ErrorSchema().validate(body)
