@@ -1,4 +1,4 @@
-"""Who may read what: 401, 403, 404 and then 400, on every route that reads a job (contract §1)."""
+"""Access to every route that reads a job (contract §1): 401, then 403, then 404, then 400."""
 
 import time
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ MALFORMED = (
 
 @pytest.fixture
 def job_id(client: "redis.Redis") -> str:
-    """A job, that is there for who may see it."""
+    """A job that a caller with a permitted key can read."""
     return put_job(client, "job_1", kind="entity_automatic", failures=["a row"])
 
 
@@ -136,7 +136,7 @@ def test_an_empty_include_and_unknown_parameters_change_nothing(
 
 
 class Clock:
-    """Stands for the `time` of the access check."""
+    """Replaces the `time` module in the access check."""
 
     def __init__(self) -> None:
         self.now_s = 1_000.0
@@ -147,7 +147,7 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
-    """The clock by which the service remembers keys, which moves by hand alone."""
+    """The clock of the service's cache of keys; only the test moves it."""
     clock = Clock()
     monkeypatch.setattr("batchstatus.web.access.time", clock)
     return clock

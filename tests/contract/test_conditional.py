@@ -94,7 +94,7 @@ def test_a_304_needs_a_valid_key(caller: Caller, web: FlaskClient) -> None:
 
 
 def test_retry_after_depends_on_the_jobs_progress(caller: Caller, store: JobStore) -> None:
-    # A queued job waits: late. A job with all its rows done but one is about to end: soon. An ended one: never.
+    # Queued: poll late. All rows but one done: the end is near, poll soon. Ended: do not poll again.
     assert caller.poll().headers["Retry-After"] == "5"
     with store.run(ORG, "job-1", flush_s=0.02) as run:
         run.succeeded(99)

@@ -1,4 +1,4 @@
-"""The control route (contract §5, §7): who may ask for what, in which order it is refused, what it answers."""
+"""The control route (contract §5, §7): access, the order of checks, effects and answers."""
 
 from contextlib import suppress
 from typing import Any
@@ -40,18 +40,18 @@ def job(store: JobStore) -> Job:
     return store.create(ORG, "transaction_batch", total_items=5, metadata={"fileName": "a.csv"})
 
 
-# Who may, and what is said first
+# Access and the order of checks
 
 
 def test_the_checks_come_in_the_order_of_the_contract(store: JobStore, control: Controls, job: Job) -> None:
     reads, reads_nothing = control.key_with("events:create"), control.key_with("transactions:read")
     wrong: dict[str, Any] = {"kind": "entity_automatic", "action": "explode", "x": 1}
-    # When all is wrong: the key, the job, the body, the kind
+    # When everything is wrong: the key, the job, the body, the kind
     assert refusal(control("unknown", key=None, **wrong)) == UNAUTHENTICATED
     assert refusal(control("unknown", key=reads_nothing, **wrong)) == FORBIDDEN
     assert refusal(control("unknown", key=reads, **wrong)) == JOB_NOT_FOUND
     assert refusal(control(job, key=reads, **wrong)) == INVALID_REQUEST
-    # When the body is good, and the job has ended
+    # When the body is valid, but the job has ended
     store.control(ORG, job.job_id, "cancel")
     assert refusal(control(job, "pause", "entity_automatic", reads)) == KIND_MISMATCH
     assert refusal(control(job, "pause", key=reads)) == FORBIDDEN
@@ -152,14 +152,14 @@ def test_a_cancelled_job_accepts_another_cancel_but_no_pause_or_resume(
 
 
 def test_control_settles_a_job_whose_worker_died(client: "redis.Redis") -> None:
-    # Given a job whose worker died, and which nobody has looked at since
+    # Given a job whose worker has died, without a look at it since
     store = JobStore(client, StoreSettings(lease_s=0.02, grace_s=0))
     job, control = store.create(ORG, "transaction_batch"), Controls(create_app(store).test_client(), store)
     keys, times = Keys("batchstatus").job(ORG, job.job_id), {"lease_ms": 20, "grace_ms": 0, "retention_ms": 60_000}
     verbs.claim(Connection(lambda: client), keys, token="of a dead worker", **times)
-    # When it is asked to pause, until someone knows
+    # When pauses are requested until one finds the worker dead
     wait_until(lambda: control(job, "pause").status_code != 200)
-    # Then it has ended, and shows nothing of what was asked before
+    # Then the job has ended, without a flag of the earlier requests
     assert refusal(control(job, "pause")) == JOB_ALREADY_TERMINAL
     ended = store.get(ORG, job.job_id)
     assert (ended.status, ended.metadata) == (Status.INTERRUPTED, {})

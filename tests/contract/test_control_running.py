@@ -1,4 +1,4 @@
-"""Control over HTTP of a job that runs: its answers show what was asked, and whether the worker has obeyed."""
+"""Control of a running job over HTTP: the answers show the request, and whether the worker has obeyed."""
 
 import threading
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def job(store: JobStore) -> Job:
 
 @contextmanager
 def running(store: JobStore, job: Job) -> Iterator[threading.Thread]:
-    """While an import of the job runs in a thread, which checks over and over, until it is cancelled."""
+    """Run an import of the job in a thread that checks in a loop, until the block ends or the job is cancelled."""
     stop = threading.Event()
 
     def work() -> None:
@@ -85,7 +85,7 @@ def test_a_cancel_under_way_is_shown_and_repeating_it_changes_nothing(
     store: JobStore, control: Controls, job: Job
 ) -> None:
     with store.run(ORG, job.job_id) as run:
-        # The worker is busy with a row: it may hear of it, and cannot obey yet.
+        # The worker is busy with a row: it may have learnt of the cancel, but cannot obey yet.
         asked = control(job, "cancel")
         assert (shown(asked)["status"], flags(asked)) == ("running", {CANCEL})
         assert shown(asked)["metadata"] == {"fileName": "a.csv", CANCEL: True}

@@ -50,7 +50,7 @@ KINDS = pytest.mark.parametrize("kind", Kind)
 
 
 def parsed(body: bytes) -> list[list[str]]:
-    """The records of a file, by a parser that takes nothing but RFC 4180; the last one is ended as the others."""
+    """Returns the records of a file by a strict RFC 4180 parser. Asserts that the last record ends with CRLF."""
     text = body.decode("utf-8", "strict")
     assert text.endswith("\r\n")
     return list(csv.reader(io.StringIO(text, newline=""), strict=True))
@@ -107,7 +107,7 @@ FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", '=HYPERLINK("http://x"
 
 
 def rows_full_of(texts: Sequence[str], kind: Kind) -> list[list[str]]:
-    """For each text a row's cells: each free cell is the text, the code is a code."""
+    """Returns a row per text: every cell but the code holds the text."""
     return [["VALIDATION_ERROR" if member == "code" else text for member in MEMBERS[kind]] for text in texts]
 
 

@@ -1,4 +1,4 @@
-"""A CSV whose store fails in the middle is cut, and never looks whole (contract §3)."""
+"""A CSV download is cut if the store fails half-way, and never looks complete (contract §3)."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from tests.support.wire import CSV, job_key, put_job
 
 pytestmark = pytest.mark.slow
 
-# Far more than the kernel buffers: while the caller does not read, the service cannot have sent it all.
+# Far more than the kernel's buffers hold: while the caller does not read, the service cannot have sent everything.
 ROWS, ROW = 20_000, f'{{"externalId":"T-1","code":"VALIDATION_ERROR","message":"{"x" * 1_000}"}}'
 FAILURES = f"{job_key('big')}:failures"
 BUFFER = 4_096
@@ -29,7 +29,7 @@ def own() -> Iterator[Stage]:
 
 @pytest.fixture
 def stage(own: Stage) -> Iterator[Stage]:
-    """A store that holds a large job."""
+    """A stage whose store holds a large job."""
     own.client.delete(job_key("big"), FAILURES)
     put_job(own.client, "big", failures=[ROW] * ROWS)
     yield own

@@ -1,4 +1,4 @@
-"""Jobs that someone damaged in Redis: an error that the log explains, and never a wrong number."""
+"""Jobs damaged in Redis give an error that the log explains, and never a wrong number."""
 
 import logging
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ PAUSE = b'{"kind":"transaction_batch","action":"pause"}'
 
 @dataclass(frozen=True)
 class Victim:
-    """A job that ended with a failed row, the key that it is stored under, and a caller that may read it."""
+    """An ended job with a failed row, its keys, and a caller that may read it."""
 
     job: Job
     keys: JobKeys
@@ -29,7 +29,7 @@ class Victim:
     api_key: str
 
     def damage(self, field: str, value: bytes) -> bytes | None:
-        """Overwrite a field of the job, and give what was there."""
+        """Overwrite a field of the job. Returns the previous value."""
         good: Any = self.client.hget(self.keys.job, field)
         self.client.hset(self.keys.job, field, value)
         return good
@@ -55,7 +55,7 @@ def refusal(answer: TestResponse) -> tuple[int, str]:
 
 
 def assert_500_everywhere(victim: Victim, caplog: pytest.LogCaptureFixture) -> None:
-    """Every route of the job answers with the one error shape, and the log names the job."""
+    """Assert that every route of the job answers 500 with the error body, and that the log names the job."""
     for method, route in JOB_ROUTES:
         caplog.clear()
         answer = victim.ask(route, method)
@@ -142,7 +142,7 @@ def test_a_missing_field_is_500(victim: Victim, field: str, caplog: pytest.LogCa
 
 
 def put(client: "redis.Redis", key: str, type_: str) -> None:
-    """Put something of a type where a job, or its rows, have been."""
+    """Replace the key of a job, or of its rows, with a value of this type."""
     client.delete(key)
     words = {"string": ("SET", "x"), "list": ("RPUSH", "x"), "set": ("SADD", "x"), "zset": ("ZADD", 1, "x")}
     words |= {"stream": ("XADD", "*", "x", "y"), "hash": ("HSET", "x", "y")}

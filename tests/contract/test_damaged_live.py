@@ -1,4 +1,4 @@
-"""Jobs that someone damaged in Redis, against the service as users run it: by poll, by id and in the history."""
+"""Jobs damaged in Redis, read from the live service: by poll, by id and in the history."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ DEEP = b"[" * 100_000
 
 @dataclass(frozen=True)
 class Victim:
-    """A job between two others, the key that it is stored under, and how it has been."""
+    """A job between two others, its keys, and its body before the damage."""
 
     keys: JobKeys
     job_id: str
@@ -33,12 +33,12 @@ class Victim:
 
     @property
     def routes(self) -> tuple[str, str]:
-        """The poll, and several by id."""
+        """The poll of the job, and the request for three jobs by id."""
         older, newer = self.around
         return f"{HISTORY}/{self.job_id}", f"{HISTORY}?ids={older},{self.job_id},{newer}"
 
     def ask(self, target: str) -> tuple[Answer, list[str]]:
-        """The answer, and what has been logged for it beside the line of the request."""
+        """Returns the answer, and the lines logged for it except the request log."""
         before = len(self.live.log())
         answer = ask(self.live, target, key=self.key)
         lines = self.live.log()[before:].splitlines()
@@ -57,7 +57,7 @@ def victim(live: LiveService, real_store: JobStore, redis_client: "redis.Redis",
 
 
 def assert_named(lines: list[str], victim: Victim) -> None:
-    """What was logged says which key it is about: it has the organization and the job in one line."""
+    """Assert that a logged line names both the organization and the job."""
     assert any(ORG in line and victim.job_id in line for line in lines), lines
 
 
@@ -65,17 +65,17 @@ Damage = Callable[[Victim], object]
 
 
 def field(name: str, value: bytes) -> Damage:
-    """Overwrites a field of the job."""
+    """Returns a function that overwrites a field of the job."""
     return lambda victim: victim.client.hset(victim.keys.job, name, value)
 
 
 def without(name: str) -> Damage:
-    """Takes a field of the job away."""
+    """Returns a function that deletes a field of the job."""
     return lambda victim: victim.client.hdel(victim.keys.job, name)
 
 
 def instead(command: str, *words: str) -> Damage:
-    """Puts something else where the job has been."""
+    """Returns a function that replaces the job's key with the result of a command."""
 
     def replace(victim: Victim) -> None:
         victim.client.delete(victim.keys.job)
@@ -86,7 +86,7 @@ def instead(command: str, *words: str) -> Damage:
 
 
 def running_under(lease: bytes) -> Damage:
-    """Makes the job a running one, with such a lease."""
+    """Returns a function that makes the job a running one with this lease."""
     return lambda victim: victim.client.hset(
         victim.keys.job, mapping={"status": "running", "leaseExpiresAt": lease}
     )
@@ -127,7 +127,7 @@ def test_a_damaged_job_is_500_by_poll_and_by_id_and_is_logged(victim: Victim, da
         assert answer.refusal == INTERNAL_ERROR
         assert answer.body == SAYS_NOTHING
         assert_named(lines, victim)
-    # And the others are there when they are asked for without it
+    # And the other jobs can be read without the damaged one
     answer, lines = victim.ask(f"{HISTORY}?ids={','.join(victim.around)}")
     assert [job["jobId"] for job in answer.json()["jobs"]] == [*victim.around]
     assert not any(victim.job_id in line for line in lines)
@@ -137,7 +137,7 @@ def test_a_damaged_job_is_500_by_poll_and_by_id_and_is_logged(victim: Victim, da
 def test_a_page_omits_a_damaged_job_and_logs_it(victim: Victim, damage: Damage) -> None:
     damage(victim)
     newest_first = [*reversed(victim.around)]
-    # In a page, and on the way from one to the next
+    # On one page, and when paging from job to job
     answer, lines = victim.ask(HISTORY)
     assert answer.status == 200
     assert [job["jobId"] for job in answer.json()["jobs"]] == newest_first

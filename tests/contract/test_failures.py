@@ -1,4 +1,4 @@
-"""Failed rows as JSON: one body from two routes, the first 500 of each list, counted in full (contract §3)."""
+"""Failed rows as JSON (contract §3): one body from two routes, the first 500 rows of each list, full counts."""
 
 import json
 import threading
@@ -110,7 +110,7 @@ def test_counters_and_rows_are_one_snapshot_while_a_worker_reports(
     times = {"lease_ms": 60_000, "retention_ms": 600_000}
     fence = verbs.claim(connection, keys, token="t", grace_ms=0, **times).fence
 
-    together = threading.Barrier(2, timeout=30)  # ten reports meet each poll, however fast either of them is
+    together = threading.Barrier(2, timeout=30)  # ten reports per poll, however fast either side is
 
     def report() -> None:
         for seq in range(1, 401):

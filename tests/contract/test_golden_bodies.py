@@ -1,4 +1,4 @@
-"""The contract's example bodies (§§2 and 3), whole: every member, in its order, to the byte."""
+"""The example bodies of the contract (§§2 and 3), complete, byte for byte."""
 
 import re
 from typing import Any

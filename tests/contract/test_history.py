@@ -20,7 +20,7 @@ Ask = Callable[..., TestResponse]
 
 @pytest.fixture
 def ask(web: FlaskClient, api_key: str) -> Ask:
-    """Asks for jobs with these parameters."""
+    """Returns a function that requests jobs with these parameters."""
     headers = {"Authorization": f"Bearer {api_key}"}
     return lambda query="", **asked: web.get(f"{PATH}{query}", query_string=asked or None, headers=headers)
 
@@ -47,7 +47,7 @@ def test_a_page_matches_the_contract(ask: Ask, web: FlaskClient, store: JobStore
     assert set(ids(answer)) == {job.job_id for job in jobs}
     assert answer.json["nextCursor"] is None
     assert answer.headers["Cache-Control"] == "private, no-cache"
-    # each job as a poll shows it
+    # Each job has the same members as in a poll
     polled = web.get(f"{PATH}/{jobs[0].job_id}", headers={"Authorization": f"Bearer {api_key}"})
     assert polled.json["job"] in answer.json["jobs"]
 
@@ -148,7 +148,7 @@ def test_several_jobs_are_one_round_trip_to_the_store(redis_client: "redis.Redis
     before: Any = redis_client.info("stats")
     real_store.get_many(ORG, jobs)
     after: Any = redis_client.info("stats")
-    # The server reads what has come on the socket: for one trip that may be a few times, and not a hundred.
+    # The server reads its socket a few times per round trip, but not a hundred times.
     assert after["total_reads_processed"] - before["total_reads_processed"] <= 6
 
 
@@ -159,7 +159,7 @@ def test_a_damaged_job_among_the_ids_is_500(ask: Ask, store: JobStore, client: "
     assert ids(ask()) == []
 
 
-# Who may
+# Access
 
 
 def test_history_needs_a_key_with_a_read_permission(web: FlaskClient, store: JobStore) -> None:

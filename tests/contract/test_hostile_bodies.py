@@ -1,4 +1,4 @@
-"""Request bodies that are no control request, against the service as users run it: nothing of them is obeyed."""
+"""Invalid bodies of control requests, sent to the live service: none has an effect."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ def control(live: LiveService, job_id: str, key: str | None, body: bytes, *lines
 
 
 def padded(size: int) -> bytes:
-    """A good body, made long by spaces."""
+    """Returns a valid body, padded with spaces to `size` bytes."""
     return PAUSE.ljust(size)
 
 

@@ -1,4 +1,4 @@
-"""`If-None-Match` and `Prefer` that no client of ours would send, against the service as users run it."""
+"""Hostile `If-None-Match` and `Prefer` headers, sent to the live service."""
 
 import pytest
 
@@ -12,7 +12,7 @@ HEADERS = ("If-None-Match", "Prefer")
 
 
 class Poller:
-    """Polls a job, with header lines as they are."""
+    """Polls a job with raw header lines."""
 
     def __init__(self, live: LiveService, key: str, job_id: str) -> None:
         self._live, self._key = live, key
@@ -25,8 +25,8 @@ class Poller:
         return ask(self._live, self.path, *lines, key=self._key)
 
     def spelt(self, given: str) -> bytes:
-        """A header line in which `{tag}` stands for the job's tag, `{strong}` for it without W/, `{bare}` for it
-        without quotes.
+        """Returns a header line with the job's entity tag for `{tag}`, without W/ for `{strong}`, without quotes
+        for `{bare}`.
         """
         strong = self.tag.removeprefix("W/")
         return given.format(tag=self.tag, strong=strong, bare=strong.strip('"')).encode("latin-1")
@@ -38,7 +38,7 @@ def poller(live: LiveService, key: str, job_id: str) -> Poller:
 
 
 def assert_304(answer: Answer, usual: Answer) -> None:
-    """There is no body, and the headers are those of the 200 but for what describes its body."""
+    """Assert a 304 without a body, with the headers of the 200 except those that describe the body."""
     same = {name: value for name, value in usual.unnamed[1].items() if not name.startswith("content-")}
     assert answer.unnamed == (304, same, b"")
 
@@ -70,14 +70,14 @@ NO_TAGS = [
     pytest.param(['If-None-Match: "x"', 'If-None-Match: "y"'], id="two others in two lines"),
     pytest.param(["If-None-Match: nonsense", "If-None-Match:"], id="nonsense in two lines"),
 ]
-"""Header lines that name no tag, or not this one, or are too long to be read."""
+"""Header lines without a valid entity tag, with other tags only, or too long to be read."""
 
 
 @pytest.mark.parametrize("lines", NO_TAGS)
 def test_an_if_none_match_without_the_jobs_entity_tag_is_ignored(poller: Poller, lines: list[str]) -> None:
     encoded = [poller.spelt(line) for line in lines]
     assert poller.poll(*encoded).unnamed == poller.usual.unnamed
-    # And nobody waits for a change of what they do not know
+    # And the service does not wait for a change, since the caller knows no state to compare with
     asked_to_wait = poller.poll(*encoded, "Prefer: wait=30")
     assert (asked_to_wait.status, asked_to_wait.body) == (200, poller.usual.body)
 
@@ -126,13 +126,13 @@ NO_WAITS = [
     pytest.param(["Prefer: wait=soon", "Prefer: wait=never"], id="nonsense in two lines"),
     pytest.param(["Prefer: " + "x" * 2_000, "Prefer: wait=1"], id="in the line after 2 kB"),
 ]
-"""Header lines that ask for no wait."""
+"""Header lines without a valid wait."""
 
 
 @pytest.mark.parametrize("lines", NO_WAITS)
 def test_a_prefer_without_a_valid_wait_is_answered_at_once(poller: Poller, lines: list[str]) -> None:
     encoded = [line.encode("latin-1") for line in lines]
-    # A request that was held says so by Preference-Applied.
+    # The answer to a held request has Preference-Applied.
     assert_304(poller.poll(f"If-None-Match: {poller.tag}", *encoded), poller.usual)
     assert poller.poll(*encoded).unnamed == poller.usual.unnamed
 

@@ -1,4 +1,4 @@
-"""Requests whose bytes are not, or not quite, HTTP: where one ends and the next begins is never a guess."""
+"""Bytes that are not, or not quite, HTTP: the service never guesses where a request ends."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -17,16 +17,16 @@ from tests.support.service import LiveService
 PAUSE = b'{"kind":"transaction_batch","action":"pause"}'
 SMUGGLED = b"GET /livez HTTP/1.1\r\nHost: batchstatus.test\r\n\r\n"
 HEAD_S = 15.0
-"""How long the service waits for the head of a request."""
+"""The service's time limit for the head of a request."""
 
 
 def control(job_id: str, key: str | None, *lines: str | bytes, body: bytes = PAUSE) -> bytes:
-    """A request to pause the job."""
+    """Returns a request to pause the job."""
     return request("POST", f"/batch-import/jobs/{job_id}/control", *lines, key=key, body=body)
 
 
 def only_answer(live: LiveService, data: bytes) -> Answer:
-    """The answer to bytes of which nothing else may come: the connection is closed after it."""
+    """Send bytes and return the answer. Asserts that the service then closes the connection."""
     with RawConnection(live.port) as connection:
         connection.send(data)
         answer = connection.receive()
@@ -118,7 +118,7 @@ def test_a_valid_chunked_body_is_accepted(live: LiveService, key: str, job_id: s
     with RawConnection(live.port) as connection:
         connection.send(control(job_id, key, "Transfer-Encoding: Chunked", body=pieces) + SMUGGLED)
         assert connection.receive().json()["job"]["metadata"] == {"batchPauseRequested": True}
-        assert connection.receive().json() == {"success": True}  # it was a second request then
+        assert connection.receive().json() == {"success": True}  # SMUGGLED was read as a second request
 
 
 @pytest.mark.parametrize(
@@ -224,14 +224,14 @@ def test_callers_with_unfinished_bodies_disturb_nobody_else(live: LiveService, k
             assert connection.is_closed()
         return answer
 
-    # Given more of them than failures of the store would open the circuit breaker
+    # Given more stalling callers than the failures that open the circuit breaker
     with ThreadPoolExecutor(4 * FAILURES) as stalling:
         answers = [stalling.submit(stall, number) for number in range(4 * FAILURES)]
-        # When others poll meanwhile
+        # When another caller polls meanwhile
         seen = set()
         while not all(answer.done() for answer in answers):
             seen.add(ask(live, f"/batch-import/jobs/{job_id}", key=key).status)
-    # Then these are answered, and those are told in the end
+    # Then the polls are answered, and the stalling callers get 408 in the end
     assert seen == {200}
     assert {answer.result().refusal for answer in answers} == {(408, "BAD_REQUEST")}
 

@@ -1,4 +1,4 @@
-"""Queries for several jobs that no client of ours would send, against the service as users run it."""
+"""Hostile queries for several jobs, sent to the live service."""
 
 import itertools
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ from tests.support.service import LiveService
 
 HISTORY = "/batch-import/jobs"
 FIRST_OF_ALL, LAST_OF_ALL = "OTk5OTk5OTk5OTk5OTk5OS1h", "MC1h"
-"""Cursors that nobody has given out: 9999999999999999-a and 0-a."""
+"""Cursors that the service never returned: 9999999999999999-a and 0-a."""
 
 ARABIC_12 = "%D9%A1%D9%A2"
 BAD_NUMBERS = (
     *("", "0", "-1", "%2B1", "101", "1_0", "1_000", "1.0", "1e1", "0x1", "%201", "1%0a", "1%00", "1,2", "NaN"),
     *(ARABIC_12, "%C2%B2", "%EF%BC%91", "%ff", "9" * 5_000, "0" * 5_000 + "1"),
 )
-"""What is no `limit`, as a URL has it."""
+"""Invalid values of `limit`, URL-encoded."""
 
 
 def listed(live: LiveService, key: str, query: str = "") -> Any:
-    """The body of a page, or of several jobs, that is as the contract has it."""
+    """Returns the body of a page, or of several jobs. Asserts the members of the contract."""
     answer = ask(live, f"{HISTORY}?{query}", key=key)
     body = answer.json()
     assert answer.status == 200, (query, body)
@@ -40,7 +40,7 @@ def ids(jobs: Sequence[Any]) -> list[str]:
 
 
 def assert_refused(answer: Answer, *named: str) -> None:
-    """The answer says that the request is wrong, names what is wrong with it, and nothing else."""
+    """Assert that the answer is an INVALID_REQUEST that names exactly these parameters."""
     assert answer.refusal == INVALID_REQUEST
     assert set(answer.json()["error"]["details"]) == set(named)
 
@@ -150,13 +150,13 @@ def test_repeated_words_in_a_filter_change_nothing(live: LiveService, key: str, 
 def test_a_limit_does_not_affect_the_routes_of_a_job(
     live: LiveService, real_store: JobStore, key: str, value: str
 ) -> None:
-    # Given a job with both, of which every route that reads one has something to show
+    # Given a job with failed and skipped rows, so that every route has rows to show
     job_id = real_store.create(ORG, "entity_automatic").job_id
     with real_store.run(ORG, job_id) as run:
         for number in range(3):
             run.failed({"taxId": f"{number}", "type": "person", "code": "VALIDATION_ERROR", "message": "no name"})
             run.skipped({"taxId": f"{number}", "type": "person"})
-    # Then a limit, which none of them knows, makes no difference
+    # Then a limit, which these routes do not know, changes nothing
     for method, route in JOB_ROUTES:
         if method == "GET":
             target = route.format(job_id)
@@ -170,14 +170,14 @@ def test_a_limit_does_not_affect_the_routes_of_a_job(
 
 @pytest.fixture
 def theirs(real_store: JobStore) -> str:
-    """A key of another organization, which has jobs, some before and some after those of ORG."""
+    """A key of another organization."""
     made, _ = real_store.api_keys.create("org_other", ["events:create"])
     return made
 
 
 @pytest.fixture
 def ours(real_store: JobStore, theirs: str) -> list[str]:
-    """Jobs of ORG, of all kinds, newest first; the other organization has made one before and after each."""
+    """Jobs of ORG, of all kinds, newest first. The other organization created a job before and after each."""
     for kind in itertools.islice(itertools.cycle(Kind), 8):
         for org in ("org_other", ORG):
             real_store.create(org, kind)
@@ -192,9 +192,9 @@ def test_a_cursor_of_another_organization_reveals_nothing(
     for limit in range(1, 9):
         cursor = listed(live, theirs, f"limit={limit}")["nextCursor"]
         found = ids(listed(live, key, f"cursor={cursor}")["jobs"])
-        assert found == ours[len(ours) - len(found) :]  # its own jobs, from some place on to the last
+        assert found == ours[len(ours) - len(found) :]  # ORG's jobs from some position to the last
         seen.append(len(found))
-    assert seen == sorted(seen, reverse=True)  # the further their cursor, the further ours
+    assert seen == sorted(seen, reverse=True)  # a later cursor is a later position in ORG's history too
 
 
 def test_a_cursor_can_be_used_with_another_filter(
@@ -278,7 +278,7 @@ MALFORMED = {
     "x" * 65: "x" * 65,
     "x" * 4_096: "x" * 4_096,
 }
-"""Ids that are none, and what they come back as."""
+"""Malformed ids, URL-encoded, and how the answer returns them."""
 
 
 @pytest.mark.parametrize(("sent", "shown"), MALFORMED.items(), ids=lambda each: f"{each!r:.32}")

@@ -1,4 +1,4 @@
-"""API keys from hostile callers, against the service as users run it: who has no valid key learns nothing."""
+"""API keys of hostile callers, sent to the live service: without a valid key, a caller learns nothing."""
 
 import time
 from collections.abc import Iterator
@@ -29,10 +29,10 @@ ROUTES = [*JOB_ROUTES, ("GET", "/batch-import/jobs"), ("GET", "/batch-import/job
 """Every route that needs a key."""
 
 SOONEST_FOR_ALL_S = 5.0
-"""How long a key that has been revoked, or has expired, may still work somewhere."""
+"""How long a revoked or expired key may still work in some process."""
 
 ENOUGH = 24
-"""Connections, each to a worker process of the kernel's choice, so that none is missed but once in 2^23."""
+"""Number of connections, each to a process of the kernel's choice: they miss one of two processes once in 2^23."""
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def key(real_store: JobStore) -> str:
 
 @pytest.fixture
 def path(job_id: str) -> str:
-    """Where to poll a job of ORG."""
+    """The path of a poll of ORG's job."""
     return f"/batch-import/jobs/{job_id}"
 
 
@@ -52,12 +52,12 @@ def poll(live: LiveService, path: str, *lines: str | bytes, key: str | None = No
 
 
 def statuses(live: LiveService, path: str, key: str) -> set[int]:
-    """What the worker processes answer, each of them."""
+    """Returns the statuses that the processes answer."""
     return {poll(live, path, key=key).status for _ in range(ENOUGH)}
 
 
 def refusals(live: LiveService, job_id: str, *lines: str | bytes, key: str | None = None) -> set[tuple[int, str]]:
-    """How the routes refuse, each of them."""
+    """Returns the refusals of all routes."""
     return {ask(live, route.format(job_id), *lines, method=method, key=key).refusal for method, route in ROUTES}
 
 
@@ -185,14 +185,14 @@ def test_every_process_refuses_a_busy_key_5_s_after_its_revocation(
 
 @pytest.fixture
 def own_store() -> Iterator[EmbeddedServer]:
-    """A Valkey that a test may take away."""
+    """A Valkey that a test may stop."""
     with EmbeddedServer() as server:
         yield server
 
 
 @pytest.mark.slow
 def test_a_revoked_key_is_not_honoured_while_the_store_is_away(own_store: EmbeddedServer) -> None:
-    # Given a key that every worker process knows, and that is revoked just before the store goes away
+    # Given a key that every process has cached, and that is revoked just before the store goes away
     store = JobStore.open(own_store.url, StoreSettings())
     key, record = store.api_keys.create(ORG, READ)
     path = f"/batch-import/jobs/{store.create(ORG, 'transaction_batch').job_id}"
@@ -201,14 +201,14 @@ def test_a_revoked_key_is_not_honoured_while_the_store_is_away(own_store: Embedd
         store.api_keys.revoke(record.id)
         own_store.pause()
         gone_at = time.monotonic()
-        # When it is used all the while, and past the time for which it may be remembered
+        # When the key is used all the time, and for longer than it may be cached
         seen = set()
         while time.monotonic() < gone_at + SOONEST_FOR_ALL_S + 1:
             answer = poll(live, path, key=key)
             seen.add((answer.refusal, answer.headers["retry-after"]))
-        # Then nobody can tell whether it is good, and it is not taken for good
+        # Then the service cannot verify the key, and does not accept it
         assert seen == {(STORE_UNAVAILABLE, "1")}
-        # Nor when the store is back, and every process has found out
+        # Nor is the key accepted when the store is back and every process has noticed
         own_store.resume()
         seen_since = set()
         wait_until(lambda: seen_since.update(now := statuses(live, path, key)) or 503 not in now)

@@ -1,4 +1,4 @@
-"""Job ids and paths that no client of ours would send, against the service as users run it."""
+"""Hostile job ids and paths, sent to the live service."""
 
 import pytest
 

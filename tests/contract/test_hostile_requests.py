@@ -1,4 +1,4 @@
-"""Hosts, proxies, methods and queries that no client of ours would send, against the service as users run it."""
+"""Hostile hosts, proxy headers, methods and queries, sent to the live service."""
 
 import pytest
 
@@ -118,7 +118,7 @@ def test_head_is_get_without_the_body(live: LiveService, key: str, job_id: str) 
                 connection.send(request("HEAD", path, **more) + request("GET", path, **more))
                 head, get = connection.receive(to_head=True), connection.receive()
             assert (head.status, head.body) == (get.status, b"")
-            get.headers.pop("transfer-encoding", None)  # which a HEAD need not have (RFC 9110 §9.3.2)
+            get.headers.pop("transfer-encoding", None)  # optional in the answer to a HEAD (RFC 9110 §9.3.2)
             assert head.unnamed[1] == get.unnamed[1], path
 
 

@@ -1,4 +1,4 @@
-"""HTTP manners that hold on every route: methods, paths, ids of requests (contract §7)."""
+"""HTTP behaviour of every route: methods, paths, request ids (contract §7)."""
 
 import re
 

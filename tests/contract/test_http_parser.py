@@ -1,4 +1,4 @@
-"""What the server itself answers, before or beside the application: in JSON, named, never HTML (contract §7)."""
+"""Answers of the server itself, outside the application: JSON with a request id, never HTML (contract §7)."""
 
 import re
 import socket
@@ -13,7 +13,7 @@ from tests.support.wire import FAILURES, JOB, JOB_ROUTES, OPS, ORG, checked_erro
 
 
 def error_in(answer: Answer) -> tuple[int, str]:
-    """Status and code of an error, checked; it has an id, and says how long it is."""
+    """Returns status and code of an error. Asserts the error body, the request id and the Content-Length."""
     assert re.fullmatch(r"[A-Za-z0-9-]{16,64}", answer.headers["x-request-id"])
     assert int(answer.headers["content-length"]) == len(answer.body)
     return answer.status, checked_error(answer.headers["content-type"], answer.body)

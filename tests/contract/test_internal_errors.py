@@ -1,4 +1,4 @@
-"""What should not happen is a 500 that says nothing of the inside; what the store took is none (contract §7)."""
+"""Bugs and damaged data give a 500 without internal details; accepted data never does (contract §7)."""
 
 import logging
 from typing import Any

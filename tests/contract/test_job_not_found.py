@@ -1,4 +1,4 @@
-"""What a caller may not see is not there: unknown, malformed, foreign, of another kind, expired (§§1, 3, 7)."""
+"""404 for unknown, malformed, foreign and expired jobs, and for jobs of another kind (contract §§1, 3, 7)."""
 
 import pytest
 import redis

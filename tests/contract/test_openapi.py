@@ -1,4 +1,4 @@
-"""`GET /openapi.json` says what the service does: no more, no less, and in valid OpenAPI 3.1."""
+"""`GET /openapi.json` is valid OpenAPI 3.1 and describes exactly the behaviour of the service."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,20 +32,20 @@ each_operation = pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=map
 
 
 def validate(schema: dict[str, Any], value: Any) -> None:
-    """Check a value against a schema of the document."""
+    """Validate a value against a schema of the document."""
     whole = {**schema, "components": DOCUMENT["components"]}
     jsonschema_rs.Draft202012Validator(whole, validate_formats=True).validate(value)
 
 
 def resolved(described: dict[str, Any]) -> dict[str, Any]:
-    """What is described, wherever in the document it is."""
+    """Returns a description with its `$ref` resolved."""
     for name in described.get("$ref", "#").split("/")[1:]:
         described = DOCUMENT[name] if name == "components" else described[name]
     return described
 
 
 def assert_described(method: str, path: str, answer: TestResponse) -> None:
-    """The answer has a status, headers and a body as the document has them, and a body of no other type."""
+    """Assert that status, headers, media type and body of the answer match the document."""
     described = resolved(DOCUMENT["paths"][path][method]["responses"][str(answer.status_code)])
     for name, header in described["headers"].items():
         header = resolved(header)
@@ -104,12 +104,12 @@ def test_the_document_is_served_without_a_key(web: FlaskClient) -> None:
     assert web.get("/openapi.json").json == DOCUMENT
 
 
-# What is answered
+# The answers
 
 
 @pytest.fixture
 def ask(web: FlaskClient, store: JobStore) -> Callable[..., TestResponse]:
-    """Sends a request with a key that may do all, or with these permissions, and checks the answer."""
+    """Returns a function that sends a request with all permissions, or `may` alone, and checks the answer."""
     keys = {None: store.api_keys.create(ORG, ALL)[0]}
 
     def send(

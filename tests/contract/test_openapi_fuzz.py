@@ -1,4 +1,4 @@
-"""Requests made up from the OpenAPI document, good ones and bad ones, against the service as users run it."""
+"""Valid and invalid requests generated from the OpenAPI document, sent to the live service."""
 
 import json
 from typing import Any
@@ -21,14 +21,14 @@ OPERATIONS = [operation.ok() for operation in SCHEMA.get_all_operations()]
 GOOD, BAD = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 EXAMPLES = 20
 EXCLUDED = {
-    GOOD: [positive_data_acceptance],  # cursors cannot be made up, and no other parameter goes with `ids`
-    BAD: [negative_data_rejection],  # a bad job id was replaced, and a bad key as well
+    GOOD: [positive_data_acceptance],  # cursors cannot be generated, and `ids` excludes other parameters
+    BAD: [negative_data_rejection],  # invalid job ids and keys are replaced with valid ones
 }
 
 CASES = [(operation, GOOD) for operation in OPERATIONS]
 CASES += [
     (operation, BAD) for operation in OPERATIONS if operation.path_parameters or operation.query
-]  # others take nothing
+]  # the others have no input
 
 
 def test_the_live_service_serves_the_document(live: LiveService) -> None:
@@ -53,8 +53,7 @@ def test_every_answer_matches_the_document(
     def send(case: Any, job_id: str | None) -> None:
         if job_id and case.path_parameters:
             case.path_parameters["jobId"] = job_id
-        # Schemathesis's checks: no 5xx; a status, headers, a type and a body that are described; no way around
-        # the key.
+        # Schemathesis checks: no 5xx; status, headers, media type and body as described; no access without a key.
         response = case.call_and_validate(
             base_url=live.url,
             session=session,

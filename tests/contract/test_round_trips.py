@@ -1,4 +1,4 @@
-"""What an answer costs the store: one command for a poll, one transaction for failed rows (contract §2)."""
+"""The cost of an answer at the store (contract §2): one command per poll, one transaction for failed rows."""
 
 import json
 import time
@@ -20,7 +20,7 @@ KINDS = pytest.mark.parametrize("kind", Kind)
 
 @pytest.fixture
 def api(real_store: JobStore, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
-    """The service on the real Valkey; to it no time passes after which it would look up a key again."""
+    """The service on the real Valkey, with a frozen clock, so that no cached key is looked up again."""
     monkeypatch.setattr("batchstatus.web.access.time", SimpleNamespace(monotonic=lambda: 1_000.0))
     return create_app(real_store).test_client()
 
@@ -31,27 +31,27 @@ def key(real_store: JobStore) -> str:
 
 
 def put_large(client: "redis.Redis", kind: Kind) -> str:
-    """A running job of this kind with many failed rows; gives its id."""
+    """Store a running job of this kind with many failed rows. Returns the job's id."""
     rows = [json.dumps(FAILED_ROW[kind])] * 3_000
     lease = {"heartbeatAt": 1, "leaseExpiresAt": 4_102_444_800_000}
     return put_job(client, "large", kind=kind, status="running", failures=rows, skips=rows, **lease)
 
 
 class Cost:
-    """What the server has done since this was made: commands by name, and round trips."""
+    """The server's commands by name, and its round trips, since the creation of this object."""
 
     def __init__(self, client: "redis.Redis") -> None:
         self._client = client
         client.config_resetstat()
 
     def commands(self) -> Counter[str]:
-        """The commands by their names, without those that count them."""
+        """Returns the commands by name, without those of this class."""
         stats = self._client.info("commandstats")
         calls = Counter({name.removeprefix("cmdstat_"): int(stat["calls"]) for name, stat in stats.items()})
         return calls - Counter({"config|resetstat": 1, "info": 9})
 
     def round_trips(self) -> int:
-        """How often the server has read from a connection, but for its own counting."""
+        """Returns how often the server has read from a connection, without the reads of this class."""
         return int(self._client.info("stats")["total_reads_processed"]) - 1
 
 
@@ -60,7 +60,7 @@ def test_a_poll_is_one_round_trip_however_many_rows_have_failed(
     api: FlaskClient, redis_client: "redis.Redis", key: str, kind: Kind
 ) -> None:
     path = JOB.format(put_large(redis_client, kind))
-    assert get(api, path, key).json["job"]["failed"] == 3_000  # and now the key is known
+    assert get(api, path, key).json["job"]["failed"] == 3_000  # this also caches the key
     cost, start = Cost(redis_client), time.monotonic()
     assert {get(api, path, key).status_code for _ in range(POLLS)} == {200}
     elapsed_s = time.monotonic() - start

@@ -1,4 +1,4 @@
-"""A store that answers, but not with what was asked: 503 all the same, and well again by itself (contract §7)."""
+"""A store that refuses or sends garbage gives 503, and the service recovers by itself (contract §7)."""
 
 import threading
 from collections.abc import Iterator
@@ -25,16 +25,16 @@ RECOVERED_S = 2.0
 PATHS = (JOB.format("job_1"), INCLUDE_FAILURES.format("job_1"), CSV[Kind.TRANSACTION_BATCH].format("job_1"))
 
 
-def what_it_says(answer: Answer) -> tuple[int, str, bool]:
-    """Status, code, and whether it says when to try again."""
+def said_by(answer: Answer) -> tuple[int, str, bool]:
+    """Returns status, code, and True if the answer has Retry-After."""
     code = checked_error(answer.headers["content-type"], answer.body) if answer.status >= 400 else "OK"
     return answer.status, code, "retry-after" in answer.headers
 
 
 def assert_unavailable(stage: Stage) -> None:
-    """Every route that needs the store is unavailable, and the process is alive."""
+    """Assert that every route that needs the store answers 503, and that the process is alive."""
     asked = [*map(stage.request, PATHS), request("GET", "/readyz")] * 2
-    said = [what_it_says(each.answer) for each in at_once(stage, asked)]
+    said = [said_by(each.answer) for each in at_once(stage, asked)]
     assert said == [(503, "STORE_UNAVAILABLE", True)] * 8
     assert exchange(stage.service.port, request("GET", "/livez")).status == 200
 
@@ -47,7 +47,7 @@ def own() -> Iterator[Stage]:
 
 @pytest.fixture
 def stage(own: Stage) -> Iterator[Stage]:
-    """A store and a service that are well, and a running job_1."""
+    """A healthy store and service, and a running job_1."""
     mend(own)
     yield own
     own.client.config_set("maxclients", 10_000)
@@ -56,7 +56,7 @@ def stage(own: Stage) -> Iterator[Stage]:
 
 @pytest.fixture(scope="module")
 def proxied(own: Stage) -> Iterator[tuple[AnsweringProxy, Stage]]:
-    """The same store behind a proxy that can answer in its place, and a service that knows only the proxy."""
+    """The same store behind a proxy that can answer in its place, and a service that uses the proxy."""
     with AnsweringProxy(own.server.port) as proxy, LiveService(proxy.url) as service:
         yield proxy, Stage(own.server, service, own.client, own.key)
 
@@ -165,7 +165,7 @@ def test_a_store_that_is_loading_its_data_is_503(tmp_path: Path) -> None:
 
 
 def is_loading(client: "redis.Redis") -> bool:
-    """Whether the server is up, and loading."""
+    """Returns True if the server is up and loading its data."""
     try:
         client.ping()
     except redis.exceptions.BusyLoadingError:
@@ -200,5 +200,5 @@ def test_the_configured_timeout_bounds_the_answer(own: Stage, timeout_ms: str) -
         own.server.pause()
         timed = at_once(stage, [stage.request(JOB.format("job_1"))] * 4)
     mend(own)
-    assert {what_it_says(each.answer) for each in timed} == {(503, "STORE_UNAVAILABLE", True)}
+    assert {said_by(each.answer) for each in timed} == {(503, "STORE_UNAVAILABLE", True)}
     assert int(timeout_ms) / 1_000 <= min(each.took_s for each in timed) < int(timeout_ms) / 1_000 + 0.7

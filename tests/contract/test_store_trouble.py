@@ -1,4 +1,4 @@
-"""While the store hangs or is gone: 503 within the bound, never a hang, a 500 or a wrong status (contract §7)."""
+"""A store that hangs or is gone: 503 within the time limit, never a hang or a wrong status (contract §7)."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 POLLERS = 40
 ANSWERED_S = 1.2
-"""The configured bound of 1 s, and what it takes to say so."""
+"""The configured time limit of 1 s, and a margin for sending the answer."""
 BURSTS = 5
 RECOVERED_S = 2.0
 
@@ -31,14 +31,14 @@ def own() -> Iterator[Stage]:
 
 @pytest.fixture
 def stage(own: Stage) -> Iterator[Stage]:
-    """A store and a service that are well, and a running job_1, that both processes have been asked for."""
+    """A healthy store and service, and a running job_1 that both processes have served."""
     mend(own)
     yield own
     mend(own)
 
 
 def is_unavailable(answer: Answer) -> bool:
-    """Whether it says, as it should, that the store is not there at the moment."""
+    """Returns True for a complete 503 STORE_UNAVAILABLE, with Retry-After and request id."""
     code = checked_error(answer.headers["content-type"], answer.body)
     tries_again = int(answer.headers.get("retry-after", 0)) >= 1
     return (answer.status, code, tries_again) == (503, "STORE_UNAVAILABLE", True) and bool(
@@ -51,10 +51,9 @@ def slowest_s(timed: list[Timed]) -> float:
 
 
 def assert_unavailable_in_time(stage: Stage, sent: list[bytes]) -> None:
-    """Each is answered with 503, always; and in time, in one burst of a few.
+    """Assert that every request is answered with 503, and within the time limit in one of a few bursts.
 
-    A machine that is busy with other things takes a while for any burst: how long, we see from answers that
-    need no store, and allow for it.
+    On a busy machine any burst takes a while: answers that need no store show how long, which is allowed for.
     """
     seen_s: list[tuple[float, float]] = []
     while not seen_s or seen_s[-1][0] > ANSWERED_S + seen_s[-1][1]:

@@ -99,7 +99,7 @@ def test_a_wait_is_limited_to_30_s(poller: Poller, real_store: JobStore, job_id:
 @pytest.mark.parametrize(
     ("tag", "prefer"),
     [
-        (False, "wait=30"),  # nothing known, nothing to wait for
+        (False, "wait=30"),  # no entity tag, so no state to compare with
         (True, ""),
         (True, "wait=0"),
         (True, "wait=-1"),
@@ -142,13 +142,13 @@ def test_held_requests_end_when_the_service_stops_or_the_store_is_away() -> None
         pollers = [Poller(service, key, store.create(ORG, "transaction_batch").job_id) for _ in range(20)]
         tags = [poller.poll().headers["ETag"] for poller in pollers]
 
-        # Given 20 held requests, when the store goes away they hear of it
+        # When the store goes away, 20 held requests are answered with 503
         statuses = _hold_all(pollers, tags, service, server.pause)
         assert set(statuses) == {503}
         server.resume()
         wait_until(lambda: pollers[0].poll().status == 200)
 
-        # And when the service is told to stop, they are answered before it does
+        # And when the service is told to stop, held requests are answered first
         statuses = _hold_all(pollers, tags, service, lambda: os.kill(service.pid, signal.SIGTERM))
         assert set(statuses) == {304}
         for poller in pollers:

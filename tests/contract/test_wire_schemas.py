@@ -1,4 +1,4 @@
-"""Every JSON answer, of every route and in every state, is what the schemas say: no more, no less."""
+"""Every JSON answer, of every route and in every state, matches its schema exactly."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from tests.support.wire import FAILURES, INCLUDE_FAILURES, JOB, OPS, STATES, get
 
 
 def obeys(schema: Schema, body: dict[str, Any]) -> bool:
-    """Whether a body loads without an error, and is the same again when it is dumped.
+    """Returns True if a body loads without errors and dumps to itself.
 
-    `success` is looked at by itself: it is a Constant, which takes any value, and none at all, for its own.
+    `success` is checked separately: it is a Constant, which loads any value, and a missing one.
     """
     assert schema.unknown == RAISE
     assert body["success"] is schema.fields["success"].constant  # type: ignore[attr-defined]

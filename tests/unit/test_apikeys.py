@@ -1,4 +1,4 @@
-"""API keys: minted once, kept as a hash only, dead when they expire or are revoked."""
+"""API keys: shown once, stored as a hash only, refused once expired or revoked."""
 
 import base64
 import hashlib
@@ -24,7 +24,7 @@ def keys(store) -> ApiKeys:
 
 
 def everything(client) -> bytes:
-    """All that the store holds: every key's name and value."""
+    """Returns everything in the store: every key's name and value."""
     names = list(client.scan_iter())
     assert {client.type(name) for name in names} <= {b"hash"}
     return b"\n".join(name + b" " + repr(client.hgetall(name)).encode() for name in names)
@@ -96,7 +96,7 @@ def test_a_name_is_cut_and_made_encodable(keys):
     assert keys.verify(key) == record
 
 
-# What the store knows
+# Storage
 
 
 def test_the_store_holds_only_the_hash_of_a_key(keys, client):

@@ -1,4 +1,4 @@
-"""One tree of errors, as it is drawn."""
+"""The tree of errors, and the drawing of it in the docstring."""
 
 import pickle
 import re
@@ -10,7 +10,7 @@ from batchstatus.errors import BatchStatusError, InvalidValue, JobAborted, Lease
 
 
 def drawn() -> dict[str, str]:
-    """The tree in the module's docstring: each class and the one it hangs on."""
+    """Returns the tree in the module's docstring: each class and its base."""
     above, found = ["BatchStatusError"], {}
     for indent, name in re.findall(r"^((?:│   |    )*)[├└]── (\w+)  ", errors.__doc__ or "", re.MULTILINE):
         depth = len(indent) // 4
@@ -20,7 +20,7 @@ def drawn() -> dict[str, str]:
 
 
 def real() -> dict[str, str]:
-    """The classes of the module, each with its base in the tree."""
+    """Returns the classes of the module, each with its base."""
     classes = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Exception)]
     return {each.__name__: each.__bases__[0].__name__ for each in classes if each is not BatchStatusError}
 

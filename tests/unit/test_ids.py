@@ -13,7 +13,7 @@ MOMENT_MS = 1_763_910_245_123
 
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch):
-    """Makes an id as if it were that many milliseconds past the epoch."""
+    """Returns a function that creates an id at a given time since the epoch."""
 
     def made(milliseconds: int, nanoseconds: int = 0) -> str:
         monkeypatch.setattr(time, "time_ns", lambda: milliseconds * 1_000_000 + nanoseconds)

@@ -1,4 +1,4 @@
-"""Every key in Redis, and that no id can forge one."""
+"""The keys in Redis: their names, their slots, and that no id can forge one."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What a job is: kinds, statuses, and what follows from its counters."""
+"""The job: kinds, statuses, and the values derived from its counters."""
 
 from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime

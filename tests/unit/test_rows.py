@@ -1,4 +1,4 @@
-"""Failed and skipped rows: how each kind's are written, and how anything stored is read."""
+"""Failed and skipped rows: how each kind's rows are written, and how stored data is read."""
 
 import json
 
@@ -15,12 +15,12 @@ MARKER = "SKIPPED_DUPLICATE_TAX_ID"
 
 
 def failure(kind, row):
-    """As the store gets it."""
+    """Returns the row as the store gets it."""
     return rows.encode(rows.failure(kind, row))
 
 
 def skip(kind, row):
-    """As the store gets it."""
+    """Returns the row as the store gets it."""
     return rows.encode(rows.skip(kind, row))
 
 

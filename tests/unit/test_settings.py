@@ -1,4 +1,4 @@
-"""Settings: every variable of the environment, and one line that names what is wrong."""
+"""Settings: every variable of the environment, and errors of one line that name the variable."""
 
 from dataclasses import FrozenInstanceError
 
@@ -13,7 +13,7 @@ VARIABLES += ["MIN_REPLICAS"]
 
 
 def from_env(**variables: str) -> Settings:
-    """Settings from these BATCHSTATUS_* variables and a URL."""
+    """Returns the settings for these BATCHSTATUS_* variables and a URL."""
     environ = {"REDIS_URL": URL, **variables}
     return Settings.from_env({f"BATCHSTATUS_{name}": value for name, value in environ.items()})
 

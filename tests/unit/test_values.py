@@ -1,4 +1,4 @@
-"""What callers may give, at its bounds and beyond them."""
+"""Validation of arguments, at the limits and beyond."""
 
 import json
 from types import MappingProxyType
@@ -11,7 +11,7 @@ from batchstatus.model import MAX_COUNT, Kind
 
 
 def nested(levels: int) -> object:
-    """An object that holds an array that holds an object …, so many levels deep."""
+    """Returns an object in an array in an object …, `levels` levels deep."""
     made: object = 1
     for level in range(levels):
         made = [made] if level % 2 else {"a": made}

@@ -1,4 +1,4 @@
-"""The command line for people and for scripts: keys, and what becomes of a job."""
+"""The command line, for people and for scripts: API keys, and following a job."""
 
 import json
 import os
@@ -19,21 +19,21 @@ CREATE = ("keys", "create", "--org", ORG, "--permission", "a:b")
 
 @pytest.fixture
 def batchstatus(capsys, monkeypatch):
-    """Runs a command."""
+    """Returns a function that runs a command."""
     forget_environment(monkeypatch)
     return runner(capsys)
 
 
 @pytest.fixture
 def at_store(batchstatus, redis_url, monkeypatch):
-    """Runs a command on the real store that the environment names."""
+    """Returns a function that runs a command on the real store, which the environment names."""
     monkeypatch.setenv("BATCHSTATUS_REDIS_URL", redis_url)
     return batchstatus
 
 
 @pytest.fixture
 def caller(live, real_store, batchstatus, monkeypatch):
-    """Runs a command of a caller of the live service, with a key that may read."""
+    """Returns a function that runs a caller's command on the live service, with a key that may read."""
     monkeypatch.setenv("BATCHSTATUS_URL", live.url)
     monkeypatch.setenv("BATCHSTATUS_API_KEY", real_store.api_keys.create(ORG, ["events:create"])[0])
     return batchstatus
@@ -41,7 +41,7 @@ def caller(live, real_store, batchstatus, monkeypatch):
 
 @pytest.fixture
 def ended(real_store):
-    """Makes a job with 3 good rows and some failed ones, that ended as asked."""
+    """Returns a function that creates a job of 3 succeeded and some failed rows with the given end."""
     leave_with = {
         "failed": JobAborted("BAD_REFERENCES", "unknown entities"),
         "cancelled": JobCancelled(),

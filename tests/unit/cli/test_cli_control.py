@@ -1,4 +1,4 @@
-"""`batchstatus control`: what it asks of a live service, what it prints where, and its exit codes."""
+"""`batchstatus control` on a live service: its effect, its output and its exit codes."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def control(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Control:
-    """Runs `batchstatus control …` with a key that may; gives its exit code, its stdout and its stderr."""
+    """Returns a function that runs `batchstatus control …` with a valid key: exit code, stdout, stderr."""
     monkeypatch.setenv("BATCHSTATUS_URL", live.url)
     monkeypatch.setenv("BATCHSTATUS_API_KEY", _key(real_store, "transactions:create"))
 
@@ -55,7 +55,7 @@ def _key(store: JobStore, permission: str, org: str = ORG) -> str:
 
 
 def assert_refused(result: Result, code: int, *words: str) -> None:
-    """It ended with this code, said one line on stderr with these words, and printed nothing."""
+    """Assert the exit code, one line on stderr that contains `words`, and no other output."""
     exit_code, printed, said = result
     assert (exit_code, printed) == (code, "")
     assert re.fullmatch(r"batchstatus: .*\n", said)
@@ -86,7 +86,7 @@ def test_cancelling_a_queued_job_succeeds_and_can_be_repeated(
 ) -> None:
     line = f"{job.job_id}: cancelled, 0 of 1,000 rows: 0 succeeded, 0 failed, 0 skipped\n"
     assert control(job.job_id, "cancel") == (0, line, "")
-    assert control(job.job_id, "cancel") == (0, line, "")  # once more changes nothing
+    assert control(job.job_id, "cancel") == (0, line, "")  # a repetition changes nothing
     assert real_store.get(ORG, job.job_id).status is Status.CANCELLED
 
 
@@ -117,7 +117,7 @@ def test_service_and_key_may_be_given_as_options(
     assert real_store.get("org_other", job.job_id).status is Status.CANCELLED
 
 
-# What is refused: one line, nothing done
+# Refusals: one line, no effect
 
 
 @pytest.mark.parametrize("action", ["pause", "resume", "cancel"])

@@ -1,4 +1,4 @@
-"""The command line when something is wrong: an exit code that says what sort, and one line that says the rest."""
+"""Errors of the command line: the exit code gives the category, one line gives the reason."""
 
 import socket
 import sys
@@ -9,21 +9,21 @@ from batchstatus import __main__, __version__
 from tests.support.commands import assert_refused, forget_environment, runner
 
 KEY = "bsk_" + "A" * 43
-NOBODY = "127.0.0.1:9"  # the discard service's port, where nothing listens
+NOBODY = "127.0.0.1:9"  # the discard port: nothing listens there
 CREATE = ("keys", "create", "--org", "org_acme", "--permission", "a:b")
 LIST = ("keys", "list", "--org", "org_acme")
 
 
 @pytest.fixture
 def batchstatus(capsys, monkeypatch):
-    """Runs a command."""
+    """Returns a function that runs a command."""
     forget_environment(monkeypatch)
     return runner(capsys)
 
 
 @pytest.fixture
 def caller(batchstatus, live, monkeypatch):
-    """Runs a command of a caller of the live service, who has a key that nobody made."""
+    """Returns a function that runs a caller's command on the live service, with an unknown key."""
     monkeypatch.setenv("BATCHSTATUS_URL", live.url)
     monkeypatch.setenv("BATCHSTATUS_API_KEY", KEY)
     return batchstatus
@@ -31,7 +31,7 @@ def caller(batchstatus, live, monkeypatch):
 
 @pytest.fixture
 def served(batchstatus, monkeypatch):
-    """Runs `serve` up to where gunicorn would start; what it would have been started with is in `served.with_`."""
+    """Returns a function that runs `serve` without starting gunicorn; `served.with_` collects its settings."""
 
     class Server:
         def __init__(self, settings):
@@ -110,7 +110,7 @@ def test_help_and_version_succeed(batchstatus):
     assert batchstatus("--version") == (0, f"batchstatus {__version__}\n", "")
 
 
-# 3: not reachable or refused
+# 3: unreachable or refused
 
 
 @pytest.mark.parametrize("command", ["status", "failures"])
