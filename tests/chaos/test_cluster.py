@@ -1,4 +1,4 @@
-"""A Cluster: all that can be done is done there too, and what the loss of a server means."""
+"""A Cluster: every operation works there, and the consequences of losing a server."""
 
 from collections.abc import Callable, Iterator
 
@@ -22,7 +22,7 @@ POLLED_S = 2.0
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[ClusterTopology]:
-    """A Cluster of three primaries and nothing else."""
+    """A Cluster of three primaries without replicas."""
     with ClusterTopology(replicas=0) as found:
         yield found
 
@@ -74,5 +74,5 @@ def test_exactly_the_jobs_in_lost_slots_are_unavailable(
 
 @pytest.mark.slow
 def test_a_lost_index_stops_only_history_and_creates_of_its_organization() -> None:
-    found = cluster_index_lost()  # `make chaos` has its node hang as well, which takes a minute
+    found = cluster_index_lost()  # `make chaos` also tries a hanging node, which takes a minute
     assert (found.lost, found.wrong) == ((), ())

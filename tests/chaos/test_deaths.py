@@ -1,4 +1,4 @@
-"""A worker dies, or only seems to: when its job reads interrupted, and that it stays so."""
+"""A worker dies, or only seems dead: when its job becomes interrupted, and that it stays so."""
 
 import time
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ def store(redis_url: str) -> JobStore:
 
 
 def lease_end(store: JobStore, job_id: str) -> float:
-    """When the job's lease runs out, in ms since the epoch."""
+    """Returns the end of the job's lease in ms since the epoch."""
     expires_at = store.get(ORG, job_id).lease_expires_at
     assert expires_at is not None
     return expires_at.timestamp() * 1000
@@ -33,7 +33,7 @@ def lease_end(store: JobStore, job_id: str) -> float:
 def test_a_killed_workers_job_is_interrupted_within_5_s_of_its_lease_end(
     redis_url: str, redis_client: "redis.Redis"
 ) -> None:
-    lease = {"lease_s": 1.0}  # and the grace that everybody has
+    lease = {"lease_s": 1.0}  # and the default grace
     store = batchstatus.connect(redis_url, **lease)
     job_id = store.create(ORG, "transaction_batch").job_id
     with Importer(import_until_told, redis_url, job_id, lease) as importer:

@@ -1,4 +1,4 @@
-"""A primary behind Sentinel that is killed, or frozen and deposed: nothing that was acknowledged is lost."""
+"""A primary behind Sentinel that is killed, or frozen and deposed: no acknowledged write is lost."""
 
 import pytest
 

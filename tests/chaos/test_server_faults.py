@@ -1,4 +1,4 @@
-"""Faults of the server that everybody has: away, full, refusing, forgetful; and who may do what there."""
+"""Faults of a single server: away, full, refusing, forgetful; and the access rules of its users."""
 
 from collections.abc import Callable, Iterator
 
@@ -72,7 +72,7 @@ def test_forgotten_scripts_are_sent_again() -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Node]:
-    """A server with users of its own, and a replica."""
+    """A server of its own for users with limited rights, and a Redis replica of it."""
     with Node() as primary, Node() as replica:
         replica.ask("REPLICAOF", "127.0.0.1", primary.port)
         wait_until(lambda: primary.replicas_online() == 1, 30)
