@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 import batchstatus
-from batchstatus import errors, model
+from batchstatus import errors, model, web
 from batchstatus.client import Client
 from batchstatus.reaper import Reaper
-from batchstatus.settings import StoreSettings
+from batchstatus.settings import Settings, StoreSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sdk.md").read_text()
 STORE = batchstatus.connect("redis://127.0.0.1:1/0")  # connects to nothing
@@ -29,8 +29,12 @@ USED_THROUGH = {
 VALUES = [batchstatus.Job, batchstatus.JobFailure, batchstatus.Outcome, batchstatus.ApiKey, model.Page]
 ENUMS = [batchstatus.Kind, batchstatus.Status, batchstatus.Action]
 ERRORS = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Exception)]
-CLASSES = [*(type(each) for each in USED_THROUGH.values()), *VALUES, *ENUMS, *ERRORS, StoreSettings]
+CLASSES = [*map(type, USED_THROUGH.values()), *VALUES, *ENUMS, *ERRORS, web.Caller, web.Service]
+CLASSES += [Settings, StoreSettings]
 NAMED_IN_CODE = {each.__name__: each for each in CLASSES}
+FUNCTIONS = {
+    each.__name__: each for each in (batchstatus.connect, web.blueprint, web.create_app, web.open_service)
+}
 
 
 def sections() -> dict[str, str]:
@@ -65,10 +69,8 @@ def members(name: str) -> set[str]:
 def described(name: str) -> Callable[..., Any]:
     """The function, method or class that a section describes."""
     owner, _, member = name.rpartition(".")
-    if owner:
-        found: Callable[..., Any] = getattr(NAMED_IN_CODE[owner], member)
-        return found
-    return batchstatus.connect if name == "connect" else NAMED_IN_CODE[name]
+    found: Callable[..., Any] = getattr(NAMED_IN_CODE[owner], member) if owner else FUNCTIONS.get(name)
+    return found or NAMED_IN_CODE[name]
 
 
 def parameters(name: str) -> list[inspect.Parameter]:
@@ -77,9 +79,9 @@ def parameters(name: str) -> list[inspect.Parameter]:
     return [each.replace(annotation=inspect.Parameter.empty) for each in given if each.name != "self"]
 
 
-@pytest.mark.parametrize("name", batchstatus.__all__)
+@pytest.mark.parametrize("name", [*batchstatus.__all__, *web.__all__])
 def test_every_public_name_is_described(name: str) -> None:
-    assert name in SECTIONS or name in words_in(SECTIONS["Errors"])
+    assert name in SECTIONS or name in words_in(SECTIONS["Errors"]) | words_in(SECTIONS["create_app"])
 
 
 @pytest.mark.parametrize("name", USED_THROUGH)
