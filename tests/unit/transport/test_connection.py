@@ -169,6 +169,16 @@ def test_a_transaction_answers_all_commands_at_one_moment(client):
     assert Connection(client).transaction(("GET", "k"), ("INCR", "k"), ("GET", "k")) == [b"7", 8, b"8"]
 
 
+def test_a_pipeline_answers_none_for_a_key_of_another_type(client):
+    client.hset("hash", "is", "here")
+    client.rpush("list", "a row")
+    connection = Connection(client)
+    assert connection.hashes(["hash", "list", "absent"]) == [{b"is": b"here"}, None, {}]
+    assert connection.pipeline([("LLEN", "list"), ("LLEN", "hash"), ("EXISTS", "hash")]) == [1, None, 1]
+    with pytest.raises(StoreUnavailable):
+        connection.pipeline([("EXISTS", "hash"), ("NO-SUCH-COMMAND", "hash")])
+
+
 def test_a_closed_connection_opens_again(redis_url):
     connection = Connection(open_client(redis_url, StoreSettings()))
     assert connection.command("PING")
