@@ -1,4 +1,4 @@
-"""A primary that freezes, is deposed meanwhile, and wakes up not knowing: what it says and does then."""
+"""A primary that freezes, is deposed meanwhile, and wakes up unaware: its answers and writes then."""
 
 import threading
 import time
@@ -29,9 +29,9 @@ UNCLAIMABLE = replace(SETTINGS, lease_s=3_600.0, grace_s=3_600.0)
 
 
 class OldPrimary:
-    """A node as those see it who know of no other, and go on asking it for everything.
+    """A deposed primary, used by clients that know no other node.
 
-    `acknowledged` holds what it said yes to, and `wrong` what it said of the job `alive` that is not so.
+    `acknowledged` are the writes that the node acknowledged, `wrong` its untrue answers about the job `alive`.
     """
 
     def __init__(self, node: Node, alive: str) -> None:
@@ -47,7 +47,7 @@ class OldPrimary:
         self._threads: list[threading.Thread] = []
 
     def ask(self) -> None:
-        """Ask from now on, each question in a thread of its own."""
+        """Start to send reads and writes, each kind in a thread of its own."""
         to_report, to_finish = self._claimed
         reported, finished = (KEYS.job(ORG, claim.job.job_id) for claim in self._claimed)
         completed = Ending(Status.COMPLETED)
@@ -63,7 +63,7 @@ class OldPrimary:
             self._threads[-1].start()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Stop sending, and close the connections."""
         self._over.set()
         for thread in self._threads:
             thread.join()
@@ -71,7 +71,7 @@ class OldPrimary:
         self._store.close()
 
     def changed(self, store: JobStore) -> list[str]:
-        """What came of its writes where it counts: nothing should have."""
+        """Returns the jobs that its writes have changed in `store`; there should be none."""
         claimed = [claim.job.job_id for claim in self._claimed]
         expected = {self._queued: Status.QUEUED, **dict.fromkeys(claimed, Status.RUNNING)}
         jobs = [store.get(ORG, job_id) for job_id in expected]
@@ -99,9 +99,9 @@ class OldPrimary:
 
 
 def sentinel_primary_frozen() -> Finding:
-    """The primary is frozen and deposed; when it wakes up it takes itself for the primary for some seconds.
+    """Freeze the primary until it is deposed; after waking up it acts as the primary for some seconds.
 
-    Who has a connection to it still may be told by it what was true before: that is not promised otherwise.
+    Clients still connected to it may read outdated data: nothing else is promised.
     """
     with (
         SentinelTopology(hasty=False) as redis,
@@ -124,7 +124,7 @@ def sentinel_primary_frozen() -> Finding:
 
 
 def cluster_primary_frozen() -> Finding:
-    """A primary of a Cluster likewise. It hears soon that it was deposed; until then it has no replica left."""
+    """Freeze a primary of a Cluster likewise. It soon learns of the failover, and has no replica until then."""
     with ClusterTopology() as redis, Work(redis.url, lease_s=SETTINGS.lease_s, reads_may_be_old=True) as work:
         redis.wait_ready()
         imported = work.imports[0]

@@ -1,4 +1,4 @@
-"""All that can be done with a store: a job's every way through life, its rows, history, API keys, the reaper."""
+"""Every operation on a store: all lives of a job, its rows, history, API keys, the reaper."""
 
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -23,7 +23,7 @@ LONG_MS = 60_000
 
 
 class Store:
-    """A store at `url`, and how to be a worker of it that vanishes."""
+    """A store at `url`, with workers that vanish and jobs that expire."""
 
     def __init__(self, url: str, **options: Any) -> None:
         self._settings = StoreSettings(lease_s=3.0, grace_s=0.1, **options)
@@ -31,7 +31,7 @@ class Store:
         self.store = JobStore.open(url, self._settings)
 
     def vanish(self, job: Job) -> None:
-        """Claim the job for a moment, note it for the reaper, and be heard of no more."""
+        """Claim the job for 1 ms, enter it into the lease index, and never report again."""
         hasty = replace(self._settings, lease_s=0.001, grace_s=0)
         with closing(Connection(partial(open_client, self._url, self._settings), hasty)) as connection:
             claim(connection, connection.keys.job(ORG, job.job_id), "vanished")
@@ -47,7 +47,7 @@ class Store:
 
 
 def do_everything(url: str, **options: Any) -> None:
-    """Do all that service, workers and `batchstatus keys` can do, and see that it is done."""
+    """Do and check everything that the service, workers and `batchstatus keys` can do."""
     opened = Store(url, **options)
     with closing(opened.store) as store:
         store.ping()

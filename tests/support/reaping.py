@@ -1,4 +1,4 @@
-"""Jobs for the reaper to look at, below a prefix of their own: the reapers of a live service look elsewhere."""
+"""Jobs for the reaper, under a prefix of their own, which the reapers of a live service do not touch."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -43,7 +43,7 @@ def ms(moment: datetime | None) -> int:
 
 
 def claimed(store: JobStore, client: "redis.Redis", *, lease_ms: int = 1, **options: Any) -> Job:
-    """A job whose worker claims it, is due to be looked at, and is never heard of again."""
+    """Returns a job that a worker claimed and never reported on again, due for a look by the reaper."""
     job = store.create(ORG, KIND, **options)
     connection = Connection(client, replace(SETTINGS, lease_s=lease_ms / 1000))
     verbs.claim(connection, KEYS.job(ORG, job.job_id), "token")
