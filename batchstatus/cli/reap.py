@@ -20,9 +20,9 @@ def reap(once: bool, grace_s: float, redis_url: str, prefix: str) -> None:
     store = connect(redis_url, prefix=prefix, grace_s=grace_s)
     reaper = Reaper(store)
     if once:
-        settled = reaper.look()
+        settled = reaper.reap()
         time.sleep(grace_s + 0.05)
-        settled += reaper.look()
+        settled += reaper.reap()
         reaper.sweep()
         click.echo(f"settled {settled} jobs")
         return

@@ -10,13 +10,13 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable
-from functools import partial
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import flask
 from flask.sansio.blueprints import BlueprintSetupState
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound, default_exceptions
-from werkzeug.routing import BaseConverter
+from werkzeug.routing import BaseConverter, MapAdapter
 
 from batchstatus.errors import JobNotFound, StoreUnavailable
 from batchstatus.store import JobStore
@@ -34,6 +34,9 @@ from batchstatus.web.waiting import Waits
 ROUTER = Router(route for module in (jobs, history, control, failures, ops, openapi) for route in module.ROUTES)
 """Every route of the service."""
 
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+"""The methods that a 405 may name."""
+
 _CALL = "batchstatus.call"  # where a request's Call is kept: in its WSGI environment
 
 View: TypeAlias = Callable[..., flask.Response]
@@ -50,7 +53,7 @@ class Anything(BaseConverter):
 def parts_of(store: JobStore, authorize: Authorize | None = None, max_held: int | None = None) -> Parts:
     """Return what a service over this store has one of."""
     counts = Metrics()
-    store.on_settled = counts.settled.inc
+    store.reader.listen_for_settled(counts.settled.inc)
     access: Access = HostAccess(authorize) if authorize else ApiKeyAccess()
     breaker, waits = Breaker(store, counts.breaker_open.set), Waits(store, counts.held.set, max_held)
     return Parts(store, access, breaker, waits, counts, _request_ids())
@@ -83,19 +86,19 @@ def blueprint(
 class Registered:
     """What a blueprint runs: its routes, and what comes before, after, and in place of them.
 
-    With `owns_app` the application is the service itself: unknown paths anywhere are ours, and the error handlers
-    are the application's, so that whoever adds one for an error replaces ours.
+    With `owns_app` the application is the service itself: unknown paths anywhere are ours, and so is what the
+    application runs around each request; whoever adds an error handler replaces ours.
     """
 
     def __init__(self, parts: Parts, made: flask.Blueprint, *, owns_app: bool = False) -> None:
         self._parts = parts
         self._owns_app = owns_app
-        made.before_request(self._begin)
-        made.after_request(self._end)
         for route in ROUTER.routes.values():
             options = {"strict_slashes": True, "merge_slashes": False, "provide_automatic_options": False}
             made.add_url_rule(route.path, route.name, self._view(route), methods=[route.method], **options)
         if not owns_app:
+            made.before_request(self._begin)
+            made.after_request(self._end)
             # By status as well: Flask looks there first, and would find a handler of the host's for its own pages.
             for error in (JobNotFound, StoreUnavailable, HTTPException):
                 made.register_error_handler(error, self._error)
@@ -120,21 +123,28 @@ class Registered:
         variables = route.variables()
 
         def view(**values: Any) -> flask.Response:
-            return _as_flask(answer(self.call(), route, {name: values[name] for name in variables}))
+            call = self.call()
+            try:
+                return _as_flask(answer(call, route, {name: values[name] for name in variables}))
+            except Exception as error:
+                # Whatever reports it (the host's log, Sentry) says which request met it.
+                error.add_note(f"request {call.id}")
+                raise
 
         return view
 
-    def _elsewhere(self, above: str, rest: str, **_: Any) -> flask.Response:
-        """Answer what is no route: 404, or 405 with the methods that there are."""
-        try:
-            ROUTER.find(f"{above}{rest}", flask.request.method)
-        except MethodNotAllowed as error:
-            if flask.request.method == "OPTIONS" and flask.current_app.config["PROVIDE_AUTOMATIC_OPTIONS"]:
-                response = flask.current_app.response_class()
-                response.allow.update([*(error.valid_methods or ()), "OPTIONS"])
-                return response
-            raise
-        raise NotFound  # a host's rule for another method stands before ours
+    def _elsewhere(self, **_: Any) -> flask.Response:
+        """Answer what has no route: 404, or 405 with the methods that there are."""
+        app = flask.current_app
+        adapter = app.create_url_adapter(flask.request)
+        methods = _methods_known(adapter, flask.request.path) if adapter else []
+        if not methods:
+            raise NotFound
+        if flask.request.method == "OPTIONS" and app.config["PROVIDE_AUTOMATIC_OPTIONS"]:
+            response = app.response_class()
+            response.allow.update([*methods, "OPTIONS"])
+            return response
+        raise MethodNotAllowed(methods)
 
     def _error(self, error: Exception) -> flask.Response:
         if isinstance(error, HTTPException) and error.response is not None:
@@ -160,8 +170,10 @@ class Registered:
         path = f"{prefix}{above}<batchstatus_anything:rest>"
         rule = app.url_rule_class(path, endpoint=endpoint, subdomain=state.subdomain)  # for every method
         app.url_map.add(rule)
-        app.view_functions[endpoint] = partial(self._elsewhere, above)
+        app.view_functions[endpoint] = self._elsewhere
         if self._owns_app:
+            app.before_request(self._begin)
+            app.after_request(self._end)
             for error in (JobNotFound, StoreUnavailable, HTTPException):
                 app.register_error_handler(error, self._error)
 
@@ -171,6 +183,17 @@ def finish(call: Call, status: int) -> None:
     seconds = time.perf_counter() - call.started
     call.parts.metrics.answered(call.route, status, seconds)
     log_request(call, status, seconds)
+
+
+def _methods_known(adapter: MapAdapter, path: str) -> list[str]:
+    """Return the methods for which a path has a route, ours or the host's. Ours for every method is none."""
+    known = []
+    for method in METHODS:
+        with suppress(HTTPException):
+            rule, _ = adapter.match(path, method, return_rule=True)
+            if rule.methods is not None:
+                known.append(method)
+    return known
 
 
 def _as_flask(response: Response) -> flask.Response:

@@ -21,7 +21,6 @@ from batchstatus.web.metrics import Metrics
 from batchstatus.web.waiting import Waits
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-_ID_VARIABLE = "HTTP_X_REQUEST_ID"
 
 
 @dataclass(frozen=True)
@@ -52,10 +51,8 @@ class Call:
         self.started = time.perf_counter()
         self.parts = parts
         self.request = request
-        given = request.environ.get(_ID_VARIABLE)
+        given = request.environ.get("HTTP_X_REQUEST_ID")
         self.id: str = given if given and _REQUEST_ID.fullmatch(given) else parts.new_request_id()
-        # Whoever reads the request's headers later (Sentry, a host's own log) finds the id that the answer bears.
-        request.environ[_ID_VARIABLE] = self.id
         self.route = "(none)"
         self.job_id: str | None = None
         self.org: str | None = None

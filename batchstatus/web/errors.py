@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from batchstatus.errors import JobNotFound, StoreUnavailable
 from batchstatus.schemas import ErrorSchema
@@ -16,7 +16,7 @@ RETRY_AFTER_S = 1
 _ERROR = ErrorSchema()
 _log = logging.getLogger(__name__)
 
-_KEPT_HEADERS = {"Allow", "Retry-After", "WWW-Authenticate"}
+_KEPT_HEADERS = {"Retry-After", "WWW-Authenticate"}
 
 # For what Flask, an extension or a host's `authorize` raises.
 _WORDS = {
@@ -96,6 +96,7 @@ def log_bug(log: logging.Logger, call: Call, error: BaseException | None) -> Non
 def _http_exception(error: HTTPException) -> Response:
     status = error.code or 500
     word, message = _WORDS.get(status, ("BAD_REQUEST", "The request could not be understood."))
-    # 405 names the methods that there are (RFC 9110 §15.5.6), 429 and 503 may say when to come again.
     headers = [(name, value) for name, value in error.get_headers() if name in _KEPT_HEADERS]
+    if isinstance(error, MethodNotAllowed):  # which names the methods that there are (RFC 9110 §15.5.6)
+        headers = [("Allow", ", ".join(sorted(error.valid_methods or ())))]
     return json_response(error_body(word, message), status, headers)

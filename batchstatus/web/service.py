@@ -59,7 +59,8 @@ class Service(flask.Flask):
     def _goes_directly(self) -> bool:
         """Return True if nothing of Flask's would run but what is ours."""
         if self._plain is None:
-            self._plain = not self._asks_host and _setup_of(self) == self._as_made
+            as_made = type(self) is Service and _setup_of(self) == self._as_made
+            self._plain = as_made and not self._asks_host
             self._got_first_request = True  # from here on Flask refuses to have anything added
         return self._plain and not any(signal.receivers for signal in _SIGNALS)
 
@@ -134,6 +135,6 @@ def _setup_of(app: flask.Flask) -> dict[str, Any]:
         "views": dict(app.view_functions),
         "rules": len(list(app.url_map.iter_rules())),
         "config": dict(app.config),
-        "classes": (type(app), app.request_class, app.response_class, type(app.session_interface)),
+        "classes": (app.request_class, app.response_class, type(app.session_interface)),
         "own": own,
     }

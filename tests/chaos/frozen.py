@@ -3,11 +3,13 @@
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from batchstatus import JobStore, Status, StoreUnavailable
 from batchstatus.keys import Keys
+from batchstatus.messages import Batch, Claim, Ending
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection
@@ -23,7 +25,7 @@ from tests.support.wire import job_key
 
 SETTINGS = StoreSettings(min_replicas=1, lease_s=1.0, grace_s=0.5)
 KEYS = Keys(SETTINGS.prefix)
-LONG_MS = 3_600_000
+UNCLAIMABLE = replace(SETTINGS, lease_s=3_600.0, grace_s=3_600.0)
 
 
 class OldPrimary:
@@ -37,7 +39,7 @@ class OldPrimary:
         self.wrong: list[str] = []
         self.refused = 0
         self._store = JobStore.open(node.url, SETTINGS)
-        self._connection = Connection(partial(open_client, node.url, SETTINGS), min_replicas=1)
+        self._connection = Connection(partial(open_client, node.url, SETTINGS), UNCLAIMABLE)
         self._alive = alive
         self._queued = self._store.create(ORG, "transaction_batch").job_id
         self._claimed = self._claim(), self._claim()
@@ -46,14 +48,14 @@ class OldPrimary:
 
     def ask(self) -> None:
         """Start to send reads and writes, each kind in a thread of its own."""
-        to_report, to_finish = (KEYS.job(ORG, job_id) for job_id in self._claimed)
-        counted = {"token": "old", "lease_ms": LONG_MS, "retention_ms": LONG_MS, "max_rows": 9, "succeeded": 1}
-        ended = {"token": "old", "status": Status.COMPLETED, "retention_ms": LONG_MS}
+        to_report, to_finish = self._claimed
+        reported, finished = (KEYS.job(ORG, claim.job.job_id) for claim in self._claimed)
+        completed = Ending(Status.COMPLETED)
         writes: dict[str, Callable[[], Any]] = {
             "create": lambda: self._store.create(ORG, "transaction_batch"),
             "cancel": lambda: self._store.control(ORG, self._queued, "cancel"),
-            "report": lambda: verbs.report(self._connection, to_report, fence=1, seq=1, **counted),
-            "finish": lambda: verbs.finish(self._connection, to_finish, fence=1, **ended),
+            "report": lambda: verbs.report(self._connection, reported, to_report, 1, Batch(succeeded=1)),
+            "finish": lambda: verbs.finish(self._connection, finished, to_finish, completed),
         }
         questions = [partial(self._write, name, write) for name, write in writes.items()]
         for question in (*questions, self._read):
@@ -70,15 +72,14 @@ class OldPrimary:
 
     def changed(self, store: JobStore) -> list[str]:
         """Returns the jobs that its writes have changed in `store`; there should be none."""
-        expected = {self._queued: Status.QUEUED, **dict.fromkeys(self._claimed, Status.RUNNING)}
+        claimed = [claim.job.job_id for claim in self._claimed]
+        expected = {self._queued: Status.QUEUED, **dict.fromkeys(claimed, Status.RUNNING)}
         jobs = [store.get(ORG, job_id) for job_id in expected]
         return [str(job) for job in jobs if job.status != expected[job.job_id] or job.done]
 
-    def _claim(self) -> str:
+    def _claim(self) -> Claim:
         job_id = self._store.create(ORG, "transaction_batch").job_id
-        times = {"lease_ms": LONG_MS, "grace_ms": LONG_MS, "retention_ms": LONG_MS}
-        verbs.claim(self._connection, KEYS.job(ORG, job_id), token="old", **times)
-        return job_id
+        return verbs.claim(self._connection, KEYS.job(ORG, job_id), "old")
 
     def _repeat(self, question: Callable[[], None]) -> None:
         while not self._over.is_set():

@@ -11,7 +11,6 @@ from batchstatus import Job, JobAborted, JobStore, Kind, Status
 from batchstatus.keys import Keys
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
-from batchstatus.transport.connection import Connection
 from batchstatus.web import access, create_app
 from batchstatus.web.views import control as module
 from tests.conftest import ORG
@@ -155,8 +154,7 @@ def test_control_settles_a_job_whose_worker_died(client: "redis.Redis") -> None:
     # Given a job whose worker has died, without a look at it since
     store = JobStore(client, StoreSettings(lease_s=0.02, grace_s=0))
     job, control = store.create(ORG, "transaction_batch"), Controls(create_app(store).test_client(), store)
-    keys, times = Keys("batchstatus").job(ORG, job.job_id), {"lease_ms": 20, "grace_ms": 0, "retention_ms": 60_000}
-    verbs.claim(Connection(lambda: client), keys, token="of a dead worker", **times)
+    verbs.claim(store.connection, Keys("batchstatus").job(ORG, job.job_id), "of a dead worker")
     # When pauses are requested until one finds the worker dead
     wait_until(lambda: control(job, "pause").status_code != 200)
     # Then the job has ended, without a flag of the earlier requests

@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 
 from batchstatus import JobStore, Kind
 from batchstatus.keys import Keys
+from batchstatus.messages import Batch
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection
@@ -107,8 +108,7 @@ def test_counters_and_rows_are_one_snapshot_while_a_worker_reports(
     key, _ = real_store.api_keys.create(ORG, ["events:create"])
     job = real_store.create(ORG, "entity_automatic")
     keys, connection = Keys("batchstatus").job(ORG, job.job_id), Connection(redis_client)
-    times = {"lease_ms": 60_000, "retention_ms": 600_000}
-    fence = verbs.claim(connection, keys, token="t", grace_ms=0, **times).fence
+    claim, batch = verbs.claim(connection, keys, "t"), Batch(failures=({"taxId": "1"},), skips=({"taxId": "2"},))
 
     together = threading.Barrier(2, timeout=30)  # ten reports per poll, however fast either side is
 
@@ -116,8 +116,7 @@ def test_counters_and_rows_are_one_snapshot_while_a_worker_reports(
         for seq in range(1, 401):
             if seq % 10 == 1:
                 together.wait()
-            rows = {"failures": ['{"taxId":"1"}'], "skips": ['{"taxId":"2"}']}
-            verbs.report(connection, keys, fence=fence, token="t", seq=seq, max_rows=1_000, **rows, **times)
+            verbs.report(connection, keys, claim, seq, batch)
 
     worker = threading.Thread(target=report)
     worker.start()

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from batchstatus import Job, Kind, Run, Status
-from batchstatus.model import Claim
+from batchstatus.messages import Batch, Claim
 from batchstatus.rows import Shaped
-from batchstatus.worker.outbox import Batch, Outbox
+from batchstatus.worker.outbox import Outbox
 
 JOB = Job(
     job_id="j",

@@ -11,8 +11,9 @@ import redis
 
 from batchstatus import Job, JobStore
 from batchstatus.keys import JobKeys, Keys
-from batchstatus.model import Claim
+from batchstatus.messages import Batch, Claim
 from batchstatus.protocol import verbs
+from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection
 from tests.support.waiting import wait_until
 
@@ -64,19 +65,10 @@ def store_ms(client: "redis.Redis") -> int:
 
 def claim_and_vanish(client: "redis.Redis", job: Job, *, lease_ms: int = 1, **report: Any) -> Claim:
     """Claim the job as a worker that vanishes after at most one report, and wait until its lease has expired."""
-    connection, keys, retention_ms = Connection(client), keys_of(job), 60_000
-    claim = verbs.claim(
-        connection, keys, token="vanished", lease_ms=lease_ms, grace_ms=0, retention_ms=retention_ms
-    )
+    connection = Connection(client, StoreSettings(lease_s=lease_ms / 1000, grace_s=0, retention_s=60))
+    claim = verbs.claim(connection, keys_of(job), "vanished")
     if report:
-        shared = {
-            "fence": claim.fence,
-            "token": claim.token,
-            "seq": 1,
-            "lease_ms": lease_ms,
-            "retention_ms": retention_ms,
-        }
-        verbs.report(connection, keys, max_rows=1_000, **shared, **report)
+        verbs.report(connection, keys_of(job), claim, 1, Batch(**report))
     wait_until(lambda: store_ms(client) >= int(fields(client, job)["leaseExpiresAt"]))
     return claim
 

@@ -10,7 +10,7 @@ import pytest
 
 from batchstatus import ApiKeyNotFound, InvalidValue
 from batchstatus.apikeys import ApiKeys
-from batchstatus.keys import Keys
+from batchstatus.transport.connection import Connection
 from tests.support.waiting import wait_until
 
 ORG = "org_acme"
@@ -133,8 +133,8 @@ def test_a_key_without_expiry_has_no_ttl(keys, client):
     ids=lambda bad: f"{bad!r:.20}",
 )
 def test_a_malformed_key_is_refused_without_asking_the_store(bad):
-    nobody: Any = None
-    assert ApiKeys(nobody, Keys("batchstatus")).verify(bad) is None
+    nobody = Connection(lambda: pytest.fail("the store was asked"))
+    assert ApiKeys(nobody).verify(bad) is None
 
 
 def test_an_unknown_key_is_refused(keys):
