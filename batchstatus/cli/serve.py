@@ -16,7 +16,7 @@ from batchstatus.web.server.serve import Server, check_address
 @click.option("--bind", metavar="HOST:PORT", help="Default 127.0.0.1:8000. [env: BATCHSTATUS_BIND]")
 @click.option("--workers", metavar="N", help="Number of processes; default 2. [env: BATCHSTATUS_WORKERS]")
 def serve(redis_url: str | None, bind: str | None, workers: str | None) -> None:
-    """Run the HTTP service until SIGTERM. Further settings: see BATCHSTATUS_* in the README."""
+    """Run the HTTP service until SIGTERM. Further settings: BATCHSTATUS_*, see docs/operations.md."""
     given = {"BATCHSTATUS_REDIS_URL": redis_url, "BATCHSTATUS_BIND": bind, "BATCHSTATUS_WORKERS": workers}
     settings = Settings.from_env({**os.environ, **{name: value for name, value in given.items() if value}})
     try:
