@@ -1,13 +1,15 @@
-"""The guard of an embedded server: its parent, which ends it when the owner ends, however that happens.
+"""The guard of an embedded server: its parent process, which ends the server when the owner ends in any way.
 
     python -I -S guard.py OWNER_PID TEMPORARY_DIRECTORY SERVER [OPTION ...]
 
-The owner holds the other end of our stdin and stdout, a socket: the leash. We say the server's pid on it and
-then wait. The leash closes when the owner wants the server to end, and when the owner dies, by kill -9 too;
-a process that the owner forked may hold the leash as well, so we look whether the owner is still our parent.
-When the server exits we exit with its code, or 128 + n if signal n killed it, and if the owner is dead we
-remove the temporary directory (none if empty) in its stead. This is a script of its own, importing next to
-nothing, so that it starts in milliseconds.
+The guard's stdin and stdout are one end of a socket, the leash; the owner holds the other end. The guard writes
+the server's pid to the leash and waits. The leash closes when the owner wants the server to end, or dies, even by
+kill -9. A process that the owner forked may keep the leash open, so the guard also checks that the owner is still
+its parent.
+
+When the server exits, the guard exits with the server's code, or 128 + n if signal n killed the server. If the
+owner is dead by then, the guard removes the temporary directory (none if empty) in the owner's place. The guard is
+a separate script with few imports, so that it starts in milliseconds.
 """
 
 import os
@@ -19,14 +21,14 @@ import time
 
 OWNER_CHECK_S = 1.0
 TERM_S = 2.0
-"""How long the server has to shut down before it is killed."""
+"""Time for the server to shut down before it is killed."""
 
-DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that may reach us, but only the end of the owner or of the server makes us go."""
+IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that the guard ignores: only the end of the owner or of the server ends the guard."""
 
 
 def spawn(command: list[str]) -> int:
-    """Start the server: hearing what we are deaf to, off the leash, its output on our stderr, the log."""
+    """Start the server without the leash, with default signal handling and its output in the log (our stderr)."""
     return os.posix_spawn(
         command[0],
         command,
@@ -35,12 +37,12 @@ def spawn(command: list[str]) -> int:
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_DUP2, 2, 1),
         ],
-        setsigdef=DEAF_TO,
+        setsigdef=IGNORED,
     )
 
 
 def terminate(server: int) -> None:
-    """End the server, a stopped one too. We go, by SIGCHLD, as soon as it has gone."""
+    """End the server, even a stopped one. Its SIGCHLD then ends the guard."""
     os.kill(server, signal.SIGCONT)
     os.kill(server, signal.SIGTERM)
     time.sleep(TERM_S)
@@ -49,11 +51,11 @@ def terminate(server: int) -> None:
 
 
 def main(owner: int, temporary: str, command: list[str]) -> None:
-    """Run the server for as long as the owner wants it."""
+    """Run the server until the owner ends or closes the leash."""
 
     def exit_with_server(*_: object) -> None:
         reaped, status = os.waitpid(-1, os.WNOHANG)
-        if reaped:  # else it was stopped, or goes on: SIGCHLD tells of that too
+        if reaped:  # else SIGCHLD reported a stop or a continue
             if temporary and os.getppid() != owner:
                 shutil.rmtree(temporary, ignore_errors=True)
             code = os.waitstatus_to_exitcode(status)
@@ -61,7 +63,7 @@ def main(owner: int, temporary: str, command: list[str]) -> None:
 
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     signal.signal(signal.SIGCHLD, exit_with_server)
-    for number in DEAF_TO:
+    for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     server = spawn(command)
     try:

@@ -1,4 +1,4 @@
-"""Workers killed with SIGKILL in the middle of reporting: whoever takes over ends with exact counters."""
+"""Workers killed with SIGKILL while reporting: after a takeover the counters are exact."""
 
 import random
 import time
@@ -16,7 +16,7 @@ OPTIONS = {"lease_s": 0.4, "grace_s": 0.2}
 
 
 class Killing:
-    """Jobs at the store at `url` whose workers are killed; `hits` of them had rows done and rows left."""
+    """Kills workers of jobs in the store at `url`. `hits` counts kills in the middle of an import."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -24,7 +24,7 @@ class Killing:
         self.hits = 0
 
     def finding(self, times: int) -> Finding:
-        """Kill so many workers, some jobs' twice in a row, and let others bring each job to its end."""
+        """Kill the workers of `times` jobs, of some jobs two in a row, and let others complete the jobs."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
             reports = list(pool.map(self._kill_and_take_over, range(times)))
         self._store.close()
@@ -36,7 +36,7 @@ class Killing:
         )
 
     def _kill_and_take_over(self, number: int) -> int | str:
-        """One job; how many reports of it were acknowledged, or what is missing in the end."""
+        """Kill and take over one job. Returns the number of acknowledged reports, or what is missing."""
         dice = random.Random(number)
         job_id = self._store.create(ORG, "transaction_batch", takeover_s=60).job_id
         hit = self._is_hit(job_id, dice.uniform(0, 0.25))
@@ -54,7 +54,7 @@ class Killing:
         return self._store.get(ORG, job_id).rev
 
     def _is_hit(self, job_id: str, moment_s: float) -> bool:
-        """Kill an importer `moment_s` after its claim; whether rows were left and some were done."""
+        """Kill an importer `moment_s` after its claim. Returns True if the kill hit the middle of the import."""
         with Importer(import_rows, self._url, job_id, ROWS, OPTIONS) as importer:
             began_at = importer.told() or 0
             time.sleep(moment_s)
