@@ -10,6 +10,7 @@ from tests.support.rawhttp import Answer, RawConnection, request
 from tests.support.sdk import ORG
 
 STEP_S = 0.000_05
+"""By how much the loser's head start grows; twice as much each time that the same one wins again."""
 
 CANCEL = b'{"kind":"transaction_batch","action":"cancel"}'
 FLAG = "batchCancelRequested"
@@ -23,7 +24,8 @@ class Races:
         self._port = port
         self._key, _ = store.api_keys.create(ORG, ["transactions:create"])
         # Of the cancel; below 0, of the end: moved towards whoever lost, so that both win often.
-        self._head_start_s = 0.0
+        self._head_start_s, self._step_s = 0.0, STEP_S
+        self._winner: Status | None = None
         self.wins: Counter[Status] = Counter()
 
     def finding(self, times: int) -> Finding:
@@ -33,14 +35,20 @@ class Races:
             for _ in range(times):
                 answer, ended = self._race(other, connection)
                 wrong += _contradictions(answer, ended)
-                self.wins[ended.status] += 1
-                self._head_start_s += STEP_S if ended.status is Status.COMPLETED else -STEP_S
+                self._give_a_head_start(ended.status)
         return Finding(
             fault="a cancel comes as its job ends",
             tried=times,
             acknowledged=sum(self.wins.values()),
             wrong=tuple(wrong),
         )
+
+    def _give_a_head_start(self, winner: Status) -> None:
+        """Count a win, and move the head start towards the loser."""
+        self.wins[winner] += 1
+        self._step_s = 2 * self._step_s if winner is self._winner else STEP_S
+        self._winner = winner
+        self._head_start_s += self._step_s if winner is Status.COMPLETED else -self._step_s
 
     def _race(self, other: ThreadPoolExecutor, connection: RawConnection) -> tuple[Answer, Job]:
         job = self._store.create(ORG, "transaction_batch", total_items=3)
