@@ -1,15 +1,11 @@
 """Stops asking a store that does not answer, so that callers hear so at once and nothing queues up.
 
-pybreaker counts and decides. Its `call` holds a lock for as long as what it calls takes, which would let one
-request at a time wait for the store; so it is told of outcomes after the fact, and each takes no time.
+The circuit breaker of Nygard's "Release It!" with one difference: no request is let through to try the store. A
+thread pings it instead, and the first ping that is answered closes the breaker.
 """
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, NoReturn
-
-from pybreaker import STATE_OPEN, CircuitBreaker, CircuitBreakerError, CircuitBreakerListener
 
 from batchstatus.errors import StoreUnavailable
 from batchstatus.store import JobStore
@@ -17,10 +13,8 @@ from batchstatus.store import JobStore
 FAILURES = 5
 PROBE_EVERY_S = 0.25
 
-_NEVER_S = 10**9
 
-
-class Breaker(CircuitBreakerListener):
+class Breaker:
     """Opens after FAILURES requests in a row that the store let down, closes with the first ping it answers.
 
     Of a Cluster one server may be away, and only what it has: there it opens once a ping has failed as well.
@@ -30,58 +24,50 @@ class Breaker(CircuitBreakerListener):
     def __init__(self, store: JobStore, on_change: Callable[[bool], None]) -> None:
         self._store = store
         self._on_change = on_change
-        self._circuit = CircuitBreaker(fail_max=FAILURES, reset_timeout=_NEVER_S, listeners=[self])
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._probing = False
         self.is_open = False
-        """Whether asking the store is of no use at the moment."""
+        """True while asking the store is of no use."""
 
     def check(self) -> None:
-        """Raise StoreUnavailable while it is open."""
+        """Raise StoreUnavailable while the breaker is open."""
         if self.is_open:
             raise StoreUnavailable("the store has not answered lately")
 
     def succeeded(self) -> None:
-        """The store has answered a request."""
-        if self._circuit.fail_counter and not self._is_probing():
-            with suppress(CircuitBreakerError):  # another request may have opened it just now
-                self._circuit.call(_nothing)
+        """Note that the store has answered a request."""
+        if self._failures and not self._probing:
+            self._failures = 0
 
-    def failed(self, error: StoreUnavailable) -> None:
-        """The store has let a request down."""
-        if not self._is_probing():
-            with suppress(StoreUnavailable, CircuitBreakerError):
-                self._circuit.call(_raise, error)
-
-    def state_change(self, cb: CircuitBreaker, old_state: Any, new_state: Any) -> None:
-        """Probe the store from when the circuit opens; called by pybreaker."""
-        away = new_state.name == STATE_OPEN
-        if not (away and self._store.has_many_servers):
-            self._set(away)
-        if away:
+    def failed(self, _error: StoreUnavailable) -> None:
+        """Note that the store has let a request down; the last of FAILURES in a row starts the probe."""
+        with self._lock:
+            if self._probing:
+                return
+            self._failures += 1
+            if self._failures < FAILURES:
+                return
+            self._probing = True
+            if not self._store.has_many_servers:
+                self._set(True)
             threading.Thread(target=self._probe, name="batchstatus probe", daemon=True).start()
 
-    def _is_probing(self) -> bool:
-        return bool(self._circuit.current_state == STATE_OPEN)
+    def _probe(self) -> None:
+        """Ping the store until it answers, then close the breaker."""
+        pause = threading.Event()
+        while True:
+            try:
+                self._store.ping()
+            except Exception:  # whatever it is: a probe that died would leave the breaker open for ever
+                self._set(True)
+                pause.wait(PROBE_EVERY_S)
+            else:
+                self._failures, self._probing = 0, False
+                self._set(False)
+                return
 
     def _set(self, is_open: bool) -> None:
         if is_open is not self.is_open:
             self.is_open = is_open
             self._on_change(is_open)
-
-    def _probe(self) -> None:
-        pause = threading.Event()
-        while True:
-            try:
-                self._store.ping()
-            except Exception:  # whatever it is: a probe that died would leave the circuit open for ever
-                self._set(True)
-                pause.wait(PROBE_EVERY_S)
-            else:
-                return self._circuit.close()
-
-
-def _nothing() -> None:
-    return None
-
-
-def _raise(error: StoreUnavailable) -> NoReturn:
-    raise error

@@ -7,14 +7,13 @@ not the revision.
 
 import math
 import re
-from collections.abc import Callable
 
+from flask import Request
 from werkzeug.datastructures import ETags
 from werkzeug.http import parse_etags
 
 from batchstatus.model import Job, Status
-from batchstatus.web.context import ApiRequest
-from batchstatus.web.responses import Headers, Response
+from batchstatus.web.responses import Headers
 
 MAX_HEADER = 1_000
 SOONEST_S, LATEST_S = 2, 5
@@ -28,19 +27,23 @@ def entity_tag(job: Job, part: str = "job") -> str:
     return f"{part}-{job.created_ms:x}-{job.rev}-{job.state}"
 
 
-def known_state(request: ApiRequest) -> str | None:
-    """The job's state as the caller knows it: that in the one tag of If-None-Match. None if there is no such."""
+def known_state(request: Request) -> str | None:
+    """Return the job's state as the caller knows it, from the one tag in If-None-Match; else None."""
     known = _given_tags(request).as_set(include_weak=True)
     return next(iter(known)).rpartition("-")[2] if len(known) == 1 else None
 
 
-def conditional(request: ApiRequest, job: Job, body: Callable[[Headers], Response], part: str = "job") -> Response:
-    """The response that `body` makes with the job's tag and pace; or 304 with them, and then it is not made."""
-    tag = entity_tag(job, part)
-    headers = [("ETag", f'W/"{tag}"'), ("Cache-Control", "private, no-cache")]
+def poll_headers(job: Job, part: str = "job") -> Headers:
+    """Return the headers of an answer to a poll: the job's entity tag, and how soon to ask again."""
+    headers = [("ETag", f'W/"{entity_tag(job, part)}"'), ("Cache-Control", "private, no-cache")]
     if not job.terminal:
         headers.append(("Retry-After", str(retry_after_s(job))))
-    return Response(304, headers) if _given_tags(request).contains_weak(tag) else body(headers)
+    return headers
+
+
+def is_known(request: Request, job: Job, part: str = "job") -> bool:
+    """Return True if the caller has this revision of the job already, so that 304 answers the request."""
+    return _given_tags(request).contains_weak(entity_tag(job, part))
 
 
 def retry_after_s(job: Job) -> int:
@@ -53,7 +56,7 @@ def retry_after_s(job: Job) -> int:
     return max(SOONEST_S, min(LATEST_S, math.ceil(left_s)))
 
 
-def _given_tags(request: ApiRequest) -> ETags:
+def _given_tags(request: Request) -> ETags:
     """If-None-Match; one that is malformed or absurdly long matches nothing."""
     given = request.environ.get("HTTP_IF_NONE_MATCH", "")
     return parse_etags(given) if 0 < len(given) <= MAX_HEADER and _LIST.fullmatch(given) else _NONE

@@ -9,8 +9,7 @@ from typing import Any
 import orjson
 
 from batchstatus.apikeys import KEY
-from batchstatus.web.context import ApiRequest
-from batchstatus.web.responses import Response
+from batchstatus.web.call import Call
 
 _requests = logging.getLogger("batchstatus.requests")
 
@@ -43,19 +42,19 @@ def configure(level: str) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
-def log_request(request: ApiRequest, response: Response, seconds: float) -> None:
-    """One line for a request: who asked for what and what came of it, never with which key."""
+def log_request(call: Call, status: int, seconds: float) -> None:
+    """Log one line for a request: who asked for what and what came of it, never with which key."""
     if _requests.isEnabledFor(logging.INFO):
-        fields = {
-            "requestId": request.id,
-            "method": request.method,
-            "route": request.route,
-            "status": response.status,
-            "ms": round(seconds * 1000, 2),
-            "org": request.org,
-            "job": (request.view_args or {}).get("job_id"),
-        }
         # As `_requests.info` does, but for looking up who has called it.
-        record = logging.LogRecord(_requests.name, logging.INFO, __file__, 0, "request", None, None)
-        record.fields = fields
+        make = logging.getLogRecordFactory()
+        record = make(_requests.name, logging.INFO, __file__, 0, "request", (), None)
+        record.fields = {
+            "requestId": call.id,
+            "method": call.request.method,
+            "route": call.route,
+            "status": status,
+            "ms": round(seconds * 1000, 2),
+            "org": call.org,
+            "job": call.job_id,
+        }
         _requests.handle(record)

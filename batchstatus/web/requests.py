@@ -3,14 +3,16 @@
 import json
 from typing import Any, cast
 
-import gevent
-from gunicorn.http.errors import ParseException
+from flask import Request
 from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from batchstatus.web.context import MAX_BODY_BYTES, ApiRequest
+from batchstatus.web import runtime
+from batchstatus.web.call import Call
 from batchstatus.web.errors import bad_request, invalid_request
+
+MAX_BODY_BYTES = 64 * 1024
 
 BODY_S = 10.0
 """How long a caller may take to send a body."""
@@ -19,10 +21,10 @@ MOST_FIELDS = 32
 """More than any request has; each unknown one would be named, and thousands take a while."""
 
 
-def json_body(request: ApiRequest, schema: Schema) -> dict[str, Any]:
-    """The request's JSON object as `schema` loads it; 400 if it is none, or one of its members is wrong."""
+def json_body(call: Call, schema: Schema) -> dict[str, Any]:
+    """Return the request's JSON object as `schema` loads it. 400 if it is none, or one of its members is wrong."""
     try:
-        body = json.loads(_body(request).decode(), object_pairs_hook=_once_each)
+        body = json.loads(_body(call.request).decode(), object_pairs_hook=_once_each)
     except (ValueError, RecursionError) as error:
         reason = str(error) if isinstance(error, _Duplicate) else "not JSON"
         raise invalid_request({"body": reason}) from None
@@ -33,16 +35,16 @@ def json_body(request: ApiRequest, schema: Schema) -> dict[str, Any]:
     return _load(schema, body, {})
 
 
-def parameters(request: ApiRequest) -> "MultiDict[str, str]":
-    """The parameters of the request's query; 400 if there are too many."""
-    if request.query_string.count(b"&") >= MOST_FIELDS:
+def parameters(call: Call) -> "MultiDict[str, str]":
+    """Return the parameters of the request's query. 400 if there are too many."""
+    if call.request.query_string.count(b"&") >= MOST_FIELDS:
         raise invalid_request({"query": f"more than {MOST_FIELDS} parameters"})
-    return request.args
+    return call.request.args
 
 
-def query(request: ApiRequest, schema: Schema) -> dict[str, Any]:
-    """The request's query as `schema` loads it; 400 if a parameter is wrong, unknown, or there twice."""
-    given = parameters(request)
+def query(call: Call, schema: Schema) -> dict[str, Any]:
+    """Return the request's query as `schema` loads it. 400 if a parameter is wrong, unknown, or there twice."""
+    given = parameters(call)
     twice = [name for name, values in given.lists() if len(values) > 1]
     return _load(schema, given.to_dict(), dict.fromkeys(twice, "there more than once"))
 
@@ -60,20 +62,20 @@ def _load(schema: Schema, given: dict[str, Any], wrong: dict[str, str]) -> dict[
     return loaded
 
 
-def _body(request: ApiRequest) -> bytes:
-    """The whole body. The time that the caller takes is not held against the store."""
-    request.store_limit.cancel()
+def _body(request: Request) -> bytes:
+    """Return the whole body. The caller has BODY_S to send it, where the server can interrupt a request."""
+    request.max_content_length = MAX_BODY_BYTES
     try:
-        with gevent.Timeout(BODY_S, bad_request("The body took too long.", 408)):
-            body = request.get_data(cache=False)
+        with runtime.in_use().time_limit(BODY_S, bad_request("The body took too long.", 408)):
+            body = request.get_data()  # from the cache, if somebody before us has read it
             # werkzeug cuts a body in chunks at the limit, without a word.
             full = len(body) == MAX_BODY_BYTES and request.content_length is None
             cut = full and request.environ["wsgi.input"].read(1) != b""
-    except (ParseException, OSError):
-        raise bad_request("The body ended too soon, or its chunks are broken.") from None
-    finally:
-        request.store_limit.start()
-    if cut:
+    except HTTPException:
+        raise
+    except Exception as error:  # each server has errors of its own for a body that breaks off
+        raise bad_request("The body ended too soon, or its chunks are broken.") from error
+    if cut or len(body) > MAX_BODY_BYTES:
         raise RequestEntityTooLarge
     if len(body) < (request.content_length or 0):
         raise bad_request("The body ended too soon.")

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
 
+import flask
 import orjson
 
 Headers = list[tuple[str, str]]
@@ -30,6 +31,13 @@ class Response:
         """Answer with it."""
         start_response(_STATUS_LINES[self.status], self.headers)
         return () if environ["REQUEST_METHOD"] == "HEAD" else self._body
+
+    def as_flask(self, response_class: type[flask.Response]) -> flask.Response:
+        """Return the response as Flask's, with the very same status line, headers and body."""
+        response = response_class(self._body, status=_STATUS_LINES[self.status], headers=self.headers)
+        if not any(name == "Content-Type" for name, _ in self.headers):
+            del response.headers["Content-Type"]  # werkzeug would say text/html of a 304
+        return response
 
 
 def whole_response(

@@ -13,11 +13,10 @@ from dataclasses import dataclass
 from weakref import WeakSet
 
 from batchstatus.store import JobStore
+from batchstatus.web import runtime
 
 TICK_S = 0.15
 LONGEST_S = 30
-MAX_HELD = 3_000
-"""The most requests that a process holds; beyond it they are answered at once."""
 
 _WAIT = re.compile(r'(?:^|,)\s*wait\s*=\s*"?(\d+)"?\s*(?=[,;]|$)', re.IGNORECASE | re.ASCII)
 _MAX_HEADER = 1_000
@@ -37,10 +36,14 @@ class Hold:
 
 
 class Waits:
-    """The requests that this process holds. `on_change` is told how many they are."""
+    """The requests that this process holds: at most `max_held`, or as many as the process's runtime allows.
 
-    def __init__(self, store: JobStore, on_change: Callable[[int], None]) -> None:
+    Beyond that they are answered at once. `on_change` is told how many are held.
+    """
+
+    def __init__(self, store: JobStore, on_change: Callable[[int], None], max_held: int | None = None) -> None:
         self._store = store
+        self._max_held = max_held
         self._on_change = on_change
         self._held: dict[threading.Event, Hold] = {}
         self._ticking = threading.Lock()
@@ -49,7 +52,8 @@ class Waits:
 
     def hold(self, hold: Hold) -> bool:
         """Return when the job is no longer in that state, or the time is up; False, at once, if too many wait."""
-        if self.closed or len(self._held) >= MAX_HELD:
+        most = runtime.in_use().max_held if self._max_held is None else self._max_held
+        if self.closed or len(self._held) >= most:
             return False
         woken = threading.Event()
         self._held[woken] = hold

@@ -6,9 +6,6 @@ import pytest
 import redis
 from flask.testing import FlaskClient
 
-from batchstatus import JobStore
-from batchstatus.web import create_app
-from batchstatus.web.responses import json_response
 from tests.support.wire import (
     JOB,
     JOB_ROUTES,
@@ -101,12 +98,11 @@ def test_any_other_request_id_is_replaced_each_time_by_a_new_one(
     assert len(set(ids)) == len(ids)
 
 
-@pytest.mark.parametrize(("size", "status"), [(64 * 1024, 200), (64 * 1024 + 1, 413)])
-def test_a_body_above_64_kib_is_too_large_for_a_route_that_reads_it(
-    store: JobStore, size: int, status: int
+@pytest.mark.parametrize(
+    ("size", "error"), [(64 * 1024, (400, "INVALID_REQUEST")), (64 * 1024 + 1, (413, "PAYLOAD_TOO_LARGE"))]
+)
+def test_a_body_above_64_kib_is_too_large(
+    web: FlaskClient, api_key: str, job_id: str, size: int, error: tuple[int, str]
 ) -> None:
-    app = create_app(store)
-    app.add_url_rule("/reads", view_func=lambda request: json_response(len(request.get_data())), methods=["POST"])
-    answer = app.test_client().post("/reads", data=b"x" * size)
-    assert answer.status_code == status
-    assert status == 200 or error_of(answer) == (413, "PAYLOAD_TOO_LARGE")
+    answer = web.post(f"/batch-import/jobs/{job_id}/control", data=b"x" * size, headers=bearer(api_key))
+    assert error_of(answer) == error

@@ -36,7 +36,7 @@ ROOMS: dict[str, set[str]] = {
     "jobs": {"words", "transport", "protocol"},
     "worker": {"words", "transport", "protocol", "jobs"},
     "faces": {"words", "transport", "protocol", "jobs", "worker"},
-    "web": {"words", "faces", "transport", "schemas"},
+    "web": {"words", "faces", "schemas"},
     "web.server": {"words", "faces", "transport", "web"},
     "cli": {"words", "faces", "client", "embedded", "web", "web.server"},
     "app": {"words", "faces", "web"},
@@ -48,8 +48,7 @@ LIBRARIES: dict[str, set[str]] = {
     "transport": {"redis"},
     "schemas": {"marshmallow"},
     "web": {
-        *("flask", "werkzeug", "marshmallow", "orjson", "apispec", "prometheus_client", "pybreaker"),
-        *("gevent", "gunicorn"),
+        *("flask", "werkzeug", "marshmallow", "orjson", "apispec", "prometheus_client"),
     },
     "web.server": {"gevent", "gunicorn", "orjson"},
     "cli": {"click", "rich"},

@@ -19,9 +19,12 @@ from gunicorn.http import errors as http
 from gunicorn.http import wsgi
 from gunicorn.workers.ggevent import GeventWorker
 
+from batchstatus.web import runtime
 from batchstatus.web.errors import error_body
 from batchstatus.web.server.caller import CallerSocket, throw_away
+from batchstatus.web.server.gevent_runtime import GEVENT
 from batchstatus.web.server.turns import others_first
+from batchstatus.web.waiting import release_held
 
 ACCEPTED_AT_ONCE = 8
 """How many new callers come between two turns of the others; each takes longer than a poll."""
@@ -56,6 +59,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             # in each turn of the hub, to leave some to them, and new callers would wait for busy ones.
             self.cfg.__dict__["workers"] = 1
         StreamServer.max_accept = ACCEPTED_AT_ONCE
+        runtime.use(GEVENT)
         super().init_process()
 
     def patch(self) -> None:
@@ -70,7 +74,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         """Stop gracefully, and answer at once whoever is held; called by gunicorn on SIGTERM."""
         if not self.booted:
             sys.exit(0)  # nobody has been accepted, and there may be no application yet
-        self.wsgi.release_held()
+        release_held()
         super().handle_exit(sig, frame)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:

@@ -11,12 +11,9 @@ from typing import Any
 from gunicorn.app.base import BaseApplication
 
 from batchstatus.errors import InvalidValue
-from batchstatus.reaper import Reaper
 from batchstatus.settings import Settings
-from batchstatus.store import JobStore
-from batchstatus.web.application import Service, create_app
-from batchstatus.web.metrics import forget_process, remove_shared, share_between_processes
-from batchstatus.web.server.trips import SharingConnection
+from batchstatus.web import Service, open_service
+from batchstatus.web.metrics import forget_process, remove_shared, share_between_processes, write_all
 
 KEEPALIVE_S = 15
 GRACEFUL_S = 30
@@ -62,17 +59,15 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Service:
         """The application, made in each worker after its fork; called by gunicorn."""
-        store = JobStore.open(self._settings.redis_url, self._settings.store, SharingConnection)
-        Reaper(store).start()
-        app = create_app(store)
+        app = open_service(self._settings)
         gc.freeze()  # what is here now stays; looking through it again and again costs every request
         return app
 
 
 def write_metrics(_: object, worker: Any) -> None:
     """Leave nothing uncounted; gunicorn's `worker_exit`, called in a worker that ends, even if it never got up."""
-    if worker.booted and isinstance(worker.wsgi, Service):
-        worker.wsgi.parts.metrics.write()
+    if worker.booted:
+        write_all()
 
 
 def _end_workers_that_boot() -> None:

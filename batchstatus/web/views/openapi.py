@@ -8,7 +8,6 @@ from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 from apispec.ext.marshmallow.common import resolve_schema_instance
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
-from flask import Blueprint
 from marshmallow import fields
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -24,8 +23,9 @@ from batchstatus.schemas import (
     SuccessSchema,
 )
 from batchstatus.schemas.fields import Time
-from batchstatus.web.context import ApiRequest
+from batchstatus.web.call import Call
 from batchstatus.web.responses import Response, whole_response
+from batchstatus.web.routing import Route
 from batchstatus.web.views import csv
 from batchstatus.web.views.describing import (
     ERRORS,
@@ -173,10 +173,10 @@ def _ops() -> dict[str, Described]:
 
 _DOCUMENT = orjson.dumps(document())
 
-blueprint = Blueprint("openapi", __name__)
 
-
-@blueprint.get("/openapi.json")
-def openapi(_: ApiRequest) -> Response:
+def openapi(_: Call) -> Response:
     """The document, made once."""
     return whole_response(_DOCUMENT, "application/json")
+
+
+ROUTES = (Route("/openapi.json", "openapi", openapi),)

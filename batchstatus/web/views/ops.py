@@ -1,28 +1,31 @@
 """What an orchestrator asks: is the process up, can it do its work, and how much has it done."""
 
-from flask import Blueprint
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from batchstatus.web.context import ApiRequest
+from batchstatus.web.call import Call
 from batchstatus.web.responses import Response, json_response, whole_response
+from batchstatus.web.routing import Route
 
-blueprint = Blueprint("ops", __name__)
 
-
-@blueprint.get("/livez")
-def livez(_: ApiRequest) -> Response:
+def livez(_: Call) -> Response:
     """The process is up, whatever the store does."""
     return json_response({"success": True})
 
 
-@blueprint.get("/readyz")
-def readyz(request: ApiRequest) -> Response:
+def readyz(call: Call) -> Response:
     """The store answers; otherwise 503."""
-    request.store.ping()
+    with call.store as store:
+        store.ping()
     return json_response({"success": True})
 
 
-@blueprint.get("/metrics")
-def metrics(request: ApiRequest) -> Response:
+def metrics(call: Call) -> Response:
     """All metrics of this replica, for Prometheus."""
-    return whole_response(request.parts.metrics.exposition(), CONTENT_TYPE_LATEST)
+    return whole_response(call.parts.metrics.exposition(), CONTENT_TYPE_LATEST)
+
+
+ROUTES = (
+    Route("/livez", "livez", livez),
+    Route("/readyz", "readyz", readyz),
+    Route("/metrics", "metrics", metrics),
+)

@@ -164,14 +164,6 @@ def test_whoever_is_answered_while_a_ping_decides_has_an_answer(breaker: Breaker
     pinged.goes_on.set()
 
 
-def test_an_answer_that_comes_as_another_request_opens_it_is_an_answer(
-    breaker: Breaker, pinged: Pinged, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fail(breaker, 5)
-    monkeypatch.setattr(breaker, "_is_probing", lambda: False)  # as it was when it was looked at
-    breaker.succeeded()
-
-
 # In the service
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from batchstatus import JobStore
 from batchstatus.settings import StoreSettings
-from batchstatus.web import create_app
+from batchstatus.web import create_app, runtime
+from batchstatus.web.server.gevent_runtime import GEVENT
 from tests.conftest import ORG
 from tests.support.wire import JOB, error_of, get
 
@@ -24,6 +25,7 @@ def test_code_that_catches_every_exception_does_not_catch_the_bound(
             with suppress(Exception):
                 gevent.sleep(0.5)
 
+    monkeypatch.setattr(runtime, "_in_use", GEVENT)
     monkeypatch.setattr(store, "get", ask_one_server_after_the_other)
     began = time.monotonic()
     assert error_of(get(create_app(store).test_client(), JOB.format("job_1"), key)) == (503, "STORE_UNAVAILABLE")

@@ -1,0 +1,209 @@
+"""The service as a Flask blueprint, for anybody's application, under any prefix.
+
+    app.register_blueprint(blueprint(store, authorize=current_caller), url_prefix="/imports")
+
+All that Flask runs around a view runs around these: the application's hooks, its error handlers for what is its
+own, its extensions, its signals. Below the prefix every error is ours, unknown paths and methods included.
+"""
+
+import itertools
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+import flask
+from flask.sansio.blueprints import BlueprintSetupState
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound, default_exceptions
+from werkzeug.routing import BaseConverter, MapAdapter
+
+from batchstatus.errors import JobNotFound, StoreUnavailable
+from batchstatus.store import JobStore
+from batchstatus.web.access import Access, ApiKeyAccess, Authorize, HostAccess
+from batchstatus.web.breaker import Breaker
+from batchstatus.web.call import Call, Parts
+from batchstatus.web.errors import response_to
+from batchstatus.web.logs import log_request
+from batchstatus.web.metrics import Metrics
+from batchstatus.web.responses import Response
+from batchstatus.web.routing import Route, Router, answer, check_target
+from batchstatus.web.views import control, failures, history, jobs, openapi, ops
+from batchstatus.web.waiting import Waits
+
+ROUTER = Router(route for module in (jobs, history, control, failures, ops, openapi) for route in module.ROUTES)
+"""Every route of the service."""
+
+METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+"""The methods that a 405 may name."""
+
+_CALL = "batchstatus.call"  # where a request's Call is kept: in its WSGI environment
+
+View: TypeAlias = Callable[..., flask.Response]
+
+
+class Anything(BaseConverter):
+    """The rest of a path, whatever it is: empty, or with doubled slashes. Every other rule comes before it."""
+
+    regex = ".*"
+    part_isolating = False
+    weight = 10_000
+
+
+def parts_of(store: JobStore, authorize: Authorize | None = None, max_held: int | None = None) -> Parts:
+    """Return what a service over this store has one of."""
+    counts = Metrics()
+    store.on_settled = counts.settled.inc
+    access: Access = HostAccess(authorize) if authorize else ApiKeyAccess()
+    breaker, waits = Breaker(store, counts.breaker_open.set), Waits(store, counts.held.set, max_held)
+    return Parts(store, access, breaker, waits, counts, _request_ids())
+
+
+def blueprint(
+    store: JobStore,
+    *,
+    authorize: Authorize | None = None,
+    name: str = "batchstatus",
+    max_held: int | None = None,
+) -> flask.Blueprint:
+    """Return the service over `store` as a blueprint. Nothing is sent to the store before the first request.
+
+    - `authorize`: called with Flask's request; returns the Caller, or None for 401. Without it, API keys decide.
+    - `name`: of two blueprints in one application each needs its own.
+    - `max_held`: how many requests each process may hold at once (`Prefer: wait`). A held request occupies a
+      thread of the server. Default: 1, and as many as `batchstatus serve` holds under its own worker.
+
+        def authorize(request):
+            return Caller(g.user.org, g.user.permissions) if g.user else None
+
+        app.register_blueprint(blueprint(store, authorize=authorize), url_prefix="/imports")
+    """
+    made = flask.Blueprint(name, __name__)
+    Registered(parts_of(store, authorize, max_held), made)
+    return made
+
+
+class Registered:
+    """What a blueprint runs: its routes, and what comes before, after, and in place of them.
+
+    With `owns_app` the application is the service itself: unknown paths anywhere are ours, and so is what the
+    application runs around each request; whoever adds an error handler replaces ours.
+    """
+
+    def __init__(self, parts: Parts, made: flask.Blueprint, *, owns_app: bool = False) -> None:
+        self._parts = parts
+        self._owns_app = owns_app
+        for route in ROUTER.routes.values():
+            options = {"strict_slashes": True, "merge_slashes": False, "provide_automatic_options": False}
+            made.add_url_rule(route.path, route.name, self._view(route), methods=[route.method], **options)
+        if not owns_app:
+            made.before_request(self._begin)
+            made.after_request(self._end)
+            # By status as well: Flask looks there first, and would find a handler of the host's for its own pages.
+            for error in (JobNotFound, StoreUnavailable, HTTPException):
+                made.register_error_handler(error, self._error)
+            for status in default_exceptions:
+                made.register_error_handler(status, self._error)
+        made.record(self._add_rest)
+
+    def call(self) -> Call:
+        """Return the Call of the request that is under way."""
+        environ = flask.request.environ
+        call: Call | None = environ.get(_CALL)
+        if call is None:
+            request = flask.request._get_current_object()  # type: ignore[attr-defined]
+            call = environ[_CALL] = Call(self._parts, request)
+        return call
+
+    def _begin(self) -> None:
+        check_target(self.call().request.environ)
+
+    def _view(self, route: Route) -> View:
+        """Return the view as Flask calls it. Variables of the prefix are for the host's `authorize` to see."""
+        variables = route.variables()
+
+        def view(**values: Any) -> flask.Response:
+            call = self.call()
+            try:
+                return _as_flask(answer(call, route, {name: values[name] for name in variables}))
+            except Exception as error:
+                # Whatever reports it (the host's log, Sentry) says which request met it.
+                error.add_note(f"request {call.id}")
+                raise
+
+        return view
+
+    def _elsewhere(self, **_: Any) -> flask.Response:
+        """Answer what has no route: 404, or 405 with the methods that there are."""
+        app = flask.current_app
+        adapter = app.create_url_adapter(flask.request)
+        methods = _methods_known(adapter, flask.request.path) if adapter else []
+        if not methods:
+            raise NotFound
+        if flask.request.method == "OPTIONS" and app.config["PROVIDE_AUTOMATIC_OPTIONS"]:
+            response = app.response_class()
+            response.allow.update([*methods, "OPTIONS"])
+            return response
+        raise MethodNotAllowed(methods)
+
+    def _error(self, error: Exception) -> flask.Response:
+        if isinstance(error, HTTPException) and error.response is not None:
+            return flask.make_response(error.response)  # what somebody has aborted with is meant as it is
+        if isinstance(error, InternalServerError):
+            error = InternalServerError()  # Flask has logged what it was
+        return _as_flask(response_to(self.call(), error))
+
+    def _end(self, response: flask.Response) -> flask.Response:
+        call = self.call()
+        finish(call, response.status_code)
+        response.headers["X-Request-Id"] = call.id
+        return response
+
+    def _add_rest(self, state: BlueprintSetupState) -> None:
+        """Add what Flask's blueprints cannot have: every other path and method below the prefix."""
+        app: flask.Flask = state.app  # type: ignore[assignment]
+        app.url_map.converters["batchstatus_anything"] = Anything
+        prefix = "" if self._owns_app else (state.url_prefix or "").rstrip("/")
+        # Without a prefix there is no more of the application ours than what only we have.
+        above = "/" if prefix or self._owns_app else "/batch-import/"
+        endpoint = f"{state.name_prefix}.{state.name}.elsewhere".lstrip(".")
+        path = f"{prefix}{above}<batchstatus_anything:rest>"
+        rule = app.url_rule_class(path, endpoint=endpoint, subdomain=state.subdomain)  # for every method
+        app.url_map.add(rule)
+        app.view_functions[endpoint] = self._elsewhere
+        if self._owns_app:
+            app.before_request(self._begin)
+            app.after_request(self._end)
+            for error in (JobNotFound, StoreUnavailable, HTTPException):
+                app.register_error_handler(error, self._error)
+
+
+def finish(call: Call, status: int) -> None:
+    """Count and log a request that has been answered."""
+    seconds = time.perf_counter() - call.started
+    call.parts.metrics.answered(call.route, status, seconds)
+    log_request(call, status, seconds)
+
+
+def _methods_known(adapter: MapAdapter, path: str) -> list[str]:
+    """Return the methods for which a path has a route, ours or the host's. Ours for every method is none."""
+    known = []
+    for method in METHODS:
+        with suppress(HTTPException):
+            rule, _ = adapter.match(path, method, return_rule=True)
+            if rule.methods is not None:
+                known.append(method)
+    return known
+
+
+def _as_flask(response: Response) -> flask.Response:
+    return response.as_flask(flask.current_app.response_class)
+
+
+def _request_ids() -> Callable[[], str]:
+    """Return what makes ids that no other process and no other request has.
+
+    A random id each would cost a system call each.
+    """
+    process, numbers = secrets.token_hex(5), itertools.count(1)
+    return lambda: f"{process}{next(numbers):06x}"

@@ -1,0 +1,38 @@
+"""How requests run under gevent: a greenlet each, that can be interrupted, and shared trips to the store."""
+
+from functools import partial
+from types import TracebackType
+
+import gevent
+
+from batchstatus.store import JobStore
+from batchstatus.web.runtime import Runtime
+from batchstatus.web.server.trips import SharingConnection
+
+MAX_HELD = 3_000
+"""How many requests a process holds at most; each costs a greenlet."""
+
+
+class TimeLimit:
+    """Interrupts whoever is inside for longer than `seconds`; the context is then left by `error`."""
+
+    def __init__(self, seconds: float, error: Exception) -> None:
+        # On its way up it is no Exception: redis-py's Cluster would take one for trouble of the server that it
+        # asked, and go on with the next.
+        self._timeout = gevent.Timeout(seconds)
+        self._error = error
+
+    def __enter__(self) -> None:
+        self._timeout.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timeout.close()
+        if error is self._timeout:
+            raise self._error from None
+
+
+GEVENT = Runtime(
+    open_store=partial(JobStore.open, connect=SharingConnection), time_limit=TimeLimit, max_held=MAX_HELD
+)

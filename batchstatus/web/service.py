@@ -1,0 +1,140 @@
+"""The service as a Flask application: `create_app(store)`, and `open_service(settings)` with all that it needs."""
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+import flask
+from flask import signals
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import MapAdapter
+
+from batchstatus.errors import InvalidValue
+from batchstatus.reaper import Reaper
+from batchstatus.settings import Settings
+from batchstatus.store import JobStore
+from batchstatus.web import runtime
+from batchstatus.web.access import Authorize
+from batchstatus.web.blueprint import ROUTER, Registered, finish, parts_of
+from batchstatus.web.call import Call
+from batchstatus.web.errors import log_bug, response_to
+from batchstatus.web.responses import Response
+from batchstatus.web.routing import answer, check_target, keep_encoded_slashes
+
+_SIGNALS = (
+    *(signals.request_started, signals.request_finished, signals.request_tearing_down),
+    *(signals.got_request_exception, signals.appcontext_pushed, signals.appcontext_popped),
+    signals.appcontext_tearing_down,
+)
+
+
+class Service(flask.Flask):
+    """The service as an ordinary Flask application: hooks, error handlers, signals and extensions work in it.
+
+    Flask's contexts and hooks take nearly half of a poll's time. So there is one rule: while the application is as
+    `create_app` made it, and nobody listens to Flask's signals, requests go past them (`_directly`), to the same
+    views. Whatever is added, set or replaced before the first request makes every request go Flask's way.
+    """
+
+    def __init__(self, store: JobStore, authorize: Authorize | None, max_held: int | None) -> None:
+        super().__init__("batchstatus", static_folder=None)
+        self.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+        self.url_map.merge_slashes = False
+        self.parts = parts_of(store, authorize, max_held)
+        made = flask.Blueprint("batchstatus", __name__)
+        self._registered = Registered(self.parts, made, owns_app=True)
+        self.register_blueprint(made)
+        self._asks_host = authorize is not None
+        self._plain: bool | None = None
+        self._as_made = _setup_of(self)
+
+    def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request. Called by the server."""
+        keep_encoded_slashes(environ)
+        if self._goes_directly():
+            return self._directly(environ)(environ, start_response)
+        return super().wsgi_app(environ, start_response)
+
+    def _goes_directly(self) -> bool:
+        """Return True if nothing of Flask's would run but what is ours."""
+        if self._plain is None:
+            as_made = type(self) is Service and _setup_of(self) == self._as_made
+            self._plain = as_made and not self._asks_host
+            self._got_first_request = True  # from here on Flask refuses to have anything added
+        return self._plain and not any(signal.receivers for signal in _SIGNALS)
+
+    def _directly(self, environ: WSGIEnvironment) -> Response:
+        """Return the response, whatever happens; without Flask's contexts."""
+        call = Call(self.parts, self.request_class(environ))
+        try:
+            check_target(environ)
+            route, values = ROUTER.find(environ["PATH_INFO"], environ["REQUEST_METHOD"])
+            response = answer(call, route, values)
+        except Exception as error:
+            response = response_to(call, error)
+        response.headers.append(("X-Request-Id", call.id))
+        finish(call, response.status)
+        return response
+
+    def create_url_adapter(self, request: flask.Request | None) -> MapAdapter | None:
+        """Bind the routes to a request, whatever its Host. Called by Flask."""
+        try:
+            return super().create_url_adapter(request)
+        except HTTPException:
+            if request is None or self.config["TRUSTED_HOSTS"] is not None:
+                raise
+            environ = request.environ
+            return self.url_map.bind("", path_info=request.path, default_method=environ["REQUEST_METHOD"])
+
+    def log_exception(self, exc_info: tuple[type, BaseException, TracebackType] | tuple[None, None, None]) -> None:
+        """Log an error that no handler took, with the request that met it. Called by Flask."""
+        log_bug(self.logger, self._registered.call(), exc_info[1])
+
+
+def create_app(store: JobStore, *, authorize: Authorize | None = None, max_held: int | None = None) -> Service:
+    """Return the service over `store` as a Flask application. Nothing is sent before the first request.
+
+    `authorize` and `max_held` as for `blueprint`.
+
+        app = create_app(batchstatus.connect("redis://127.0.0.1:6379/0"))
+        app.before_request(note_the_caller)
+    """
+    return Service(store, authorize, max_held)
+
+
+def open_service(settings: Settings) -> Service:
+    """Return the service that the settings describe, its reaper started. InvalidValue names a wrong URL."""
+    try:
+        store = runtime.in_use().open_store(settings.redis_url, settings.store)
+    except InvalidValue as error:
+        raise InvalidValue(f"BATCHSTATUS_REDIS_URL: {error}") from None
+    Reaper(store).start()
+    return create_app(store)
+
+
+def _setup_of(app: flask.Flask) -> dict[str, Any]:
+    """Return what has been set up in an application: hooks, handlers, routes, settings, classes."""
+    hooks: tuple[dict[Any, list[Any]], ...] = (
+        *(app.before_request_funcs, app.after_request_funcs),
+        *(app.teardown_request_funcs, app.url_value_preprocessors),
+    )
+    handlers = {
+        (name, code, error): handler
+        for name, by_code in app.error_handler_spec.items()
+        for code, by_error in by_code.items()
+        for error, handler in by_error.items()
+    }
+    # A middleware around `wsgi_app` is outside of all this.
+    own = {name: value for name, value in vars(app).items() if isinstance(value, type) or callable(value)}
+    own.pop("wsgi_app", None)
+    return {
+        "hooks": [{name: [*functions] for name, functions in each.items() if functions} for each in hooks],
+        "teardown": [*app.teardown_appcontext_funcs],
+        "handlers": handlers,
+        "views": dict(app.view_functions),
+        "rules": len(list(app.url_map.iter_rules())),
+        "config": dict(app.config),
+        "classes": (app.request_class, app.response_class, type(app.session_interface)),
+        "own": own,
+    }
