@@ -5,9 +5,10 @@
 The owner holds the other end of our stdin and stdout, a socket: the leash. We say the server's pid on it and
 then wait. The leash closes when the owner wants the server to end, and when the owner dies, by kill -9 too;
 a process that the owner forked may hold the leash as well, so we look whether the owner is still our parent.
-When the server exits we exit with its code, or 128 + n if signal n killed it, and if the owner is dead we
-remove the temporary directory (none if empty) in its stead. This is a script of its own, importing next to
-nothing, so that it starts in milliseconds.
+When the server exits we exit with its code, or 128 + n if signal n killed it. An owner that ends the server says
+KEEP first and looks after the temporary directory; from any other owner, dead or dying, we inherit the directory
+and remove it (none if empty). This is a script of its own, importing next to nothing, so that it starts in
+milliseconds.
 """
 
 import os
@@ -17,6 +18,7 @@ import signal
 import sys
 import time
 
+KEEP = b"k"
 OWNER_CHECK_S = 1.0
 TERM_S = 2.0
 """How long the server has to shut down before it is killed."""
@@ -50,11 +52,12 @@ def terminate(server: int) -> None:
 
 def main(owner: int, temporary: str, command: list[str]) -> None:
     """Run the server for as long as the owner wants it."""
+    inherited = False
 
     def exit_with_server(*_: object) -> None:
         reaped, status = os.waitpid(-1, os.WNOHANG)
         if reaped:  # else it was stopped, or goes on: SIGCHLD tells of that too
-            if temporary and os.getppid() != owner:
+            if temporary and (inherited or os.getppid() != owner):
                 shutil.rmtree(temporary, ignore_errors=True)
             code = os.waitstatus_to_exitcode(status)
             os._exit(code if code >= 0 else 128 - code)
@@ -68,6 +71,7 @@ def main(owner: int, temporary: str, command: list[str]) -> None:
         os.write(1, b"%d" % server)
         while os.getppid() == owner and not select.select([0], [], [], OWNER_CHECK_S)[0]:
             pass
+        inherited = os.getppid() != owner or os.read(0, len(KEEP)) != KEEP
     finally:
         terminate(server)
 
