@@ -6,11 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from batchstatus import Job, JobStore, Status
 from tests.chaos.finding import Finding
+from tests.support.headstart import HeadStart
 from tests.support.rawhttp import Answer, RawConnection, request
 from tests.support.sdk import ORG
-
-STEP_S = 0.000_05
-"""By how much the loser's head start grows; twice as much each time that the same one wins again."""
 
 CANCEL = b'{"kind":"transaction_batch","action":"cancel"}'
 FLAG = "batchCancelRequested"
@@ -23,9 +21,7 @@ class Races:
         self._store = store
         self._port = port
         self._key, _ = store.api_keys.create(ORG, ["transactions:create"])
-        # Of the cancel; below 0, of the end: moved towards whoever lost, so that both win often.
-        self._head_start_s, self._step_s = 0.0, STEP_S
-        self._winner: Status | None = None
+        self._head_start = HeadStart()  # the cancel is the first, the end the second
         self.wins: Counter[Status] = Counter()
 
     def finding(self, times: int) -> Finding:
@@ -35,7 +31,8 @@ class Races:
             for _ in range(times):
                 answer, ended = self._race(other, connection)
                 wrong += _contradictions(answer, ended)
-                self._give_a_head_start(ended.status)
+                self.wins[ended.status] += 1
+                self._head_start.give_to_the_loser(first_won=ended.status is Status.CANCELLED)
         return Finding(
             fault="a cancel comes as its job ends",
             tried=times,
@@ -43,23 +40,16 @@ class Races:
             wrong=tuple(wrong),
         )
 
-    def _give_a_head_start(self, winner: Status) -> None:
-        """Count a win, and move the head start towards the loser."""
-        self.wins[winner] += 1
-        self._step_s = 2 * self._step_s if winner is self._winner else STEP_S
-        self._winner = winner
-        self._head_start_s += self._step_s if winner is Status.COMPLETED else -self._step_s
-
     def _race(self, other: ThreadPoolExecutor, connection: RawConnection) -> tuple[Answer, Job]:
         job = self._store.create(ORG, "transaction_batch", total_items=3)
         with self._store.run(ORG, job.job_id) as run:
             run.succeeded(3)
             cancelling = other.submit(self._cancel, connection, job.job_id)
-            time.sleep(max(0.0, self._head_start_s))
+            time.sleep(self._head_start.of_the_first_s)
         return cancelling.result(), self._store.get(ORG, job.job_id)
 
     def _cancel(self, connection: RawConnection, job_id: str) -> Answer:
-        time.sleep(max(0.0, -self._head_start_s))
+        time.sleep(self._head_start.of_the_second_s)
         connection.send(request("POST", f"/batch-import/jobs/{job_id}/control", key=self._key, body=CANCEL))
         return connection.receive()
 
