@@ -1,4 +1,4 @@
-"""batchstatus: the truth about long imports, for workers that report and callers that ask.
+"""batchstatus: import workers report the progress of their jobs, callers ask for it.
 
     import batchstatus
 
@@ -7,7 +7,7 @@
     with store.run("org_acme", job.job_id) as run:
         run.succeeded()
 
-This package needs redis-py only. The service (`batchstatus.web`) and the command line want the extra
+The worker SDK needs redis-py only. The service (`batchstatus.web`) and the command line need the extra
 `batchstatus[server]`.
 """
 

@@ -1,11 +1,11 @@
-"""The command `batchstatus`, also without the extra that it needs: then it says which one."""
+"""The command `batchstatus`. Without the extra that the command line needs, it names that extra and exits."""
 
 import importlib
 import sys
 
 
 def main() -> None:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its exit code."""
     try:
         cli = importlib.import_module("batchstatus.cli")
     except ModuleNotFoundError as error:

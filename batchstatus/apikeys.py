@@ -1,6 +1,6 @@
-"""API keys: minted once, kept as a hash, verified in one lookup, revoked by id.
+"""API keys: minted once, stored as a hash, verified in one lookup, revoked by id.
 
-A key is `bsk_` and 256 random bits. Who reads the store learns no key: only its SHA-256 is kept, which for
+A key is `bsk_` and 256 random bits. Reading the store reveals no key: only its SHA-256 is stored, which for
 a random key of that length is as good as a slow password hash (NIST SP 800-63B §5.1.2.2 asks for 112 bits).
 """
 
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from batchstatus import values
 from batchstatus.errors import ApiKeyNotFound, InvalidValue
-from batchstatus.keys import ID, Keys, checked_id
+from batchstatus.keys import ID, checked_id
 from batchstatus.transport.connection import Connection
 
 PERMISSION = re.compile(r"[A-Za-z0-9_.-]{1,64}:[A-Za-z0-9_.-]{1,64}")
@@ -26,7 +26,7 @@ KEY = re.compile(r"bsk_[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key's record: all but the key itself. `id` is `<org>.<12 hex digits>`; times are UTC."""
+    """An API key's record, without the key itself. `id` is `<org>.<12 hex digits>`; times are UTC."""
 
     id: str
     org: str
@@ -39,9 +39,9 @@ class ApiKey:
 class ApiKeys:
     """The API keys of all organizations; a JobStore has one as `store.api_keys`."""
 
-    def __init__(self, connection: Connection, keys: Keys) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._keys = keys
+        self._keys = connection.keys
 
     def create(
         self,
@@ -51,7 +51,7 @@ class ApiKeys:
         name: str | None = None,
         expires_in_s: float | None = None,
     ) -> tuple[str, ApiKey]:
-        """Mint a key and give it, for the only time, together with its record.
+        """Mint a key; returns the key, which is not stored, and its record.
 
         `permissions` are `resource:action`, at least one; `expires_in_s` is in seconds, None for never.
 
@@ -70,24 +70,24 @@ class ApiKeys:
         return key, self._write(_sha256(key), org, granted, name, lifetime_ms)
 
     def verify(self, key: str) -> ApiKey | None:
-        """The record of a key that is known, not expired and not revoked; else None. One command."""
+        """Returns the record of a key that is known, not expired and not revoked; else None. One command."""
         return self._read(_sha256(key)) if KEY.fullmatch(key) else None
 
     def list(self, org: str) -> "list[ApiKey]":
-        """The organization's keys that still work, oldest first."""
-        listed = self._connection.command("HGETALL", self._keys.api_keys(org)).values()
+        """Returns the records of the organization's keys that still work, oldest first."""
+        listed = self._connection.hash(self._keys.api_keys(org)).values()
         records = [self._read(sha256.decode()) for sha256 in listed]
         return sorted((each for each in records if each), key=lambda each: (each.created_at, each.id))
 
     def revoke(self, key_id: str) -> None:
-        """Make a key worthless, within 5 s on every replica. ApiKeyNotFound if there is none with this id."""
+        """Make a key worthless, within 5 s on every replica. ApiKeyNotFound if no key has this id."""
         org = key_id.partition(".")[0]
         index = self._keys.api_keys(org) if ID.fullmatch(org) else None
         sha256 = self._connection.command("HGET", index, key_id) if index else None
         if sha256 is None:
             raise ApiKeyNotFound(f"there is no API key {key_id!r}")
         removed = self._connection.write("DEL", self._keys.api_key(sha256.decode()))
-        # The list entry goes last: if we die in between, the key is dead and revoking again tidies up.
+        # The list entry goes last: after a crash in between the key is dead, and revoking again tidies up.
         self._connection.write("HDEL", index, key_id)
         if not removed:
             raise ApiKeyNotFound(f"API key {key_id!r} is worthless already: it has expired, or was revoked")
@@ -122,7 +122,7 @@ class ApiKeys:
         return record
 
     def _read(self, sha256: str) -> ApiKey | None:
-        stored = self._connection.command("HGETALL", self._keys.api_key(sha256))
+        stored = self._connection.hash(self._keys.api_key(sha256))
         if not stored:
             return None
         fields = {name.decode(): value.decode() for name, value in stored.items()}

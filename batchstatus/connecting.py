@@ -16,10 +16,10 @@ def connect(
     max_rows: int = StoreSettings.max_rows,
     min_replicas: int = StoreSettings.min_replicas,
 ) -> JobStore:
-    """A store at `redis://`, `rediss://`, `valkey://`, `valkeys://`, `unix://`, behind Sentinel or a Cluster.
+    """Returns a store at `redis://`, `rediss://`, `valkey://`, `valkeys://`, `unix://`, a Sentinel or Cluster URL.
 
     `redis+sentinel://h1:26379,h2:26379/mymaster/0` and `redis+cluster://h1:6379,h2:6379` name several servers.
-    What the options mean is said in StoreSettings.
+    StoreSettings explains the options.
 
     Nothing is sent before the first call. A store may be shared by threads, and survives `fork`.
     Raises InvalidValue, naming what is wrong.

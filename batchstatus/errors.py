@@ -1,60 +1,60 @@
-"""Everything that batchstatus raises on purpose, in one tree.
+"""The tree of errors that batchstatus raises on purpose.
 
 BatchStatusError
-├── InvalidValue            a value from the caller is wrong; nothing was written (also a ValueError)
-├── JobNotFound             no such job in this organization
-├── JobExists               the job id is taken by a job with other content
-├── JobCorrupt              what is stored for the job cannot be a job
-├── InvalidTransition       the job's status does not allow that
-├── LeaseHeld               another worker's lease is alive
-├── LeaseLost               the job is another worker's, or settled: stop working on it
+├── InvalidValue            an argument is invalid; nothing was written (also a ValueError)
+├── JobNotFound             the organization has no such job
+├── JobExists               the job id belongs to a job with other content
+├── JobCorrupt              the stored data cannot be read as a job
+├── InvalidTransition       the job's status does not allow the operation
+├── LeaseHeld               another worker holds the job's lease
+├── LeaseLost               the job was taken over or settled: stop working on it
 ├── ReportsLost             the store lost reports that it had acknowledged
-├── JobCancelled            the job is to be cancelled
-├── JobAborted              raised by an importer: the whole job fails for this reason
-├── ApiKeyNotFound          no such API key
-├── StoreUnavailable        the store did not answer, or refused; what happened is unknown or nothing
-│   ├── StoreRefused        it answered, and refused: full memory, read-only, loading; nothing was written
-│   └── NotReplicated       written, but too few replicas have it yet
-└── ServiceError            the HTTP service did not give an answer that can be used
-    ├── Refused             401 or 403: the API key does not do
-    └── ServiceUnavailable  no answer, 5xx, or no batchstatus at that address
+├── JobCancelled            the job's cancellation was requested
+├── JobAborted              raised by an importer to fail the whole job for a stated reason
+├── ApiKeyNotFound          no API key has this id
+├── StoreUnavailable        the store did not answer, or refused; a write may or may not have happened
+│   ├── StoreRefused        the store refused: out of memory, read-only, loading; nothing was written
+│   └── NotReplicated       written, but too few Redis replicas have confirmed the write
+└── ServiceError            the HTTP service gave no usable answer
+    ├── Refused             401 or 403: the API key is invalid or lacks the permission
+    └── ServiceUnavailable  no answer, a 5xx, or an answer that batchstatus did not write
 """
 
 import re
 from typing import Any
 
 CODE = re.compile(r"[A-Z][A-Z0-9_]{1,63}")
-"""The shape of a failure code; matched in full."""
+"""The pattern of a failure code; it must match the whole text."""
 
 
 class BatchStatusError(Exception):
-    """The root of all errors of batchstatus."""
+    """The base class of all errors of batchstatus."""
 
 
 class InvalidValue(BatchStatusError, ValueError):
-    """A value that the caller gave is wrong. The message names it; nothing was written."""
+    """An argument is invalid. The message names the argument; nothing was written."""
 
 
 class JobNotFound(BatchStatusError):
-    """There is no such job in this organization (it may exist in another one)."""
+    """The organization has no such job. Another organization may have one with the same id."""
 
 
 class JobExists(BatchStatusError):
-    """The job id is taken, by a job of the same organization with other content."""
+    """The job id belongs to a job of the same organization with other content."""
 
 
 class JobCorrupt(BatchStatusError):
-    """What is stored under the job's key cannot be a job: someone else wrote there."""
+    """The data under the job's key cannot be read as a job: some other program wrote it."""
 
 
 class InvalidTransition(BatchStatusError):
-    """The job's status does not allow what was asked, such as claiming a job that has ended."""
+    """The job's status does not allow the operation, such as claiming a job that has ended."""
 
 
 class LeaseHeld(BatchStatusError):
-    """Another worker runs the job and its lease is alive, or it is not known yet to be dead.
+    """Another worker holds the job: its lease is live, or has expired but the worker is not yet settled as dead.
 
-    `left_s` is how long its lease still runs, in seconds; below 0 when it has run out.
+    `left_s` is the remaining time of that lease in seconds, negative after its end.
     """
 
     def __init__(self, message: str, left_s: float = 0.0) -> None:
@@ -63,24 +63,24 @@ class LeaseHeld(BatchStatusError):
 
 
 class LeaseLost(BatchStatusError):
-    """The job was settled, or taken over by another worker. Stop working on it; nothing more is counted."""
+    """The job was settled, or taken over by another worker. Stop working on it: no more rows are counted."""
 
 
 class ReportsLost(BatchStatusError):
-    """The store lost reports that it had acknowledged (a failover without `min_replicas`).
+    """The store lost reports that it had acknowledged, for example in a failover without `min_replicas`.
 
-    The counters cannot be right any more, so the run fails, and says why, rather than to count on.
+    The counters can no longer be exact, so the run fails with this error instead of counting on.
     """
 
 
 class JobCancelled(BatchStatusError):
-    """The job is to be cancelled. Let it pass: leaving the run's block ends the job as `cancelled`."""
+    """The job's cancellation was requested. Do not catch this error: leaving the run's block ends the job."""
 
 
 class JobAborted(BatchStatusError):
-    """Raise it inside a run to fail the whole job for a stable, machine-readable reason.
+    """Raise this inside a run to fail the whole job for a stable, machine-readable reason.
 
-    `code` matches `^[A-Z][A-Z0-9_]{1,63}$`; `details` is anything that JSON can carry, at most 16 KiB.
+    `code` matches `^[A-Z][A-Z0-9_]{1,63}$`; `details` is any JSON value of at most 16 KiB.
 
         raise JobAborted("INVALID_ENTITY_REFERENCES", "3 rows name unknown entities", {"rows": [5, 8, 9]})
     """
@@ -98,28 +98,28 @@ class JobAborted(BatchStatusError):
 
 
 class ApiKeyNotFound(BatchStatusError):
-    """There is no API key with this id."""
+    """No API key has this id."""
 
 
 class StoreUnavailable(BatchStatusError):
-    """The store did not answer in time, cannot be reached, or refused for a reason of its own."""
+    """The store did not answer in time, could not be reached, or refused the command."""
 
 
 class StoreRefused(StoreUnavailable):
-    """The store answered, and refused: memory is full, it is read-only, an ACL forbids it. Nothing was written."""
+    """The store refused the command: out of memory, read-only, forbidden by an ACL. Nothing was written."""
 
 
 class NotReplicated(StoreUnavailable):
-    """It was written, but fewer than `min_replicas` replicas have confirmed it; it may be repeated."""
+    """The store wrote, but fewer than `min_replicas` Redis replicas confirmed the write. Repeating it is safe."""
 
 
 class ServiceError(BatchStatusError):
-    """The HTTP service did not give an answer that can be used."""
+    """The HTTP service gave no usable answer."""
 
 
 class Refused(ServiceError):
-    """The service refused the API key: 401 (unknown, expired, revoked) or 403 (lacks the permission)."""
+    """The service refused the API key: 401 (unknown, expired, revoked) or 403 (permission missing)."""
 
 
 class ServiceUnavailable(ServiceError):
-    """No answer, a 5xx, or something at that address that does not speak batchstatus."""
+    """No answer, a 5xx, an unexpected 4xx or redirect, or an answer that batchstatus did not write."""

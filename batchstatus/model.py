@@ -1,7 +1,7 @@
-"""What a job is: its kinds, its statuses, the transitions between them, and what a reader gets.
+"""The job: its kinds, its statuses, the transitions between them, and the values that a reader gets.
 
-Nothing in here does input or output. The names on the wire are in `schemas`, those in Redis in
-`batchstatus.hashes`.
+No input or output happens here. The names on the wire are in `batchstatus.schemas`, the names in Redis in
+`batchstatus.protocol.hashes`.
 """
 
 from collections.abc import Mapping
@@ -11,23 +11,23 @@ from enum import StrEnum
 from typing import Any, NamedTuple, TypeAlias
 
 Row: TypeAlias = Mapping[str, Any]
-"""A failed or skipped row in its wire shape, such as `{"externalId": "T-7", "code": …, "message": …}`."""
+"""A failed or skipped row in its wire format, such as `{"externalId": "T-7", "code": …, "message": …}`."""
 
 CONTROL_FLAGS = ("batchCancelRequested", "batchPauseRequested", "batchPaused")
-"""What control adds to a job's metadata, as `true`; a creator must not set them."""
+"""The flags that control adds to a job's metadata, with the value `true`; a creator may not set them."""
 
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
 
 MAX_COUNT = 2**53 - 1
-"""The largest row count: the largest integer that JSON carries exactly everywhere (RFC 8259 §6)."""
+"""The largest row count: the largest integer that every JSON parser reads exactly (RFC 8259 §6)."""
 
 
 MAX_PAGE = 100
-"""The most jobs of one page, or of one question for several."""
+"""The largest number of jobs on one page, and of ids in one request."""
 
 
 class Kind(StrEnum):
-    """What a job imports."""
+    """The kind of rows that a job imports."""
 
     ENTITY_AUTOMATIC = "entity_automatic"
     TRANSACTION_BATCH = "transaction_batch"
@@ -35,7 +35,7 @@ class Kind(StrEnum):
 
 
 class Status(StrEnum):
-    """Where a job is in its life."""
+    """The state of a job in its life."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -46,7 +46,7 @@ class Status(StrEnum):
 
 
 class Action(StrEnum):
-    """What control may ask of a job."""
+    """The actions that control may ask of a job."""
 
     PAUSE = "pause"
     RESUME = "resume"
@@ -63,7 +63,7 @@ TRANSITIONS: Mapping[Status, frozenset[Status]] = {
     Status.CANCELLED: frozenset(),
     Status.INTERRUPTED: frozenset(),
 }
-"""Every legal step of a job's life; `running → running` is a takeover by another worker."""
+"""Every legal transition; `running → running` is a takeover by another worker."""
 
 TERMINAL = frozenset(status for status, following in TRANSITIONS.items() if not following)
 """The statuses that are final."""
@@ -83,11 +83,11 @@ class JobFailure:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job as it stood at one moment. Times are aware and UTC; counters are rows.
+    """A snapshot of a job. Times are aware and in UTC; counters count rows.
 
-    `total_items` is None while the rows are not counted yet; `completed_at` is set once the status is
-    terminal; `rev` goes up by one with every change that a reader can see (a bare heartbeat is none), and
-    is 0 on a job that came over HTTP.
+    `total_items` is None until the rows are counted; `completed_at` is set once the status is terminal; `rev`
+    goes up by one with every change that a reader can see (a bare heartbeat is none), and is 0 on a job that was
+    read over HTTP.
     """
 
     job_id: str
@@ -108,17 +108,17 @@ class Job:
 
     @property
     def created_ms(self) -> int:
-        """When it was created, in milliseconds since the epoch."""
+        """The creation time in milliseconds since the epoch."""
         return (self.created_at - _EPOCH) // _MILLISECOND
 
     @property
     def done(self) -> int:
-        """The rows that have an outcome: succeeded, failed or skipped."""
+        """The number of rows that have an outcome: succeeded, failed or skipped."""
         return self.succeeded + self.failed + self.skipped
 
     @property
     def flags(self) -> list[str]:
-        """The control flags in its metadata, in the order of CONTROL_FLAGS."""
+        """The control flags in the metadata, in the order of CONTROL_FLAGS."""
         return [flag for flag in CONTROL_FLAGS if flag in self.metadata]
 
     @property
@@ -128,12 +128,12 @@ class Job:
 
     @property
     def terminal(self) -> bool:
-        """Whether the status is final."""
+        """True if the status is final."""
         return self.status in TERMINAL
 
 
 class Place(NamedTuple):
-    """Where a job belongs in its organization's index; the time is its `created_at` in ms since the epoch."""
+    """A job's place in its organization's index; `created_ms` is its creation time in ms since the epoch."""
 
     kind: Kind
     status: Status
@@ -142,7 +142,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Jobs of an organization, newest first, and the cursor of the next page; None if this is the last."""
+    """Jobs of an organization, newest first, and the cursor of the next page; None on the last page."""
 
     jobs: tuple[Job, ...]
     next_cursor: str | None
@@ -150,7 +150,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A job together with its first failed and skipped rows, all of one moment."""
+    """A job with its first failed and skipped rows, read as one consistent snapshot."""
 
     job: Job
     failures: tuple[Row, ...]
@@ -158,52 +158,15 @@ class Outcome:
 
     @property
     def truncated(self) -> bool:
-        """Whether more rows failed than `failures` holds."""
+        """True if more rows failed than `failures` holds."""
         return self.job.failed > len(self.failures)
 
     @property
     def failures_total(self) -> int:
-        """How many rows failed, stored or not."""
+        """The number of failed rows, stored or not."""
         return self.job.failed
 
     @property
     def skips_total(self) -> int:
-        """How many rows were skipped, stored or not."""
+        """The number of skipped rows, stored or not."""
         return self.job.skipped
-
-
-class Verdict(StrEnum):
-    """What settling found; the words are explained in settle.lua."""
-
-    ALIVE = "ALIVE"
-    SUSPECT = "SUSPECT"
-    VACANT = "VACANT"
-    SETTLED = "SETTLED"
-    QUEUED = "QUEUED"
-    ENDED = "ENDED"
-
-
-class Wanted(StrEnum):
-    """What the answer to a report asks of the worker."""
-
-    RUN = "run"
-    PAUSE = "pause"
-    CANCEL = "cancel"
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What a claim gives: the job, the fence that every later write carries, and where to go on."""
-
-    job: Job
-    fence: int
-    token: str
-    seq: int
-    checkpoint: Any
-
-    @property
-    def wanted(self) -> Wanted:
-        """What had been asked of the job before it was claimed."""
-        if "batchCancelRequested" in self.job.metadata:
-            return Wanted.CANCEL
-        return Wanted.PAUSE if "batchPauseRequested" in self.job.metadata else Wanted.RUN

@@ -1,7 +1,7 @@
-"""Failed and skipped rows: their shape for each kind, and how they are stored and read.
+"""Failed and skipped rows: their members per kind, how they are stored and read.
 
-A row is a dict. What names it depends on the kind: `externalId` for transactions, `rowKey` for user
-events, `taxId` and `type` for entities. Beside that it has a `code` and, if it failed, a `message`.
+A row is a dict. The members that identify it depend on the kind: `externalId` for transactions, `rowKey` for
+user events, `taxId` and `type` for entities. Every row has a `code`, a failed row has a `message` too.
 """
 
 import json
@@ -15,14 +15,14 @@ from batchstatus.model import Kind, Row
 MAX_ROW_BYTES = 4 * 1024
 
 Shaped: TypeAlias = dict[str, str | None]
-"""A failed or skipped row in its wire shape: all that is to be stored of it, in its order."""
+"""A failed or skipped row in its wire format: the members to store, in order."""
 
 IDENTITY: Mapping[Kind, tuple[str, ...]] = {
     Kind.ENTITY_AUTOMATIC: ("taxId", "type"),
     Kind.TRANSACTION_BATCH: ("externalId",),
     Kind.USER_EVENT_BATCH: ("rowKey",),
 }
-"""The members that name a row, per kind."""
+"""The members that identify a row, per kind."""
 
 _MEMBERS: Mapping[Kind, frozenset[str]] = {
     kind: frozenset({*names, "code", "message"} | ({"outcome"} if kind is Kind.ENTITY_AUTOMATIC else set()))
@@ -30,16 +30,16 @@ _MEMBERS: Mapping[Kind, frozenset[str]] = {
 }
 
 FAILED, SKIPPED = "failed", "skipped_existing"
-"""The `outcome` of an entity, unless the row says another."""
+"""The default `outcome` of an entity."""
 
-_AS_JSON = json.JSONEncoder(ensure_ascii=False).encode  # made once: dumps makes one each time
+_AS_JSON = json.JSONEncoder(ensure_ascii=False).encode  # built once: json.dumps builds one per call
 
 UNSPECIFIED_CODE = "PROCESSING_ERROR"
-"""The code of a row that was stored without one."""
+"""The code given to a row that was stored without one."""
 
 
 def failure(kind: Kind, row: Row) -> Shaped:
-    """A failed row in its wire shape. `code` is required; InvalidValue names what is wrong."""
+    """Returns a failed row in its wire format. `code` is required. Raises InvalidValue naming the bad member."""
     shaped = _identity(kind, row)
     if kind is Kind.ENTITY_AUTOMATIC:
         shaped["outcome"] = _text(row.get("outcome", FAILED))
@@ -49,7 +49,7 @@ def failure(kind: Kind, row: Row) -> Shaped:
 
 
 def skip(kind: Kind, row: Row) -> Shaped:
-    """A skipped row in its wire shape, without a message; `code` defaults to `SKIPPED_DUPLICATE_TAX_ID`."""
+    """Returns a skipped row in its wire format, without message; `code` defaults to `SKIPPED_DUPLICATE_TAX_ID`."""
     shaped = _identity(kind, row)
     if kind is Kind.ENTITY_AUTOMATIC:
         shaped["outcome"] = _text(row.get("outcome", SKIPPED))
@@ -58,12 +58,12 @@ def skip(kind: Kind, row: Row) -> Shaped:
 
 
 def encode(shaped: Shaped) -> str:
-    """The row as JSON for the store, and safe to send; while it is over 4 KiB, its longest text is cut in half.
+    """Returns the row as encodable JSON; while it exceeds 4 KiB, its longest text is cut in half.
 
-    Done for all rows of a report together: an importer that counts a row does not have to wait for it.
+    Called for all rows of a report together, so that an importer does not wait for the encoding of each row.
     """
     while True:
-        # Member by member: the encoder has a short way for a text, and a long one for an object.
+        # Member by member, because the encoder has a fast path for a text and none for an object.
         encoded = "{" + ",".join([f'"{name}":{_AS_JSON(value)}' for name, value in shaped.items()]) + "}"
         sent = encoded.encode("utf-8", "replace")  # lone surrogates become `?`
         if len(sent) <= MAX_ROW_BYTES:
@@ -74,7 +74,7 @@ def encode(shaped: Shaped) -> str:
 
 
 def decode(kind: Kind, stored: bytes, outcome: str = FAILED) -> Row:
-    """A stored row in its wire shape. Free text, as older workers wrote it, becomes the row's message."""
+    """Returns a stored row in its wire format. Free text, as older workers wrote it, becomes the message."""
     try:
         row = json.loads(stored)
     except (ValueError, RecursionError):
@@ -93,7 +93,7 @@ def decode(kind: Kind, stored: bytes, outcome: str = FAILED) -> Row:
 
 
 def _identity(kind: Kind, row: Row) -> Shaped:
-    """The members that name the row; those that it must not have, or lacks, are told."""
+    """Returns the members that identify the row. Raises InvalidValue for unknown and missing members."""
     if row.__class__ is not dict and not isinstance(row, Mapping):
         raise InvalidValue(f"a row is a dict, not {type(row).__name__}")
     names = IDENTITY[kind]
@@ -111,7 +111,7 @@ def _identity(kind: Kind, row: Row) -> Shaped:
 
 
 def _text(value: Any) -> str:
-    """The value as a text that nobody can change any more, at most 1,000 characters of it."""
+    """Returns the value as an immutable text, cut at 1,000 characters."""
     return value if value.__class__ is str and len(value) <= values.MAX_TEXT else str(value)[: values.MAX_TEXT]
 
 

@@ -1,4 +1,4 @@
-"""What can be set, checked once and frozen. This is the only reader of the environment."""
+"""Settings of the store and the service, validated once and frozen. Only this module reads the environment."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from batchstatus.keys import Keys
 
 DAY_S = 86_400.0
 
-# No moment that is a century off is out of the calendar; no socket waits for more than 24 days.
+# Upper bounds: now plus a century still fits into a datetime; a socket timeout overflows after 24 days.
 _CENTURY_S, _HOUR_S = 36_525 * DAY_S, 3_600.0
 _LONGEST_S = {"lease_s": _CENTURY_S, "grace_s": _CENTURY_S, "retention_s": _CENTURY_S, "timeout_s": _HOUR_S}
 
@@ -21,16 +21,16 @@ _BIND = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSettings:
-    """How the store is used. Workers and services that share jobs should agree on all but the limits.
+    """Settings of the store. Workers and services that share jobs should agree on all but the limits.
 
-    - `lease_s`: a worker that is not heard for so long may be dead (seconds, fractions allowed).
-    - `grace_s`: how long after the first look past the lease a second one settles the job (seconds).
-    - `retention_s`: a job stays readable for so long after its last change (seconds).
-    - `prefix`: what every key starts with.
-    - `timeout_s`: how long the store may take to connect, and to answer (seconds).
-    - `max_connections`: the most connections a process opens.
-    - `min_replicas`: a write counts once so many replicas have confirmed it; 0 trusts the primary alone.
-    - `max_rows`: the most failed, and as many skipped, rows stored per job; more are only counted.
+    - `lease_s`: a worker that is silent for this long may be dead (seconds, fractions allowed).
+    - `grace_s`: time between the first look at an expired lease and the one that settles the job (seconds).
+    - `retention_s`: how long a job stays readable after its last change (seconds).
+    - `prefix`: the first part of every key.
+    - `timeout_s`: time limit for connecting to the store, and for each answer (seconds).
+    - `max_connections`: upper limit of connections per process.
+    - `min_replicas`: how many Redis replicas must confirm a write; 0 trusts the primary alone.
+    - `max_rows`: how many failed, and how many skipped, rows are stored per job; further rows are only counted.
     """
 
     lease_s: float = 30.0
@@ -50,7 +50,7 @@ class StoreSettings:
             if seconds < 0 or (seconds == 0 and name != "grace_s"):
                 raise InvalidValue(f"{name} {seconds!r} is too short")
         if self.retention_s <= self.lease_s + self.grace_s:
-            raise InvalidValue(f"retention_s {self.retention_s!r} is not longer than lease and grace together")
+            raise InvalidValue(f"retention_s {self.retention_s!r} is not longer than lease_s plus grace_s")
         for name, least in {"max_connections": 1, "max_rows": 1, "min_replicas": 0}.items():
             if not isinstance(getattr(self, name), int) or getattr(self, name) < least:
                 raise InvalidValue(f"{name} {getattr(self, name)!r} is not an integer from {least} up")
@@ -74,7 +74,7 @@ class StoreSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the service needs to know: `redis_url`, where to `bind`, how many `workers`, and the store's."""
+    """Settings of the service. `bind` is HOST:PORT; `workers` is the number of processes."""
 
     redis_url: str
     bind: str = "127.0.0.1:8000"
@@ -89,25 +89,25 @@ class Settings:
         if self.workers < 1:
             raise InvalidValue(f"workers {self.workers!r} is not a positive integer")
         if self.log_level.upper() not in logging.getLevelNamesMapping():
-            raise InvalidValue(f"log_level {self.log_level!r} is none of debug, info, warning, error")
+            raise InvalidValue(f"log_level {self.log_level!r} is not one of debug, info, warning, error")
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host (without brackets) and port of `bind`."""
+        """Host (without the brackets of IPv6) and port of `bind`."""
         host, _, port = self.bind.rpartition(":")
         return host.strip("[]"), int(port)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
-        """Read `BATCHSTATUS_*` from `environ`; InvalidValue names the variable that is missing or wrong."""
+        """Read `BATCHSTATUS_*` from `environ`. Raises InvalidValue naming the missing or invalid variable."""
         url = environ.get("BATCHSTATUS_REDIS_URL", "").strip()
         if not url:
-            raise InvalidValue("BATCHSTATUS_REDIS_URL is not set; for instance redis://127.0.0.1:6379/0")
+            raise InvalidValue("BATCHSTATUS_REDIS_URL is not set; an example is redis://127.0.0.1:6379/0")
         store, service = _read(environ, _STORE_VARIABLES), _read(environ, _SERVICE_VARIABLES)
         try:
             return cls(redis_url=url, store=StoreSettings(**store), **service)
         except InvalidValue as error:
-            # The message begins with the field's name.
+            # The first word of the message is the field's name.
             names = {field: variable for variable, (field, _) in (_STORE_VARIABLES | _SERVICE_VARIABLES).items()}
             variable = names.get(_to_blame(str(error).partition(" ")[0], store), "BATCHSTATUS_*")
             raise InvalidValue(f"{variable}={environ.get(variable)!r}: {error}") from None
@@ -156,7 +156,7 @@ def _read(environ: Mapping[str, str], variables: _Variables) -> dict[str, Any]:
 
 
 def _to_blame(field: str, given: Mapping[str, Any]) -> str:
-    """The field that was set wrong: a lease or a grace, where they are too long for the default retention."""
+    """Returns the field at fault: lease or grace if they are too long for the default retention."""
     if field == "retention_s" and field not in given:
         return max("lease_s", "grace_s", key=lambda name: given.get(name, 0))
     return field

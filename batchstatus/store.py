@@ -7,53 +7,47 @@ from typing import Any, TypeAlias
 
 from batchstatus import rows, values
 from batchstatus.apikeys import ApiKeys
-from batchstatus.errors import InvalidValue, JobCorrupt, JobNotFound, StoreUnavailable
+from batchstatus.errors import InvalidValue, JobNotFound, StoreUnavailable
 from batchstatus.ids import new_job_id
 from batchstatus.jobs.history import page
-from batchstatus.jobs.index import Filter, History
-from batchstatus.jobs.looks import Leases
+from batchstatus.jobs.index import Filter, Index
 from batchstatus.jobs.reader import Reader
-from batchstatus.jobs.retention import Retention
 from batchstatus.jobs.transitions import Transitions
-from batchstatus.keys import Keys
-from batchstatus.model import MAX_PAGE, Action, Job, Kind, Outcome, Page, Row, Status, Verdict
-from batchstatus.protocol import hashes
+from batchstatus.messages import Content
+from batchstatus.model import MAX_PAGE, Action, Job, Kind, Outcome, Page, Row, Status
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection
-from batchstatus.transport.urls import Client, check_url, open_client
+from batchstatus.transport.urls import RedisClient, check_url, open_client
+from batchstatus.worker.options import RunOptions
 from batchstatus.worker.run import Run
 
-Rows: TypeAlias = list[Row]  # by this name, for JobStore has a `list` of its own
+Rows: TypeAlias = list[Row]  # an alias, because JobStore has a method `list`
 
 
 class JobStore:
-    """Jobs in Redis. Every method may raise StoreUnavailable, and InvalidValue for ids that cannot be."""
+    """Jobs in Redis. Every method may raise StoreUnavailable, and InvalidValue for ids that cannot be.
+
+    - `api_keys`: the API keys of all organizations.
+    - `settings`: how the store is used.
+    - `connection` and `reader`: for the service and the reaper, which need more than a worker does.
+    """
 
     def __init__(
         self,
-        client: Client | Callable[[], Client],
+        client: RedisClient | Callable[[], RedisClient],
         settings: StoreSettings | None = None,
         connect: type[Connection] = Connection,
     ) -> None:
-        self.settings = settings or StoreSettings()
-        self._connection = connect(
-            client,
-            min_replicas=self.settings.min_replicas,
-            timeout_s=self.settings.timeout_s,
-        )
-        self._keys = Keys(self.settings.prefix)
-        self._history = History(self._connection, self._keys)
-        self._transitions = Transitions(self._connection, self._keys, self.settings)
-        self._reader = Reader(self._connection, self._keys, self._transitions, lambda: self.on_settled())
-        self.api_keys = ApiKeys(self._connection, self._keys)
-        self.on_settled: Callable[[], None] = lambda: None
-        """Called after this store has found a job's worker dead and ended the job."""
-        self.leases = Leases(self._connection, self._keys)
-        self.retention = Retention(self._connection, self._keys, self.settings)
+        self.connection = connect(client, settings)
+        self.settings = self.connection.settings
+        self.reader = Reader(self.connection)
+        self.api_keys = ApiKeys(self.connection)
+        self._keys = self.connection.keys
+        self._index = Index(self.connection)
 
     @classmethod
     def open(cls, url: str, settings: StoreSettings, connect: type[Connection] = Connection) -> "JobStore":
-        """A store at this URL; nothing is sent before the first call."""
+        """Returns a store at this URL; nothing is sent before the first call."""
         check_url(url, settings)
         return cls(partial(open_client, url, settings), settings, connect)
 
@@ -67,49 +61,43 @@ class JobStore:
         job_id: str | None = None,
         takeover_s: float = 0,
     ) -> Job:
-        """Make a job, `queued`, and give it.
+        """Make a `queued` job and return it.
 
-        With a `job_id` of the caller's own this is idempotent: the same id with the same content gives the
-        job that was made first, with other content JobExists. `takeover_s` > 0 lets another worker go on
-        with the job for so many seconds after its worker's lease ran out.
+        With a `job_id` of your own a create is idempotent: the same id with the same content returns the job that
+        was made first, with other content it raises JobExists. With `takeover_s` > 0 another worker may take the
+        job over for that many seconds after the lease of its worker ran out.
 
             job = store.create("org_acme", "transaction_batch", metadata={"fileName": "november.csv"})
         """
-        checked_kind = values.kind(kind)
-        total = None if total_items is None else values.count("total_items", total_items)
-        takeover_ms = values.seconds_as_ms("takeover_s", takeover_s)
-        if takeover_ms > self.settings.retention_ms:
+        content = Content.checked(kind, total_items, metadata, takeover_s)
+        if content.takeover_ms > self.settings.retention_ms:
             raise InvalidValue(f"takeover_s {takeover_s!r} is longer than the retention")
-        encoded = values.metadata(metadata)
-        return self._transitions.create(
-            org,
-            new_job_id() if job_id is None else job_id,
-            kind=checked_kind,
-            total_items=total,
-            metadata=encoded,
-            takeover_ms=takeover_ms,
-            digest=values.digest(checked_kind, total, dict(metadata or {}), takeover_ms),
-        )
+        return self._transitions(org, new_job_id() if job_id is None else job_id).create(content)
 
     def run(
         self,
         org: str,
         job_id: str,
-        wait_s: float = 0,
-        stall_s: float | None = None,
+        wait_s: float = RunOptions.wait_s,
+        stall_s: float | None = RunOptions.stall_s,
         *,
-        give_up_s: float = 60,
-        flush_s: float = 0.2,
-        flush_rows: int = 1_000,
-        max_waiting_rows: int = 100_000,
+        give_up_s: float = RunOptions.give_up_s,
+        flush_s: float = RunOptions.flush_s,
+        flush_rows: int = RunOptions.flush_rows,
+        max_waiting_rows: int = RunOptions.max_waiting_rows,
     ) -> Run:
-        """A run of the job, to be entered with `with`; see Run for what it does and what the times mean."""
-        return Run(
-            self._connection,
-            self._transitions,
-            self._keys.job(org, job_id),
-            (org, job_id),
-            self.settings,
+        """Returns a run of the job, to be entered with `with`; see Run for an example.
+
+        - `wait_s`: how long claiming waits for another worker's lease to run out (seconds). A store that does not
+          answer is asked again for at least 5 s, because it may have granted the claim, before StoreUnavailable.
+        - `stall_s`: without a call for this long the lease is no longer renewed (seconds; None: always renewed).
+        - `give_up_s`: how long leaving waits for a store that is away, before StoreUnavailable says which rows
+          were not delivered (seconds).
+        - `flush_s`: how often counted rows are reported (seconds).
+        - `flush_rows`: how many waiting failed and skipped rows are reported sooner.
+        - `max_waiting_rows`: how many failed and skipped rows may wait in memory; beyond that, counting blocks.
+        """
+        options = RunOptions(
             wait_s=wait_s,
             stall_s=stall_s,
             give_up_s=give_up_s,
@@ -117,19 +105,16 @@ class JobStore:
             flush_rows=flush_rows,
             max_waiting_rows=max_waiting_rows,
         )
+        return Run(self._transitions(org, job_id), options)
 
     def get(self, org: str, job_id: str) -> Job:
-        """The job as it stands, settled if its worker is dead. JobNotFound if there is none."""
-        stored, *_ = self._reader.read(org, job_id)
-        return hashes.decode(stored)
+        """Returns the job as it stands, settled if its worker is dead. JobNotFound if there is none."""
+        job, _ = self.reader.read(org, job_id)
+        return job
 
     def get_many(self, org: str, job_ids: Sequence[str]) -> dict[str, Job]:
-        """The jobs among these that there are, by id; one round trip (in a Cluster, one for each server)."""
-        found = self._reader.read_many(org, job_ids)
-        for job in found.values():
-            if isinstance(job, JobCorrupt):
-                raise job
-        return {job_id: job for job_id, job in found.items() if isinstance(job, Job)}
+        """Returns the jobs that there are, by id; one round trip (in a Cluster, one for each server)."""
+        return self.reader.read_many(org, job_ids)
 
     def list(
         self,
@@ -142,12 +127,11 @@ class JobStore:
         limit: int = 20,
         cursor: str | None = None,
     ) -> Page:
-        """The organization's jobs, newest first, at most `limit` (1 to 100) of them.
+        """Returns a page of the organization's jobs, newest first, at most `limit` (1 to 100) of them.
 
-        Only those of these kinds, in one of these statuses, created between the two times (aware, both
-        excluded). The next page is had with the `next_cursor` of this one and otherwise the same arguments: no
-        job is skipped or repeated, whatever is created, ends and expires meanwhile. A damaged job is left out,
-        and logged.
+        Only jobs of these kinds, in one of these statuses, created between the two times (aware, both excluded).
+        For the next page pass the `next_cursor` of this page and otherwise the same arguments: no job is skipped
+        or repeated, whatever is created, ends and expires meanwhile. A damaged job is left out, and logged.
 
             page = store.list("org_acme", statuses=["failed", "interrupted"])
         """
@@ -158,18 +142,13 @@ class JobStore:
             before_ms=values.time_as_ms("created_before", created_before, up=True),
         )
         most = values.count("limit", limit, least=1, most=MAX_PAGE)
-        return page(self._history, self._reader, org, wanted, most, cursor)
-
-    def states(self, jobs: Sequence[tuple[str, str]]) -> Sequence[str | None]:
-        """The `state` of each (org, job id), None where there is no job that can be read; one round trip."""
-        return self._reader.states(jobs)
+        return page(self._index, self.reader, org, wanted, most, cursor)
 
     def outcome(self, org: str, job_id: str, limit: int = 500) -> Outcome:
-        """The job with its first `limit` failed and skipped rows, all of one moment."""
+        """Returns the job with its first `limit` failed and skipped rows, all of one moment."""
         keys, last = self._keys.job(org, job_id), values.count("limit", limit, least=1) - 1
         lists = (("LRANGE", keys.failures, 0, last), ("LRANGE", keys.skips, 0, last))
-        stored, failures, skips = self._reader.read(org, job_id, *lists)
-        job = hashes.decode(stored)
+        job, (failures, skips) = self.reader.read(org, job_id, *lists)
         return Outcome(
             job=job,
             failures=tuple(rows.decode(job.kind, each) for each in failures),
@@ -177,59 +156,51 @@ class JobStore:
         )
 
     def failures(self, org: str, job_id: str, start: int = 0, limit: int = 500) -> Rows:
-        """The stored failed rows from number `start` (the first is 0), at most `limit` of them."""
+        """Returns at most `limit` stored failed rows, from number `start` on (the first is 0)."""
         keys = self._keys.job(org, job_id)
         first = values.count("start", start)
         last = first + values.count("limit", limit, least=1) - 1
-        stored, page = self._reader.read(org, job_id, ("LRANGE", keys.failures, first, last))
-        kind = hashes.decode(stored).kind
-        return [rows.decode(kind, each) for each in page]
+        job, (page,) = self.reader.read(org, job_id, ("LRANGE", keys.failures, first, last))
+        return [rows.decode(job.kind, each) for each in page]
 
     def failure_pages(self, org: str, job_id: str, page: int = 1_000) -> tuple[Job, Iterator[Rows]]:
-        """The job, and all failed rows that are stored now, `page` at a time: memory stays flat.
+        """Returns the job, and all failed rows that are stored now, `page` at a time: memory stays flat.
 
-        JobNotFound and the like are raised here, before the first page; StoreUnavailable by a page that
-        cannot be had, also because the job expired meanwhile: what came before is then not the whole.
+        JobNotFound and the like are raised here, before the first page; StoreUnavailable by a page that cannot be
+        read, also because the job expired meanwhile: the pages before it are then not all.
         """
         keys = self._keys.job(org, job_id)
-        stored, rows_stored = self._reader.read(org, job_id, ("LLEN", keys.failures))
-        pages = self._pages(org, job_id, int(rows_stored), values.count("page", page, least=1))
-        return hashes.decode(stored), pages
+        job, (stored,) = self.reader.read(org, job_id, ("LLEN", keys.failures))
+        return job, self._pages(org, job_id, int(stored), values.count("page", page, least=1))
 
     def settle(self, org: str, job_id: str) -> Job:
-        """Look whether a running job's worker is dead, and give the job as it stands after the look.
+        """Look whether a running job's worker is dead, and return the job as it stands after the look.
 
-        It takes two looks, `grace_s` apart, past the lease; any sign of life in between starts over.
+        Past the lease two looks, `grace_s` apart, settle the job; any sign of life in between starts over.
         """
-        self.look(org, job_id)
+        self.reader.look(org, job_id)
         return self.get(org, job_id)
 
-    def look(self, org: str, job_id: str) -> tuple[Verdict, int | None]:
-        """As `settle`, but give what the look found, and when the next is due (ms since the epoch)."""
-        return self._reader.look(org, job_id)
-
     def control(self, org: str, job_id: str, action: Action | str) -> Job:
-        """Ask for `pause`, `resume` or `cancel`, and give the job as it stands after.
+        """Ask for `pause`, `resume` or `cancel`, and return the job after the action.
 
-        A queued job is cancelled at once; a running one shows in its metadata what was asked for, until its
-        worker obeys. Repeating an action changes nothing. InvalidTransition if the job has ended.
+        A queued job is cancelled at once; a running job shows the request in its metadata until its worker obeys.
+        Repeating an action changes nothing. InvalidTransition if the job has ended.
         """
         checked = values.action(action)
-        self.get(org, job_id)  # a job whose worker is dead is settled first, and so refuses
-        return self._transitions.control(org, job_id, checked)
+        self.get(org, job_id)  # settles a job whose worker is dead, which then refuses
+        return self._transitions(org, job_id).control(checked)
 
     def ping(self) -> None:
         """Raise StoreUnavailable unless the store answers; of a Cluster, one of its primaries is enough."""
-        self._connection.ping()
-
-    @property
-    def has_many_servers(self) -> bool:
-        """Whether one server may be away while others answer, as in a Cluster."""
-        return self._connection.has_many_servers
+        self.connection.ping()
 
     def close(self) -> None:
-        """Close all connections. The store may be used again; it then opens new ones."""
-        self._connection.close()
+        """Close all connections. The store may be used again; the next call opens new ones."""
+        self.connection.close()
+
+    def _transitions(self, org: str, job_id: str) -> Transitions:
+        return Transitions(self.connection, org, job_id)
 
     def _pages(self, org: str, job_id: str, stored: int, page: int) -> Iterator[Rows]:
         for start in range(0, stored, page):

@@ -1,7 +1,7 @@
-"""From a cell of a CSV file to a value: each function reads one cell, or says what is wrong with it.
+"""Parsing and validation of CSV cells: each function returns the value of one cell, or raises `Rejected`.
 
-A judgement depends on nothing but the cell. A row that is done again after a crash is thus judged the same
-way; a rule such as "not in the future" would break that.
+The result depends on the cell alone, so a row that is imported again after a crash has the same outcome. A rule
+such as "not in the future" would break that.
 """
 
 import re
@@ -13,7 +13,7 @@ from operator import mul
 from typing import TypeAlias
 
 Cells: TypeAlias = Mapping[str, str]
-"""One row of the file: column name to cell."""
+"""One row of the file: a mapping from column name to cell."""
 
 IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 COUNTRY = re.compile(r"[A-Z]{2}")
@@ -25,7 +25,7 @@ YEARS = range(1990, 2100)
 
 
 class Rejected(Exception):
-    """The row cannot be imported: `code` tells machines why, the message tells people."""
+    """The row cannot be imported. `code` is the reason for programs, the message is the reason for people."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -33,17 +33,17 @@ class Rejected(Exception):
 
 
 class Skipped(Rejected):
-    """The row need not be imported, which is no failure."""
+    """The row does not need to be imported. That is not a failure."""
 
 
 def invalid(column: str, text: str, wanted: str) -> Rejected:
-    """What to raise when the cell is not what was wanted; a long cell is quoted in part."""
+    """Returns the error for an invalid cell. The message quotes at most 60 characters of the cell."""
     found = f"{text[:60]!r} is not {wanted}" if text else "missing"
     return Rejected("VALIDATION_ERROR", f"{column}: {found}")
 
 
 def text(cells: Cells, column: str, longest: int = 200) -> str:
-    """Any text, but some."""
+    """Returns a text that is neither empty nor longer than `longest`."""
     found = cells[column].strip()
     if not 0 < len(found) <= longest:
         raise invalid(column, found, f"a text of at most {longest} characters")
@@ -51,7 +51,7 @@ def text(cells: Cells, column: str, longest: int = 200) -> str:
 
 
 def one_of(choices: Collection[str], cells: Cells, column: str) -> str:
-    """One of a few words."""
+    """Returns one of the words in `choices`."""
     found = cells[column].strip()
     if found not in choices:
         raise invalid(column, found, f"one of {', '.join(choices)}")
@@ -59,7 +59,7 @@ def one_of(choices: Collection[str], cells: Cells, column: str) -> str:
 
 
 def country(cells: Cells, column: str) -> str:
-    """A country by its two letters (ISO 3166)."""
+    """Returns a country code of two letters (ISO 3166)."""
     found = cells[column].strip()
     if not COUNTRY.fullmatch(found):
         raise invalid(column, found, "a country code of two capital letters")
@@ -67,7 +67,7 @@ def country(cells: Cells, column: str) -> str:
 
 
 def identifier(cells: Cells, column: str) -> str:
-    """A name that another system gave to the row."""
+    """Returns an id that another system gave to the row."""
     found = cells[column].strip()
     if not IDENTIFIER.fullmatch(found):
         raise invalid(column, found, "1 to 64 letters, digits, dots, dashes and underscores")
@@ -75,16 +75,16 @@ def identifier(cells: Cells, column: str) -> str:
 
 
 def cents(cells: Cells, column: str) -> int:
-    """A positive amount of money. Money is never a float: 0.1 + 0.2 would not be 0.3."""
+    """Returns a positive amount of money in cents. Money is never a float: 0.1 + 0.2 would not be 0.3."""
     found = cells[column].strip()
-    # The pattern comes first, because Decimal also takes "1e9", "1_000", "NaN" and the digits of all scripts.
+    # Check the pattern first: Decimal also accepts "1e9", "1_000", "NaN" and digits of other scripts.
     if not AMOUNT.fullmatch(found) or not (amount := Decimal(found)):
         raise invalid(column, found, "a positive amount such as 1250.00, below 10^12")
     return int(amount * 100)
 
 
 def moment(cells: Cells, column: str) -> str:
-    """A point in time, which needs an offset from UTC; the result is in UTC."""
+    """Returns a time in UTC. The cell must give the offset from UTC."""
     found = cells[column].strip()
     try:
         when = datetime.fromisoformat(found)
@@ -96,7 +96,7 @@ def moment(cells: Cells, column: str) -> str:
 
 
 def day(cells: Cells, column: str) -> str:
-    """A day of the calendar."""
+    """Returns a calendar day."""
     found = cells[column].strip()
     try:
         when = date.fromisoformat(found)
@@ -108,7 +108,7 @@ def day(cells: Cells, column: str) -> str:
 
 
 def ip(cells: Cells, column: str) -> str:
-    """An IPv4 or IPv6 address."""
+    """Returns an IPv4 or IPv6 address."""
     found = cells[column].strip()
     try:
         return str(ip_address(found))
@@ -117,18 +117,18 @@ def ip(cells: Cells, column: str) -> str:
 
 
 def check_digit(digits: str) -> int:
-    """The last digit of a tax id, from the ten before it (modulo 11, as Peru's RUC has it)."""
+    """Returns the last digit of a tax id, computed from the ten before it (modulo 11, as in Peru's RUC)."""
     weighed: int = sum(map(mul, map(int, digits), TAX_ID_WEIGHTS))
     return (11 - weighed % 11) % 10
 
 
 def is_tax_id(candidate: str) -> bool:
-    """Whether it is well-formed: 10 (a person) or 20 (a company), eight digits, and the right check digit."""
+    """Returns True for a well-formed tax id: 10 (person) or 20 (company), eight digits, a valid check digit."""
     return bool(TAX_ID.fullmatch(candidate)) and check_digit(candidate) == int(candidate[-1])
 
 
 def tax_id(cells: Cells, column: str) -> str:
-    """A well-formed tax id."""
+    """Returns a well-formed tax id."""
     found = cells[column].strip()
     if not is_tax_id(found):
         raise invalid(column, found, "a tax id")
@@ -136,10 +136,10 @@ def tax_id(cells: Cells, column: str) -> str:
 
 
 def entity(cells: Cells, column: str, known: Collection[str] | None) -> str:
-    """The tax id of an entity, one of the known ones; without a list of them any well-formed one will do."""
+    """Returns the tax id of a known entity; if `known` is None, any well-formed tax id."""
     found = cells[column].strip()
     if known is None or found not in known:
-        tax_id(cells, column)  # a mistyped one is told from an unknown one
+        tax_id(cells, column)  # a mistyped tax id gets another error than an unknown entity
         if known is not None:
             raise Rejected("ENTITY_NOT_FOUND", f"{column}: there is no entity with the tax id {found}")
     return found

@@ -1,4 +1,4 @@
-"""Import entities, persons and companies. One that is there already is skipped, not failed."""
+"""Import entities: persons and companies. An entity that exists already is skipped, not failed."""
 
 from typing import Any
 
@@ -8,30 +8,30 @@ from records import Record
 
 
 class Entities(Importer):
-    """Entities, one row each."""
+    """Imports entities, one per row."""
 
     columns = ("external_id", "tax_id", "type", "name", "country", "onboarded_on")
     table = """
         CREATE TABLE IF NOT EXISTS entities (
             tax_id TEXT PRIMARY KEY, external_id TEXT UNIQUE, type TEXT, name TEXT, country TEXT,
             onboarded_on TEXT, job_id TEXT, row_number INTEGER)"""
-    # The second half changes nothing, but only our own earlier write counts as a row that was changed.
+    # The no-op update reports a changed row only if the existing row is this job's own earlier write of this row.
     insert = """
         INSERT INTO entities VALUES (:tax_id, :external_id, :type, :name, :country, :onboarded_on, :job_id,
             :row_number)
         ON CONFLICT DO UPDATE SET row_number = row_number
             WHERE job_id = excluded.job_id AND row_number = excluded.row_number"""
-    # Later rows of this job are there only when ours is done again: they had no say the first time.
+    # Ignores later rows of this job: after a crash they may exist already, but they did not at the first attempt.
     namesake = """
         SELECT job_id FROM entities
         WHERE tax_id = :tax_id AND (job_id <> :job_id OR row_number < :row_number)"""
 
     def name(self, record: Record) -> dict[str, str]:
-        """Its tax id and type, as the file has them."""
+        """Returns tax id and type as they stand in the file."""
         return {"taxId": record.cells["tax_id"], "type": record.cells["type"]}
 
     def validate(self, cells: Cells) -> dict[str, Any]:
-        """Every cell, and the tax id against the type."""
+        """Validate every cell, and the tax id against the type."""
         values = {
             "tax_id": tax_id(cells, "tax_id"),
             "type": one_of(TAX_ID_PREFIXES, cells, "type"),
@@ -45,7 +45,7 @@ class Entities(Importer):
         return values
 
     def store(self, values: dict[str, Any]) -> None:
-        """Once per tax id; the first row that has it wins."""
+        """Store the entity, once per tax id: the first row with a tax id wins."""
         if self.database.execute(self.insert, values).rowcount:
             return
         namesake = self.database.execute(self.namesake, values).fetchone()

@@ -1,4 +1,4 @@
-"""Import transactions: each has an id of its own, a positive amount, and an entity that we know."""
+"""Import transactions: each has a unique id, a positive amount and a known entity."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ CURRENCIES = ("USD", "EUR", "PEN", "CNY", "AED")
 
 
 class Transactions(Importer):
-    """Transactions, one row each."""
+    """Imports transactions, one per row."""
 
     columns = (
         "external_id", "entity_tax_id", "booked_at", "amount", "currency", "direction", "counterparty",
@@ -22,7 +22,7 @@ class Transactions(Importer):
             external_id TEXT PRIMARY KEY, entity_tax_id TEXT, booked_at TEXT, amount_cents INTEGER,
             currency TEXT, direction TEXT, counterparty TEXT, description TEXT, job_id TEXT,
             row_number INTEGER) WITHOUT ROWID"""
-    # The second half changes nothing, but only our own earlier write counts as a row that was changed.
+    # The no-op update reports a changed row only if the existing row is this job's own earlier write of this row.
     insert = """
         INSERT INTO transactions VALUES (:external_id, :entity_tax_id, :booked_at, :amount_cents, :currency,
             :direction, :counterparty, :description, :job_id, :row_number)
@@ -30,11 +30,11 @@ class Transactions(Importer):
             WHERE job_id = excluded.job_id AND row_number = excluded.row_number"""
 
     def name(self, record: Record) -> dict[str, str]:
-        """The id that the uploader gave it."""
+        """Returns the id that the uploader gave to the transaction."""
         return {"externalId": record.cells["external_id"]}
 
     def validate(self, cells: Cells) -> dict[str, Any]:
-        """Every cell."""
+        """Validate every cell."""
         return {
             "external_id": identifier(cells, "external_id"),
             "entity_tax_id": entity(cells, "entity_tax_id", self.known),
@@ -47,7 +47,7 @@ class Transactions(Importer):
         }
 
     def store(self, values: dict[str, Any]) -> None:
-        """Once per id; the first row that has it wins."""
+        """Store the transaction, once per id: the first row with an id wins."""
         if not self.database.execute(self.insert, values).rowcount:
             raise Rejected("DUPLICATE_EXTERNAL_ID", "another transaction has this id")
 

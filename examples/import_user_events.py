@@ -1,4 +1,4 @@
-"""Import what users did: logins, new devices, changed limits. An event has no id; its row is its name."""
+"""Import user events: logins, new devices, changed limits. An event has no id; its row number identifies it."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ TYPES = ("login", "login_failed", "password_changed", "device_added", "limit_rai
 
 
 class UserEvents(Importer):
-    """User events, one row each."""
+    """Imports user events, one per row."""
 
     columns = ("entity_tax_id", "user_id", "type", "occurred_at", "ip", "device")
     entity_column = "entity_tax_id"
@@ -18,17 +18,17 @@ class UserEvents(Importer):
         CREATE TABLE IF NOT EXISTS user_events (
             entity_tax_id TEXT, user_id TEXT, type TEXT, occurred_at TEXT, ip TEXT, device TEXT,
             job_id TEXT, row_number INTEGER, PRIMARY KEY (job_id, row_number))"""
-    # Two events may be alike, so there are no duplicates: a row that is there is our own earlier write.
+    # Equal events are not duplicates, so an existing row can only be this job's own earlier write of this row.
     insert = """
         INSERT OR REPLACE INTO user_events VALUES (:entity_tax_id, :user_id, :type, :occurred_at, :ip,
             :device, :job_id, :row_number)"""
 
     def name(self, record: Record) -> dict[str, str]:
-        """The line of the file where it starts."""
+        """Returns the line of the file where the record starts."""
         return {"rowKey": f"row_{record.line}"}
 
     def validate(self, cells: Cells) -> dict[str, Any]:
-        """Every cell."""
+        """Validate every cell."""
         return {
             "entity_tax_id": entity(cells, "entity_tax_id", self.known),
             "user_id": identifier(cells, "user_id"),
@@ -39,7 +39,7 @@ class UserEvents(Importer):
         }
 
     def store(self, values: dict[str, Any]) -> None:
-        """Once per row of the file."""
+        """Store the event, once per row of the file."""
         self.database.execute(self.insert, values)
 
 

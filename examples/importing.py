@@ -1,12 +1,12 @@
-"""What all importers share: the run of a job, and a database that has each row exactly once.
+"""The part common to all importers: running a job, and writing each row to the database exactly once.
 
-After a crash the rows since the last delivered checkpoint are done again, by whoever takes the job over.
-Three rules keep the table and the counters exact nevertheless:
+After a crash, the worker that takes the job over imports the rows since the last delivered checkpoint again. Three
+rules keep the table and the counters exact all the same:
 
-1. Each stored row carries its job and the number of its record. So an importer can tell a row that it wrote
-   itself before the crash (a success, again) from another row with the same key (a duplicate).
-2. Rows are committed first and reported after: no checkpoint is ever ahead of the table.
-3. An outcome and its checkpoint are reported in one call: they arrive together or not at all.
+1. Each stored row carries its job and its record number. So an importer can tell a row that the same job wrote
+   before the crash (a success again) from another row with the same key (a duplicate).
+2. Rows are committed first and reported afterwards: no checkpoint is ever ahead of the table.
+3. An outcome and its checkpoint are reported in one call: both arrive, or neither.
 """
 
 import argparse
@@ -34,39 +34,39 @@ BATCH_S = 0.2
 
 
 class Importer(ABC):
-    """What a kind of import says about its rows."""
+    """The base class of importers: columns, table, validation and storage of one kind of rows."""
 
     columns: ClassVar[tuple[str, ...]]
     table: ClassVar[str]
     entity_column: ClassVar[str | None] = None
-    """The column that refers to an entity, if rows of this kind do."""
+    """The column that refers to an entity, if there is one."""
 
     def __init__(self, database: Connection, job_id: str, known: Collection[str] | None = None) -> None:
         self.database = database
         self.job_id = job_id
         self.known = known
-        database.execute("PRAGMA journal_mode = WAL")  # a commit is then one write to the disk, not several
+        database.execute("PRAGMA journal_mode = WAL")  # a commit is then a single disk write
         database.execute(self.table)
 
     @abstractmethod
     def name(self, record: Record) -> dict[str, str]:
-        """The members that tell the uploader which row it is."""
+        """Returns the members that identify the row for the uploader."""
 
     @abstractmethod
     def validate(self, cells: Cells) -> dict[str, Any]:
-        """Check every cell and give the values to store. Raises `Rejected`."""
+        """Validate every cell and return the values to store. Raises `Rejected`."""
 
     @abstractmethod
     def store(self, values: dict[str, Any]) -> None:
-        """Write the row, unless an earlier run of this job did. Raises `Rejected` for a duplicate."""
+        """Store the row, unless an earlier run of this job already has. Raises `Rejected` for a duplicate."""
 
     def import_batch(self, batch: Iterable[Record]) -> list[Rejected | None]:
-        """Import the records in one transaction, committed on return; tell for each why it was not taken."""
+        """Import the records in one committed transaction. Returns for each record None or why it was rejected."""
         with self.database:
             return [self.import_row(record) for record in batch]
 
     def import_row(self, record: Record) -> Rejected | None:
-        """Validate and store one row."""
+        """Validate and store one row. Returns None or why the row was rejected."""
         if not record.fits:
             return Rejected("VALIDATION_ERROR", "the row has more or fewer cells than the header")
         try:
@@ -78,8 +78,8 @@ class Importer(ABC):
 
 
 def main(kind: type[Importer]) -> None:
-    """Import a file as a script does: one line at the end, one line for an error, and an exit code."""
-    # A polite stop leaves the run's block, which gives the job to the next worker at once.
+    """Run the importer as a command: one line of result, or one line of error and an exit code."""
+    # SystemExit leaves the run's block, which gives the lease back: another worker may take over at once.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     args = arguments(kind)
@@ -95,12 +95,14 @@ def arguments(kind: type[Importer]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=sys.modules[kind.__module__].__doc__)
     parser.add_argument("file", type=Path, help="a CSV file in UTF-8")
     parser.add_argument("--org", required=True, help="the organization that the job belongs to")
-    parser.add_argument("--job", required=True, help="the id of a job that exists")
+    parser.add_argument("--job", required=True, help="the id of an existing job")
     parser.add_argument("--database", required=True, type=Path, help="the SQLite file to write to")
     parser.add_argument("--redis-url", default=url, required=not url, help="default: $BATCHSTATUS_REDIS_URL")
-    parser.add_argument("--lease-s", type=float, default=30.0, help="a dead worker is noticed after so long")
-    parser.add_argument("--wait-s", type=float, default=0.0, help="wait so long for another worker's lease")
-    parser.add_argument("--rate", type=float, default=0.0, help="import at most so many rows a second")
+    parser.add_argument(
+        "--lease-s", type=float, default=30.0, help="seconds of silence after which a worker may be dead"
+    )
+    parser.add_argument("--wait-s", type=float, default=0.0, help="seconds to wait for another worker's lease")
+    parser.add_argument("--rate", type=float, default=0.0, help="upper limit of rows per second; 0 is none")
     if kind.entity_column:
         parser.add_argument("--entities", type=Path, help="a CSV file; rows must refer to a tax id in it")
     return parser.parse_args()
@@ -113,7 +115,7 @@ def run_job(kind: type[Importer], args: argparse.Namespace) -> None:
     total = 0
     if args.rate > 0:
         print(f"{args.file.name}: throttled to {args.rate:g} rows a second", flush=True)
-    # What a typing error can break is opened before the job is claimed: a claimed job would fail for good.
+    # Connect and open the files before the claim: with a mistyped path, a claimed job would fail for good.
     store = batchstatus.connect(args.redis_url, lease_s=args.lease_s)
     with open_csv(args.file) as file, closing(sqlite3.connect(args.database, timeout=30)) as database:
         importer = kind(database, args.job, known)
@@ -131,21 +133,21 @@ def run_job(kind: type[Importer], args: argparse.Namespace) -> None:
 
 
 def check_references(importer: Importer, file: TextIO) -> None:
-    """Fail the whole job when not one row refers to a known entity: that is a wrong file, not bad rows."""
+    """Fail the whole job if no row refers to a known entity: the file is wrong then, not some rows."""
     column, known = importer.entity_column, importer.known
     if column is None or known is None:
         return
     if not any(record.cells[column].strip() in known for record in read(file, importer.columns)):
-        message = f"no {column} in the file is a known entity's"
+        message = f"no {column} in the file is that of a known entity"
         raise batchstatus.JobAborted("INVALID_ENTITY_REFERENCES", message, {"knownEntities": len(known)})
 
 
 def paced(records: Iterable[Record], rate: float, check: Callable[[], None]) -> Iterator[Record]:
-    """Give the records one by one, at most `rate` a second unless it is 0; while one waits, `check`."""
+    """Yield the records, at most `rate` a second unless `rate` is 0. Call `check` while waiting."""
     due = time.monotonic()
     for record in records:
         if rate > 0:
-            due = max(due, time.monotonic() - 1) + 1 / rate  # a pause is not made up for by a rush
+            due = max(due, time.monotonic() - 1) + 1 / rate  # after a pause, catch up by at most a second's rows
             while (wait := due - time.monotonic()) > 0:
                 time.sleep(min(wait, 0.1))
                 check()
@@ -153,7 +155,7 @@ def paced(records: Iterable[Record], rate: float, check: Callable[[], None]) -> 
 
 
 def batches(records: Iterable[Record]) -> Iterator[list[Record]]:
-    """Collect the records, at most `BATCH_ROWS` together; slow ones wait no longer than `BATCH_S`."""
+    """Yield the records in batches of at most `BATCH_ROWS`, each collected for about `BATCH_S` at most."""
     batch: list[Record] = []
     due = time.monotonic() + BATCH_S
     for record in records:
@@ -168,9 +170,9 @@ def batches(records: Iterable[Record]) -> Iterator[list[Record]]:
 def report(
     run: batchstatus.Run, importer: Importer, batch: list[Record], outcomes: list[Rejected | None]
 ) -> Counter[str]:
-    """Report the outcomes in the order of the file, successes that follow each other in one call; count them.
+    """Report the outcomes in file order, consecutive successes in one call. Returns the rows per outcome.
 
-    Each call carries the checkpoint up to which all is reported with it.
+    The checkpoint of each call covers its own rows and all before them.
     """
     tally: Counter[str] = Counter()
     streak = 0

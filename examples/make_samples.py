@@ -1,7 +1,7 @@
-"""Make sample files as customers send them: mostly good, in all scripts of the world, and about 2 % dirt.
+"""Generate sample files as customers send them: mostly valid, in many scripts, with about 2 % invalid rows.
 
-The same options give the same bytes. Each file has a random stream of its own, so more rows in one do not
-change the others.
+The same options give the same bytes. Each file has its own random stream, so the number of rows of one file does
+not change another.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from fields import TAX_ID_PREFIXES, check_digit, is_tax_id
 
 Row: TypeAlias = dict[str, str]
 Spoil: TypeAlias = Callable[[Row, Row], Row]
-"""Makes a good row bad; the second row is an earlier good one, for duplicates."""
+"""Makes a valid row invalid; the second argument is an earlier valid row, for duplicates."""
 
 DIRTY = 0.02
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -87,7 +87,7 @@ EVENT_DIRT: Mapping[str, Spoil] = {
 
 
 def main() -> None:
-    """Write the three files."""
+    """Write the three sample files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=SAMPLES, help="the directory to write to")
     parser.add_argument("--seed", type=int, default=1)
@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def make(out: Path, seed: int, transactions: int, entities: int, events: int) -> None:
-    """Write so many rows of each kind. Transactions and events are about the entities, but for the dirt."""
+    """Write the given numbers of rows. Valid transactions and events refer to the generated entities."""
     rng = Random(f"{seed} entities")
     people = list(spoiled(entity_rows(rng, entities), ENTITY_DIRT, rng))
     tax_ids = [row["tax_id"] for row in people if is_tax_id(row["tax_id"])]
@@ -114,13 +114,13 @@ def make(out: Path, seed: int, transactions: int, entities: int, events: int) ->
 
 
 def entity_rows(rng: Random, count: int) -> Iterator[Row]:
-    """Good entities."""
+    """Yield valid entities."""
     for number in range(1, count + 1):
         type_ = rng.choice(("company", "person"))
         pair = (COMPANIES, FORMS) if type_ == "company" else (GIVEN, FAMILY)
         yield {
             "external_id": f"E-{number:05}",
-            # 7919 has no factor in common with 80,000,000, so no number comes twice.
+            # 7919 and 80,000,000 have no common factor, so no serial number repeats.
             "tax_id": tax_id(TAX_ID_PREFIXES[type_], 10_000_000 + number * 7919 % 80_000_000),
             "type": type_,
             "name": " ".join(map(rng.choice, pair)),
@@ -130,7 +130,7 @@ def entity_rows(rng: Random, count: int) -> Iterator[Row]:
 
 
 def transaction_rows(rng: Random, count: int, tax_ids: Sequence[str]) -> Iterator[Row]:
-    """Good transactions: many small ones and few large ones."""
+    """Yield valid transactions: many small and few large ones."""
     for number in range(1, count + 1):
         amount = rng.randrange(1, 10 ** rng.randrange(3, 9))
         yield {
@@ -146,7 +146,7 @@ def transaction_rows(rng: Random, count: int, tax_ids: Sequence[str]) -> Iterato
 
 
 def event_rows(rng: Random, count: int, tax_ids: Sequence[str]) -> Iterator[Row]:
-    """Good user events."""
+    """Yield valid user events."""
     for number in range(1, count + 1):
         ip = f"190.12.{rng.randrange(256)}.{rng.randrange(256)}"
         yield {
@@ -160,29 +160,29 @@ def event_rows(rng: Random, count: int, tax_ids: Sequence[str]) -> Iterator[Row]
 
 
 def moment(rng: Random, number: int) -> str:
-    """A moment of this row: one after the other, in UTC or in Lima's time."""
+    """Returns the time of row `number`, later than those before, in UTC or in Lima's time."""
     when = START + timedelta(minutes=5 * number, seconds=rng.randrange(300))
     return f"{when:%Y-%m-%dT%H:%M:%S}{rng.choice(('Z', 'Z', 'Z', '-05:00'))}"
 
 
 def tax_id(prefix: str, serial: int) -> str:
-    """A well-formed tax id."""
+    """Returns a well-formed tax id."""
     digits = f"{prefix}{serial:08}"
     return f"{digits}{check_digit(digits)}"
 
 
 def stranger(known: str) -> str:
-    """A well-formed tax id that no entity has: their serial numbers end before 90,000,000."""
+    """Returns a well-formed tax id of no entity: the entities' serial numbers are below 90,000,000."""
     return tax_id(known[:2], 90_000_000 + int(known[3:10]))
 
 
 def mistyped(known: str) -> str:
-    """A tax id whose check digit is wrong."""
+    """Returns the tax id with a wrong check digit."""
     return f"{known[:-1]}{(int(known[-1]) + 1) % 10}"
 
 
 def spoiled(rows: Iterable[Row], dirt: Mapping[str, Spoil], rng: Random) -> Iterator[Row]:
-    """Spoil few of the rows, with each kind of dirt in turn."""
+    """Yield the rows, a few of them made invalid, with each kind of dirt in turn."""
     kinds = cycle(dirt.values())
     good: list[Row] = []
     for row in rows:
@@ -194,7 +194,7 @@ def spoiled(rows: Iterable[Row], dirt: Mapping[str, Spoil], rng: Random) -> Iter
 
 
 def write(path: Path, rows: Iterable[Row], *, byte_order_mark: bool = False) -> None:
-    """Write a CSV file; spreadsheets put a byte order mark in front."""
+    """Write a CSV file, with a byte order mark as spreadsheets write it if asked to."""
     with path.open("w", encoding="utf-8-sig" if byte_order_mark else "utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         for number, row in enumerate(rows):

@@ -1,4 +1,4 @@
-"""Reading CSV files as they come: with a byte order mark, blank lines, line breaks inside of cells."""
+"""Reading CSV files with a byte order mark, blank lines, and line breaks inside cells."""
 
 import csv
 from collections.abc import Collection, Iterator
@@ -12,33 +12,33 @@ from batchstatus import JobAborted
 
 
 class Record(NamedTuple):
-    """One record of a file. It may span several lines, so its number does not tell its line."""
+    """One record of a file. A record may span several lines, so its number and its line differ."""
 
     number: int
     """1 is the first record after the header."""
     line: int
-    """The line where it starts; the header is line 1."""
+    """The line where the record starts; the header is line 1."""
     cells: Cells
     fits: bool
-    """Whether it has as many cells as the header."""
+    """True if the record has as many cells as the header."""
 
 
 def open_csv(path: Path) -> TextIO:
-    """Open a file for `read`. A byte order mark, as spreadsheets write it, is no part of the first column."""
+    """Open a file for `read`. A byte order mark, as spreadsheets write it, is dropped."""
     return path.open(encoding="utf-8-sig", newline="")
 
 
 def read(file: TextIO, columns: Collection[str]) -> Iterator[Record]:
-    """Give the records, from the start of the file. What is no such file fails the whole job."""
+    """Yield the records from the start of the file. Raises JobAborted if the file is not CSV in UTF-8."""
     file.seek(0)
-    reader = csv.reader(file, strict=True)  # else a quote left open would swallow the rest of the file
+    reader = csv.reader(file, strict=True)  # without strict, an unclosed quote swallows the rest of the file
     name = Path(file.name).name
     try:
         header = next(reader, [])
         check_header(name, header, columns)
         number, line = 1, reader.line_num + 1
         for cells in reader:
-            if cells:  # a blank line is no record
+            if cells:  # a blank line is not a record
                 row = dict(zip_longest(header, cells, fillvalue=""))
                 yield Record(number, line, row, len(cells) == len(header))
                 number += 1
@@ -49,13 +49,13 @@ def read(file: TextIO, columns: Collection[str]) -> Iterator[Record]:
 
 
 def check_header(name: str, header: Collection[str], columns: Collection[str]) -> None:
-    """Fail the whole job when a column is missing: every row would be bad, and for the same reason."""
+    """Fail the whole job if a column is missing, since every row would fail for that one reason."""
     if missing := [column for column in columns if column not in header]:
         raise JobAborted("INVALID_HEADER", f"{name} lacks {', '.join(missing)}", {"missing": missing})
 
 
 def known_entities(path: Path) -> frozenset[str]:
-    """The well-formed tax ids of a file of entities."""
+    """Returns the well-formed tax ids in a file of entities."""
     with open_csv(path) as file:
         tax_ids = (record.cells["tax_id"].strip() for record in read(file, ["tax_id"]))
         return frozenset(filter(is_tax_id, tax_ids))

@@ -1,4 +1,4 @@
-"""The wire: every JSON body of the HTTP API, as marshmallow schemas. Field order is the order on the wire."""
+"""Every JSON body of the HTTP API, as a marshmallow schema. The order of fields is the order on the wire."""
 
 from batchstatus.schemas.control import ControlSchema
 from batchstatus.schemas.error import ErrorSchema

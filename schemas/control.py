@@ -1,4 +1,4 @@
-"""What control is asked (contract §5)."""
+"""The request body of the control route (contract §5)."""
 
 from typing import Any, ClassVar
 
@@ -8,7 +8,7 @@ from batchstatus.model import Action, Kind
 
 
 class ControlSchema(Schema):
-    """The body of a control request; unknown members are refused."""
+    """The body of a control request. Unknown members are rejected."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "transaction_batch", "action": "cancel"}
 

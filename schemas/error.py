@@ -1,4 +1,4 @@
-"""Every error on the wire, from 400 up (contract §7)."""
+"""The body of every error answer, from 400 up (contract §7)."""
 
 from typing import Any, ClassVar
 
@@ -8,7 +8,7 @@ from batchstatus.schemas.fields import Optional
 
 
 class ErrorDetailSchema(Schema):
-    """What went wrong: `code` for machines, `message` for people, `details` naming each bad field."""
+    """The error: `code` for programs, `message` for people, `details` names each bad field."""
 
     code = fields.String(required=True, validate=validate.Regexp(r"^[A-Z][A-Z0-9_]{1,63}\Z"))
     message = fields.String(required=True)
@@ -16,7 +16,7 @@ class ErrorDetailSchema(Schema):
 
 
 class ErrorSchema(Schema):
-    """The one shape of all errors."""
+    """The body of every error."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {
         "success": False,

@@ -1,4 +1,4 @@
-"""A job's failed and skipped rows on the wire, per kind (contract §3). Dumped from `batchstatus.model.Outcome`."""
+"""A job's failed and skipped rows on the wire, per kind (contract §3), dumped from `batchstatus.model.Outcome`."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -19,7 +19,7 @@ class TransactionFailureSchema(Schema):
 
 
 class UserEventFailureSchema(Schema):
-    """A user event that failed; `rowKey` names the source line."""
+    """A user event that failed. `rowKey` names the source line."""
 
     rowKey = fields.String(required=True, allow_none=True)
     code = fields.String(required=True, validate=CODE)
@@ -46,7 +46,7 @@ def _kind(*kinds: Kind) -> fields.String:
 
 
 class FailuresSchema(Schema):
-    """What the answers for all kinds have in common: counters and rows, all of one moment."""
+    """The members common to all kinds: counters and failed rows, one consistent snapshot."""
 
     success = fields.Constant(True, required=True)
     jobId = fields.String(attribute="job.job_id", required=True)
@@ -58,7 +58,7 @@ class FailuresSchema(Schema):
     succeeded = fields.Integer(attribute="job.succeeded", required=True, strict=True, validate=COUNT)
     failed = fields.Integer(attribute="job.failed", required=True, strict=True, validate=COUNT)
     skipped = fields.Integer(attribute="job.skipped", required=True, strict=True, validate=COUNT)
-    failures = fields.List(fields.Raw(), required=True)  # each kind says what its rows are
+    failures = fields.List(fields.Raw(), required=True)  # each kind's schema defines its rows
     truncated = fields.Boolean(required=True)
     failuresTotal = fields.Integer(attribute="failures_total", required=True, strict=True, validate=COUNT)
     jobFailure = Absent(JobFailureSchema, attribute="job.job_failure")
@@ -123,4 +123,4 @@ FAILURES_SCHEMAS: Mapping[Kind, type[FailuresSchema]] = {
     Kind.USER_EVENT_BATCH: UserEventFailuresSchema,
     Kind.ENTITY_AUTOMATIC: EntityFailuresSchema,
 }
-"""The schema of each kind's answer."""
+"""The schema of each kind's failures body."""

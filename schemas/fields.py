@@ -1,4 +1,4 @@
-"""Fields that the wire needs and marshmallow does not have."""
+"""Fields that marshmallow lacks."""
 
 import re
 from datetime import datetime
@@ -7,18 +7,18 @@ from typing import Any
 from marshmallow import fields, missing
 from marshmallow.exceptions import ValidationError
 
-# `fromisoformat` stops reading at a NUL, and takes any character between date and time.
+# `fromisoformat` stops reading at a NUL, and accepts any character between date and time.
 _ISO = re.compile(r"[0-9-]+T[0-9:.,]+(?:Z|[+-][0-9:.,]+)?")
 
 
 class Time(fields.Field[datetime]):
-    """A moment: ISO 8601, UTC, with milliseconds and `Z`, such as `2026-11-23T15:04:05.123Z`."""
+    """A time in ISO 8601, UTC, with milliseconds and `Z`, such as `2026-11-23T15:04:05.123Z`."""
 
     PATTERN = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"
 
     @staticmethod
     def text(moment: datetime) -> str:
-        """The moment on the wire. It is UTC, so that its offset is always the six characters of +00:00."""
+        """Returns the time as on the wire. `moment` must be in UTC, so its offset is the six characters +00:00."""
         return f"{moment.isoformat(timespec='milliseconds')[:-6]}Z"
 
     def _serialize(self, value: datetime | None, attr: str | None, obj: Any, **kwargs: Any) -> str | None:
@@ -35,18 +35,18 @@ class Time(fields.Field[datetime]):
 
 
 class Absent(fields.Nested):
-    """A nested object whose key is not in the body at all when there is none."""
+    """A nested object whose key is absent from the body if the object is None."""
 
     def get_value(self, obj: Any, attr: str, accessor: Any = None, default: Any = missing) -> Any:
-        """The object's value, or `missing` in place of None."""
+        """Returns the object's value, or `missing` in place of None."""
         value = super().get_value(obj, attr, accessor, default)
         return missing if value is None else value
 
 
 class Optional(fields.Raw):
-    """Any JSON whose key is not in the body at all when there is none."""
+    """Any JSON value whose key is absent from the body if the value is None."""
 
     def get_value(self, obj: Any, attr: str, accessor: Any = None, default: Any = missing) -> Any:
-        """The object's value, or `missing` in place of None."""
+        """Returns the object's value, or `missing` in place of None."""
         value = super().get_value(obj, attr, accessor, default)
         return missing if value is None else value

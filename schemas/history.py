@@ -1,4 +1,4 @@
-"""Several jobs at once: a page of history, and jobs by id (contract §7)."""
+"""Several jobs in one body: a page of history, and jobs by id (contract §7)."""
 
 import re
 from typing import Any, ClassVar
@@ -13,7 +13,7 @@ from batchstatus.schemas.job import JobResponseSchema, JobSchema
 
 
 class Commas(fields.Field[list[str]]):
-    """A comma-separated list of words, each of which is one of `choices`; without choices, any."""
+    """A comma-separated list of words, each one of `choices`, or any word without choices."""
 
     def __init__(self, choices: list[str] | None = None, **options: Any) -> None:
         super().__init__(**options)
@@ -22,12 +22,12 @@ class Commas(fields.Field[list[str]]):
     def _deserialize(self, value: str, attr: str | None, data: Any, **kwargs: Any) -> list[str]:
         words = list(dict.fromkeys(value.split(",")))
         if self.choices and (unknown := sorted(set(words) - set(self.choices))):
-            raise ValidationError(f"unknown: {', '.join(unknown)[:200]}; there are {', '.join(self.choices)}")
+            raise ValidationError(f"unknown: {', '.join(unknown)[:200]}; known: {', '.join(self.choices)}")
         return words
 
 
 class Digits(fields.Field[int]):
-    """A number from 1 to MAX_PAGE, in ASCII digits and nothing else."""
+    """A number from 1 to MAX_PAGE, in ASCII digits only."""
 
     def _deserialize(self, value: str, attr: str | None, data: Any, **kwargs: Any) -> int:
         number = int(value) if re.fullmatch("[0-9]{1,9}", value) else 0
@@ -37,13 +37,13 @@ class Digits(fields.Field[int]):
 
 
 class Cursor(fields.Field[str]):
-    """Where a page ended, as it was given out."""
+    """The `nextCursor` of an earlier page."""
 
     def _deserialize(self, value: str, attr: str | None, data: Any, **kwargs: Any) -> str:
         try:
             Position.of(value)
         except InvalidValue:
-            raise ValidationError("none that was given out") from None
+            raise ValidationError("not a nextCursor of this service") from None
         return value
 
 
@@ -53,7 +53,7 @@ def _one_to_a_page(ids: list[str]) -> None:
 
 
 class HistoryQuerySchema(Schema):
-    """What a page of history is asked for with; unknown parameters are refused."""
+    """The query parameters of the history route. Unknown parameters are rejected."""
 
     kind = Commas([*Kind])
     status = Commas([*Status])
@@ -64,13 +64,13 @@ class HistoryQuerySchema(Schema):
 
 
 class JobsQuerySchema(Schema):
-    """What jobs are asked for by id with; no other parameter goes with it."""
+    """The query parameter that asks for jobs by id. No other parameter may accompany it."""
 
     ids = Commas(required=True, validate=_one_to_a_page)
 
 
 class HistoryResponseSchema(Schema):
-    """A page of the organization's jobs, newest first; `nextCursor` is null on the last one."""
+    """A page of the organization's jobs, newest first. `nextCursor` is null on the last page."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {
         "success": True,
@@ -84,7 +84,7 @@ class HistoryResponseSchema(Schema):
 
 
 class JobsResponseSchema(Schema):
-    """The jobs that were found, in the order in which they were asked for, and the ids that were not."""
+    """The jobs found, in the order of the request, and the ids not found."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {
         "success": True,

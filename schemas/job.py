@@ -12,7 +12,7 @@ CODE = validate.Regexp(r"^[A-Z][A-Z0-9_]{1,63}\Z")
 
 
 class JobFailureSchema(Schema):
-    """The stable reason why the whole job was aborted."""
+    """The stable reason why the whole job failed."""
 
     code = fields.String(required=True, validate=CODE)
     message = fields.String(required=True)
@@ -20,7 +20,7 @@ class JobFailureSchema(Schema):
 
 
 class JobSchema(Schema):
-    """One job, whatever its kind."""
+    """A job of any kind."""
 
     jobId = fields.String(attribute="job_id", required=True)
     kind = fields.String(required=True, validate=validate.OneOf([*Kind]))

@@ -1,9 +1,9 @@
-"""The answer that says yes and no more."""
+"""The body of an answer that only confirms."""
 
 from marshmallow import Schema, fields
 
 
 class SuccessSchema(Schema):
-    """It is so."""
+    """The service is alive, or ready."""
 
     success = fields.Constant(True, required=True)

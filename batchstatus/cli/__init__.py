@@ -1,4 +1,4 @@
-"""The command line. Exit codes: 0 done, 1 the job did not end `completed`, 2 usage, 3 not reachable or refused."""
+"""The command line. Exit codes: 0 done, 1 the job did not end `completed`, 2 usage, 3 unreachable or refused."""
 
 import sys
 
@@ -16,7 +16,7 @@ from batchstatus.errors import BatchStatusError, InvalidValue
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="batchstatus", message="%(prog)s %(version)s")
 def commands() -> None:
-    """How far is my import? Serve the answer, ask for it, and manage who may ask."""
+    """How far is my import? Run the service, read and control jobs, manage API keys."""
 
 
 for _command in (serve, demo, keys, status, watch, history, failures, control, reap):
@@ -24,7 +24,7 @@ for _command in (serve, demo, keys, status, watch, history, failures, control, r
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command and give its exit code; an error is one line on stderr."""
+    """Run a command and return its exit code. An error is printed as one line on stderr."""
     try:
         code = commands.main(arguments, prog_name="batchstatus", standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:

@@ -1,4 +1,4 @@
-"""`batchstatus demo`: real imports, watched over HTTP; one is killed, and one is killed and taken over."""
+"""`batchstatus demo`: real imports, watched over HTTP; one is killed, another is killed and taken over."""
 
 import json
 import signal
@@ -29,17 +29,17 @@ console = Console(highlight=False, soft_wrap=True)
 
 
 @click.command()
-@click.option("--keep", is_flag=True, help="Leave the service up until Ctrl-C.")
+@click.option("--keep", is_flag=True, help="Keep the service running until Ctrl-C.")
 @click.option("--file", "file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Your own CSV.")
-@click.option("--kind", type=click.Choice([kind.value for kind in Kind]), help="What is in it.")
+@click.option("--kind", type=click.Choice([kind.value for kind in Kind]), help="The kind of its rows.")
 @click.option(
     "--rate",
     default=DEFAULT_RATE,
     show_default=True,
-    help="Rows/s of each import, so that there is time to watch; 0: as fast as it goes.",
+    help="Rows/s of each import, slow enough to watch; 0: no limit.",
 )
 def demo(keep: bool, file: Path | None, kind: str | None, rate: int) -> int:
-    """Import three sample files at once on an embedded Valkey, and see two workers die."""
+    """Import three sample files at once on an embedded Valkey, then kill two workers."""
     if (file is None) != (kind is None):
         raise click.UsageError("--file and --kind go together")
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(SystemExit(143)))
@@ -48,30 +48,32 @@ def demo(keep: bool, file: Path | None, kind: str | None, rate: int) -> int:
         pace = f"at most {rate:,} rows/s each (--rate {rate})" if rate else "as fast as it goes (--rate 0)"
         console.print(f"Imports run {pace}.")
         if file is not None and kind is not None:
-            good = _own_file(stage, file.resolve(), Kind(kind), rate)
+            good = _import_own_file(stage, file.resolve(), Kind(kind), rate)
         else:
-            good = _story(stage, rate)
+            good = _tell_story(stage, rate)
         if keep:
             _keep(stage)
         else:
-            console.print("\nWith --keep the service would stay up, and the curl lines above work.")
+            console.print("\nWith --keep the service stays up, and the curl commands above work.")
     return 0 if good else 1
 
 
-def _story(stage: Stage, rate: int) -> bool:
+def _tell_story(stage: Stage, rate: int) -> bool:
+    """Run the three scenes of the demo. Returns True if every job ended as expected."""
     _title("1. Three imports at once, polled over HTTP")
     undisturbed = _import_all(stage, {kind: stage.sample(kind) for kind in Kind}, rate)
     for job in undisturbed.values():
         _show_result(stage, job)
     _title("2. A worker is killed half-way with kill -9")
-    interrupted = _killed(stage, rate)
+    interrupted = _kill_one(stage, rate)
     _title("3. A worker is killed half-way, and another takes the job over")
-    taken_over = _taken_over(stage, rate, undisturbed[Kind.TRANSACTION_BATCH])
+    taken_over = _kill_and_take_over(stage, rate, undisturbed[Kind.TRANSACTION_BATCH])
     ended = all(job.status is Status.COMPLETED for job in undisturbed.values())
     return ended and interrupted and taken_over
 
 
-def _own_file(stage: Stage, file: Path, kind: Kind, rate: int) -> bool:
+def _import_own_file(stage: Stage, file: Path, kind: Kind, rate: int) -> bool:
+    """Import the user's file. Returns True if the job completed."""
     _title(f"Importing {file.name}")
     (job,) = _import_all(stage, {kind: file}, rate, entities=False).values()
     _show_result(stage, job)
@@ -79,7 +81,7 @@ def _own_file(stage: Stage, file: Path, kind: Kind, rate: int) -> bool:
 
 
 def _import_all(stage: Stage, files: dict[Kind, Path], rate: int, *, entities: bool = True) -> dict[Kind, Job]:
-    """Import each file in a process of its own; give the jobs as they ended."""
+    """Import each file in its own process. Returns the ended jobs."""
     jobs = {kind: stage.store.create(ORG, kind, metadata={"fileName": file.name}) for kind, file in files.items()}
     for kind, job in jobs.items():
         stage.start_import(kind, files[kind], job.job_id, rate=rate, entities=entities)
@@ -89,7 +91,7 @@ def _import_all(stage: Stage, files: dict[Kind, Path], rate: int, *, entities: b
         try:
             return {kind: each.result() for kind, each in watching.items()}
         finally:
-            over.set()  # whoever stops the demo does not wait for the imports to end
+            over.set()  # Ctrl-C stops the demo without waiting for the imports
 
 
 def _watch(stage: Stage, view: ProgressView, job: Job, over: threading.Event | None = None) -> Job:
@@ -102,7 +104,8 @@ def _watch(stage: Stage, view: ProgressView, job: Job, over: threading.Event | N
     return now
 
 
-def _killed(stage: Stage, rate: int) -> bool:
+def _kill_one(stage: Stage, rate: int) -> bool:
+    """Kill a worker half-way. Returns True if its job reads `interrupted` in the end."""
     job, worker = _start_one(stage, rate, takeover_s=0)
     with ProgressView(console) as view:
         _kill_half_way(stage, view, job, worker)
@@ -110,12 +113,13 @@ def _killed(stage: Stage, rate: int) -> bool:
         end = _watch(stage, view, job)
     console.print(
         f"{describe(end)}\nIt read interrupted {time.monotonic() - killed_at:.1f} s after the kill: "
-        f"the lease of {LEASE_S:g} s ran out, and two looks found no life."
+        f"the lease of {LEASE_S:g} s expired, and two looks found no sign of life."
     )
     return end.status is Status.INTERRUPTED
 
 
-def _taken_over(stage: Stage, rate: int, undisturbed: Job) -> bool:
+def _kill_and_take_over(stage: Stage, rate: int, undisturbed: Job) -> bool:
+    """Kill a worker half-way and start another. Returns True if counters and rows equal those of `undisturbed`."""
     job, worker = _start_one(stage, rate, takeover_s=TAKEOVER_S)
     with ProgressView(console) as view:
         _kill_half_way(stage, view, job, worker)
@@ -149,7 +153,7 @@ def _kill_half_way(stage: Stage, view: ProgressView, job: Job, worker: "subproce
             if now.total_items and now.done >= now.total_items / 2:
                 break
             if worker.poll() is not None:
-                raise ServiceError(f"the importer ended too soon: {stage.log(f'import-{job.job_id}')}")
+                raise ServiceError(f"the importer ended before the kill: {stage.log(f'import-{job.job_id}')}")
     worker.kill()
     worker.wait()
     console.print(f"kill -9 {worker.pid} at {now.done:,} of {now.total_items:,} rows")
@@ -178,7 +182,7 @@ def _curl(stage: Stage, job_id: str) -> str:
 
 
 def _keep(stage: Stage) -> None:
-    console.print("\nThe service stays up until Ctrl-C; the curl lines above work.")
+    console.print("\nThe service stays up until Ctrl-C; the curl commands above work.")
     try:
         signal.pause()
     except KeyboardInterrupt:

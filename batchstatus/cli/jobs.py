@@ -1,4 +1,4 @@
-"""`batchstatus status`, `watch`, `failures`, `control` and `history`: what a caller of the HTTP API asks."""
+"""`batchstatus status`, `watch`, `failures`, `control` and `history`: the commands of a caller of the HTTP API."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ PROGRESS_S = 1.0
 @caller_options
 @json_option
 def status(job_id: str, url: str, api_key: str, as_json: bool) -> int:
-    """Show a job as it is now. Exits with 1 if it ended, but not `completed`."""
+    """Show a job as it is now. Exits with 1 if the job has ended, but not as `completed`."""
     with open_caller(url, api_key) as client:
         if as_json:
             body = client.wire(job_id)
@@ -36,7 +36,7 @@ def status(job_id: str, url: str, api_key: str, as_json: bool) -> int:
 @caller_options
 @json_option
 def watch(job_id: str, url: str, api_key: str, as_json: bool) -> int:
-    """Follow a job to its end, with a live bar on a terminal. Exits with 1 if it did not end `completed`."""
+    """Follow a job to its end, with a live bar on a terminal. Exits with 1 unless the job ends as `completed`."""
     with Client(url, api_key) as client:
         if as_json:
             end = _follow(client, job_id, lambda _: click.echo(_wire(client, job_id)))
@@ -50,12 +50,12 @@ def watch(job_id: str, url: str, api_key: str, as_json: bool) -> int:
 @click.command()
 @click.argument("job_id", metavar="JOB")
 @click.option(
-    "--csv", "csv_file", type=click.File("wb"), metavar="FILE", help="Save all of them as CSV; - prints."
+    "--csv", "csv_file", type=click.File("wb"), metavar="FILE", help="Write all of them as CSV; - is stdout."
 )
 @caller_options
 @json_option
 def failures(job_id: str, csv_file: BinaryIO | None, url: str, api_key: str, as_json: bool) -> None:
-    """Show a job's failed rows: the first 500, or with --csv all that are stored."""
+    """Show a job's failed rows: the first 500, or all stored ones with --csv."""
     with open_caller(url, api_key) as client:
         if csv_file is not None:
             client.failures_csv(job_id, csv_file)
@@ -76,7 +76,7 @@ def failures(job_id: str, csv_file: BinaryIO | None, url: str, api_key: str, as_
 @caller_options
 @json_option
 def control(job_id: str, action: str, url: str, api_key: str, as_json: bool) -> None:
-    """Ask a job's worker to pause, resume or cancel; a queued job is cancelled at once."""
+    """Ask a job's worker to pause, resume or cancel. A queued job is cancelled at once."""
     with open_caller(url, api_key) as client:
         job = client.control(job_id, action)
         click.echo(_wire(client, job_id) if as_json else describe(job))
@@ -85,10 +85,10 @@ def control(job_id: str, action: str, url: str, api_key: str, as_json: bool) -> 
 @click.command()
 @click.option("--kind", multiple=True, type=click.Choice([kind.value for kind in Kind]), help="Repeatable.")
 @click.option("--status", multiple=True, type=click.Choice([each.value for each in Status]), help="Repeatable.")
-@click.option("--created-after", metavar="TIME", help="Such as 2026-11-23T15:04:05Z.")
-@click.option("--created-before", metavar="TIME", help="The same.")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, MAX_PAGE), help="Jobs on a page.")
-@click.option("--cursor", metavar="CURSOR", help="Where the page before ended.")
+@click.option("--created-after", metavar="TIME", help="For example 2026-11-23T15:04:05Z.")
+@click.option("--created-before", metavar="TIME", help="In the same format.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, MAX_PAGE), help="Jobs per page.")
+@click.option("--cursor", metavar="CURSOR", help="The cursor that the previous page ended with.")
 @caller_options
 @json_option
 def history(
@@ -122,7 +122,7 @@ def history(
 
 
 def describe(job: Job) -> str:
-    """A job in one line, and a second one for what went wrong."""
+    """Returns a job in one line, followed by a line with its failure, if any."""
     total = "?" if job.total_items is None else format(job.total_items, ",")
     line = (
         f"{job.job_id}: {job.status}, {job.done:,} of {total} rows: "

@@ -1,4 +1,4 @@
-"""`batchstatus keys`: who may ask."""
+"""`batchstatus keys`: manage API keys."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from batchstatus.store import JobStore
 
 @click.group()
 def keys() -> None:
-    """Create, list and revoke API keys (in the store, not over HTTP)."""
+    """Create, list and revoke API keys, directly in the store."""
 
 
 @keys.command()
@@ -25,7 +25,7 @@ def keys() -> None:
     multiple=True,
     help=f"resource:action; to read jobs, one of {', '.join(sorted(READ_PERMISSIONS))}. Repeatable.",
 )
-@click.option("--expires-in", type=Duration(), help="For instance 90d; without it the key does not expire.")
+@click.option("--expires-in", type=Duration(), help="For example 90d; by default the key never expires.")
 @click.option("--name", help="What the key is for.")
 @redis_option
 @prefix_option
@@ -39,15 +39,16 @@ def create(
     prefix: str,
     as_json: bool,
 ) -> None:
-    """Mint a key and show it, once."""
+    """Create a key and print it. The key cannot be shown again."""
     key, record = _store(redis_url, prefix).api_keys.create(org, permissions, name=name, expires_in_s=expires_in)
     if as_json:
         click.echo(json.dumps({"id": record.id, "key": key, **_fields(record)}))
         return
     click.echo(key)
-    click.echo(f"This is key {record.id}. Keep it now: it cannot be shown again.", err=True)
+    click.echo(f"This is key {record.id}. Save it now: it cannot be shown again.", err=True)
     if not READ_PERMISSIONS & {*permissions}:
-        click.echo(f"It will read no job: that takes one of {', '.join(sorted(READ_PERMISSIONS))}.", err=True)
+        needed = ", ".join(sorted(READ_PERMISSIONS))
+        click.echo(f"It cannot read jobs: reading needs one of {needed}.", err=True)
 
 
 @keys.command(name="list")
@@ -56,7 +57,7 @@ def create(
 @prefix_option
 @json_option
 def list_keys(org: str, redis_url: str, prefix: str, as_json: bool) -> None:
-    """List an organization's keys that still work."""
+    """List an organization's valid keys."""
     records = _store(redis_url, prefix).api_keys.list(org)
     if as_json:
         click.echo(json.dumps([{"id": record.id, **_fields(record)} for record in records]))
@@ -72,7 +73,7 @@ def list_keys(org: str, redis_url: str, prefix: str, as_json: bool) -> None:
 @redis_option
 @prefix_option
 def revoke(key_id: str, redis_url: str, prefix: str) -> None:
-    """Make a key worthless, within 5 s on every replica."""
+    """Revoke a key. Every replica refuses it within 5 s."""
     _store(redis_url, prefix).api_keys.revoke(key_id)
     click.echo(f"revoked {key_id}")
 

@@ -15,20 +15,20 @@ Command = Callable[..., Any]
 
 
 class Duration(click.ParamType[float]):
-    """A duration such as 45s, 30m, 12h or 90d; its value is in seconds."""
+    """A duration such as 45s, 30m, 12h or 90d, converted to seconds."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The seconds that `value` stands for."""
+        """Returns the duration in seconds."""
         match = _DURATION.fullmatch(str(value))
         if not match:
-            self.fail(f"{value!r} is no duration such as 45s, 30m, 12h or 90d", param, ctx)
+            self.fail(f"{value!r} is not a duration such as 45s, 30m, 12h or 90d", param, ctx)
         return float(int(match[1]) * _UNITS_S[match[2]])
 
 
 def caller_options(command: Command) -> Command:
-    """Where the service is, and the key to ask it with."""
+    """Add the options of a caller: the service's URL and the API key."""
     command = click.option(
         "--api-key", envvar="BATCHSTATUS_API_KEY", required=True, metavar="KEY", help="[env: BATCHSTATUS_API_KEY]"
     )(command)
@@ -38,7 +38,7 @@ def caller_options(command: Command) -> Command:
 
 
 def redis_option(command: Command) -> Command:
-    """Where the store is."""
+    """Add the option for the store's URL."""
     return click.option(
         "--redis-url",
         envvar="BATCHSTATUS_REDIS_URL",
@@ -49,21 +49,21 @@ def redis_option(command: Command) -> Command:
 
 
 def prefix_option(command: Command) -> Command:
-    """What the store's keys start with."""
+    """Add the option for the prefix of the store's keys."""
     return click.option(
         "--prefix",
         envvar="BATCHSTATUS_PREFIX",
         default="batchstatus",
         show_default=True,
-        help="What every key in the store starts with. [env: BATCHSTATUS_PREFIX]",
+        help="The first part of every key in the store. [env: BATCHSTATUS_PREFIX]",
     )(command)
 
 
 def json_option(command: Command) -> Command:
-    """Machine-readable output."""
+    """Add the option for machine-readable output."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
 def open_caller(url: str, api_key: str) -> Client:
-    """A client for one question: it gives up sooner than one that watches."""
+    """Returns a client for a single request, which gives up sooner than one that watches a job."""
     return Client(url, api_key, give_up_s=10.0)

@@ -1,4 +1,4 @@
-"""Shows jobs on their way: a live bar each on a terminal, plain lines elsewhere."""
+"""Progress of running jobs: live bars on a terminal, plain lines elsewhere."""
 
 import time
 from types import TracebackType
@@ -14,16 +14,16 @@ _LINE_EVERY_S = 1.0
 
 
 class _Speed(ProgressColumn):
-    """Rows per second over the last moments."""
+    """A column with the recent rows per second."""
 
     def render(self, task: Task) -> Text:
-        """`12,345 rows/s`, or nothing while unknown."""
+        """Returns `12,345 rows/s`, or an empty text while the speed is unknown."""
         speed = task.finished_speed or task.speed
         return Text(f"{speed:,.0f} rows/s" if speed else "", style="cyan")
 
 
 class ProgressView:
-    """Bars, one a job; enter it with `with`. Without a terminal, each job prints a line when it changed."""
+    """One bar per job, as a context manager. Without a terminal, a job's change prints a line."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console()
@@ -43,7 +43,7 @@ class ProgressView:
         self._printed: dict[str, tuple[float, Job]] = {}
 
     def update(self, label: str, job: Job) -> None:
-        """Show `job` as it is now, under `label`. May be called from several threads."""
+        """Show the job's current state under `label`. Thread-safe."""
         self._show_bar(label, job)
         if not self._live:
             self._print_line(label, job)
@@ -67,7 +67,7 @@ class ProgressView:
         }
         if label not in self._tasks:
             self._tasks[label] = self._bars.add_task(label, total=total, **fields)
-        # A job that has ended leaves no bar in motion, even if it never learned its total.
+        # The bar of an ended job must stand still, even if its total never became known.
         end = job.done if job.terminal and total is None else total
         self._bars.update(self._tasks[label], total=end, completed=job.done, **fields)
 
@@ -75,10 +75,10 @@ class ProgressView:
         now, speed = time.monotonic(), ""
         if label in self._printed:
             printed_at, then = self._printed[label]
-            # A job that is over soon is seen at work too: another state has its line however soon it comes.
+            # A changed state is always printed, so that even a short job is seen running.
             if job.state == then.state and now - printed_at < _LINE_EVERY_S:
                 return
-            if job.state == then.state:  # else the time in between says little
+            if job.state == then.state:  # a speed across two states would be misleading
                 speed = f", {(job.done - then.done) / (now - printed_at):,.0f} rows/s"
         self._printed[label] = now, job
         total = "?" if job.total_items is None else format(job.total_items, ",")
@@ -91,5 +91,5 @@ class ProgressView:
 
 
 def _status(job: Job) -> str:
-    """The status, and what control has asked for: a job that is paused does not look like one that hangs."""
+    """Returns the status with the control flags, so that a paused job does not look like a hung one."""
     return f"{job.status} ({', '.join(job.flags)})" if job.flags else job.status

@@ -1,4 +1,4 @@
-"""`batchstatus serve`: the service."""
+"""`batchstatus serve`: run the service."""
 
 import os
 
@@ -14,9 +14,9 @@ from batchstatus.web.server.serve import Server, check_address
 @click.command()
 @click.option("--redis-url", metavar="URL", help="The store. [env: BATCHSTATUS_REDIS_URL]")
 @click.option("--bind", metavar="HOST:PORT", help="Default 127.0.0.1:8000. [env: BATCHSTATUS_BIND]")
-@click.option("--workers", metavar="N", help="Processes; default 2. [env: BATCHSTATUS_WORKERS]")
+@click.option("--workers", metavar="N", help="Number of processes; default 2. [env: BATCHSTATUS_WORKERS]")
 def serve(redis_url: str | None, bind: str | None, workers: str | None) -> None:
-    """Run the HTTP service until SIGTERM. Further settings: see BATCHSTATUS_* in the README."""
+    """Run the HTTP service until SIGTERM. Further settings: BATCHSTATUS_*, see docs/operations.md."""
     given = {"BATCHSTATUS_REDIS_URL": redis_url, "BATCHSTATUS_BIND": bind, "BATCHSTATUS_WORKERS": workers}
     settings = Settings.from_env({**os.environ, **{name: value for name, value in given.items() if value}})
     try:
@@ -25,5 +25,5 @@ def serve(redis_url: str | None, bind: str | None, workers: str | None) -> None:
         raise InvalidValue(f"BATCHSTATUS_REDIS_URL: {error}") from None
     check_address(settings)
     configure(settings.log_level)
-    click.echo(f"batchstatus serves http://{settings.bind} with {settings.workers} workers", err=True)
+    click.echo(f"batchstatus serves http://{settings.bind} with {settings.workers} processes", err=True)
     Server(settings).run()

@@ -1,4 +1,4 @@
-"""The demo's stage: a real Valkey, the service and importers as real processes, all gone when it is left."""
+"""The demo's stage: a real Valkey, the service and importers as processes, all ended on leaving the stage."""
 
 import os
 import signal
@@ -27,11 +27,11 @@ IMPORTERS = {
     Kind.ENTITY_AUTOMATIC: ("import_entities.py", "entities.csv"),
     Kind.USER_EVENT_BATCH: ("import_user_events.py", "user_events.csv"),
 }
-"""For each kind its importer in `examples/`, and the sample that it imports."""
+"""For each kind, its importer in `examples/` and the sample file for that importer."""
 
 
 class Stage:
-    """Enter it with `with`; everything it starts listens on loopback, on free ports."""
+    """The processes of the demo, as a context manager. All of them listen on free loopback ports."""
 
     store: JobStore
     url: str
@@ -62,17 +62,17 @@ class Stage:
         self._exits.close()
 
     def sample(self, kind: Kind) -> Path:
-        """The sample file of a kind."""
+        """Returns the sample file of a kind."""
         return self.samples / IMPORTERS[kind][1]
 
     def database(self, job_id: str) -> Path:
-        """The SQLite file that the import of a job writes to."""
+        """Returns the SQLite file that a job's import writes to."""
         return self.directory / f"{job_id}.sqlite"
 
     def start_import(
         self, kind: Kind, file: Path, job_id: str, *, rate: float, entities: bool = True, wait_s: float = 0
     ) -> subprocess.Popen[bytes]:
-        """Start the importer of a kind on a file, for a job that exists."""
+        """Start the kind's importer on a file, for an existing job."""
         script = self._examples / IMPORTERS[kind][0]
         options = {
             "--org": ORG,
@@ -92,7 +92,7 @@ class Stage:
         return self._start(f"import-{job_id}", [sys.executable, str(script), str(file), *words])
 
     def log(self, name: str) -> str:
-        """The last lines that a process printed."""
+        """Returns the last lines that a process printed."""
         return "\n".join((self.directory / f"{name}.log").read_text(errors="replace").splitlines()[-5:])
 
     def _serve(self) -> None:
@@ -107,7 +107,7 @@ class Stage:
         raise ServiceUnavailable(f"the service did not start: {self.log('serve')}")
 
     def _find_samples(self) -> None:
-        """The samples lie beside the importers in a checkout; an installed package makes them anew."""
+        """Find the sample files of a checkout; an installed package has none and generates them."""
         self.samples = self._examples / "samples"
         if not self.sample(Kind.TRANSACTION_BATCH).exists():
             self.samples = self.directory / "samples"
@@ -154,7 +154,7 @@ def _answers(url: str) -> bool:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its children: politely, then by force."""
+    """End a process with SIGTERM; after 5 s, kill the process and its children."""
     process.terminate()
     try:
         process.wait(5)

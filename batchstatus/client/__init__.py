@@ -1,4 +1,4 @@
-"""The HTTP client. It needs the standard library only."""
+"""The HTTP client, written with the standard library only."""
 
 from batchstatus.client.client import Client
 

@@ -1,4 +1,4 @@
-"""What an HTTP answer to the polling client means: a job, an error that is final, or trouble that may pass."""
+"""Reads the service's answers: each one is a usable body, a permanent error or a transient one."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -12,16 +12,16 @@ from batchstatus.errors import CODE, InvalidTransition, InvalidValue, JobNotFoun
 from batchstatus.model import Job, JobFailure, Kind, Status
 
 LONGEST_S = 30.0
-"""The longest Retry-After, in seconds, to honour."""
+"""The longest Retry-After, in seconds, that is honoured."""
 
-_NOT_OURS = (LookupError, TypeError, ValueError, ArithmeticError, RecursionError)  # what reading a body may raise
+_NOT_OURS = (LookupError, TypeError, ValueError, ArithmeticError, RecursionError)  # raised by a malformed body
 _CHUNK = 65536  # bytes
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _T = TypeVar("_T")
 
 
 class Transient(ServiceUnavailable):
-    """Trouble that may pass; `retry_after_s` is how long to leave the service alone at least."""
+    """A failure worth a retry, after at least `retry_after_s`."""
 
     def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
@@ -29,7 +29,7 @@ class Transient(ServiceUnavailable):
 
 
 def failure(response: HTTPResponse) -> Exception:
-    """What an answer means that is neither 200 nor an expected 304."""
+    """Returns the error for an answer that is neither 200 nor an expected 304."""
     status, location, code = response.status, response.headers.get("Location"), ""
     said = f"{response.url}: {status}"
     with suppress(OSError, HTTPException, *_NOT_OURS):
@@ -47,26 +47,26 @@ def failure(response: HTTPResponse) -> Exception:
     if status == 404 and code == "JOB_NOT_FOUND":
         return JobNotFound(said)
     if 300 <= status < 400 and location:
-        return ServiceUnavailable(f"{said}, not followed to {location!r:.300}")
+        return ServiceUnavailable(f"{said}, a redirect to {location!r:.300}, not followed")
     if code and 400 <= status < 500 and status not in {408, 425, 429}:
         return ServiceUnavailable(said)
     return Transient(said if code else f"{said}, not from batchstatus", retry_after_s(response, 0.0))
 
 
 def retry_after_s(response: HTTPResponse, otherwise_s: float) -> float:
-    """The seconds in Retry-After; `otherwise_s` where there are none, or a date, or nonsense."""
+    """Returns the seconds in Retry-After, or `otherwise_s` if the header is missing, a date or malformed."""
     text = response.headers.get("Retry-After", "").strip()
     return min(float(text), LONGEST_S) if text.isascii() and text.isdigit() else otherwise_s
 
 
 def expect(response: HTTPResponse, content_type: str) -> None:
-    """Raise Transient for an answer of another content type."""
+    """Raise Transient if the answer has another content type."""
     if (found := response.headers.get_content_type()) != content_type:
         raise Transient(f"{response.url}: {found} instead of {content_type}")
 
 
 def pieces(response: HTTPResponse) -> Iterator[bytes]:
-    """The body, to its very end: http.client itself takes a cut for the end."""
+    """Yield the body in pieces. Raises Transient if the body is cut short, which http.client takes for its end."""
     try:
         while piece := response.read(_CHUNK):
             yield piece
@@ -77,7 +77,7 @@ def pieces(response: HTTPResponse) -> Iterator[bytes]:
 
 
 def read(response: HTTPResponse, make: Callable[[Any], _T]) -> _T:
-    """What `make` makes of the JSON of an answer."""
+    """Returns `make(body)` for the JSON body of an answer. Raises Transient if the body is malformed."""
     expect(response, "application/json")
     body = b"".join(pieces(response))
     try:
@@ -87,7 +87,7 @@ def read(response: HTTPResponse, make: Callable[[Any], _T]) -> _T:
 
 
 def job(body: Any) -> Job:
-    """The job in a body; raises one of `_NOT_OURS` if there is none as the contract has it."""
+    """Returns the job in a body. Raises one of `_NOT_OURS` if the body is not as the contract describes."""
     wire = typed(body["job"], dict)
     if (reason := wire.get("jobFailure")) is not None:
         reason = JobFailure(typed(reason["code"], str), typed(reason["message"], str), reason.get("details"))
@@ -110,11 +110,11 @@ def job(body: Any) -> Job:
 
 
 def typed(value: Any, *types: type) -> Any:
-    """The value; TypeError if it is of none of the types."""
+    """Returns the value if its type is one of `types`, else raises TypeError."""
     if type(value) not in types:
         raise TypeError(value)
     return value
 
 
 def _time(text: Any) -> Any:
-    return None if text is None else _EPOCH + (datetime.fromisoformat(text) - _EPOCH)  # TypeError: no zone
+    return None if text is None else _EPOCH + (datetime.fromisoformat(text) - _EPOCH)  # TypeError without a zone

@@ -1,11 +1,11 @@
-"""A polling client for any caller of the HTTP API; standard library only.
+"""A polling client for callers of the HTTP API, written with the standard library only.
 
     with Client("https://api.example.com", api_key="…") as client:
         for job in client.watch("0199…"):
             print(job.status, job.succeeded, job.total_items)
 
-An answer is usable; or final: a refused key, no such job, a redirect, a request that the service rejects; or
-trouble that may pass: none at all, a 5xx or 429, and whatever is not batchstatus's, such as a proxy's page.
+An answer is either usable, a permanent error (refused key, unknown job, redirect, rejected request) or a
+transient one: no answer at all, a 5xx or 429, or a page that batchstatus did not write, such as a proxy's.
 """
 
 import json
@@ -25,17 +25,17 @@ from batchstatus.model import Action, Job
 
 _SCHEMES: dict[str, type[HTTPConnection]] = {"http": HTTPConnection, "https": HTTPSConnection}
 _ROUTES = {"transaction_batch": "transaction", "user_event_batch": "user-event", "entity_automatic": "entity"}
-_LONGEST_S = answers.LONGEST_S  # the longest wait to ask for
-_PACE_S = 2.0  # the pause between polls of a service that neither waits nor says Retry-After
-_HELD_S = 0.5  # an "unchanged" that comes sooner was not held, whatever it says: a cache answered
+_LONGEST_S = answers.LONGEST_S  # the longest wait that is requested
+_PACE_S = 2.0  # the pause between polls of a service that neither waits nor sends Retry-After
+_HELD_S = 0.5  # a 304 sooner than this was not held, whatever its headers say: a cache answered
 
 
 class Client:
-    """Reads jobs with one API key over one kept connection; not to be shared between threads.
+    """Reads and controls jobs with one API key over one persistent connection. Not thread-safe.
 
-    `url` is http or https, with a base path if the service has one. `timeout_s` bounds connecting and every
-    silence of the service, `give_up_s` is how long `watch` bears trouble, both in seconds. Redirects and proxy
-    variables are not followed: the key goes to `url` only, and into no message. Raises InvalidValue.
+    `url` is http or https, with a base path if the service has one. `timeout_s` limits connecting and each
+    wait for data; `give_up_s` is how long `watch` retries transient errors; both are in seconds. The key is sent
+    to `url` only: redirects and proxy variables are ignored, and no message contains it. Raises InvalidValue.
 
         client = Client("https://api.example.com/imports", api_key="…", timeout_s=5)
     """
@@ -50,9 +50,9 @@ class Client:
         self._timeout_s, self._give_up_s = timeout_s, give_up_s
 
     def get(self, job_id: str) -> Job:
-        """The job as it stands, by one poll.
+        """Returns the job, by one poll.
 
-        Raises JobNotFound, Refused, and for every other answer, or none, ServiceUnavailable.
+        Raises JobNotFound, Refused, or ServiceUnavailable for any other answer or none.
 
             client.get("0199…").status   # <Status.RUNNING: 'running'>
         """
@@ -60,9 +60,9 @@ class Client:
             return answers.read(response, answers.job)
 
     def wire(self, job_id: str) -> dict[str, Any]:
-        """The job exactly as on the wire, with members that this version does not know too.
+        """Returns the job exactly as on the wire, including members that this version does not know.
 
-        Raises as `get`: what is not a whole job is not handed on.
+        Raises the errors of `get`; an incomplete job is one of them.
 
             client.wire("0199…")["totalItems"]   # 1000
         """
@@ -70,10 +70,11 @@ class Client:
             return answers.read(response, lambda body: {**body["job"], "jobId": answers.job(body).job_id})
 
     def history(self, **asked: str | int | None) -> dict[str, Any]:
-        """A page of the organization's jobs, newest first, as on the wire; `nextCursor` is None on the last one.
+        """Returns a page of the organization's jobs, newest first, as on the wire.
 
-        `asked` are the parameters of the route: `kind`, `status`, `createdAfter`, `createdBefore`, `limit`,
-        `cursor`. Raises as `get`, without JobNotFound; InvalidValue says which of them is wrong, and why.
+        `asked` are the query parameters of the route: `kind`, `status`, `createdAfter`, `createdBefore`, `limit`,
+        `cursor`. `nextCursor` is None on the last page. Raises Refused, ServiceUnavailable, and InvalidValue that
+        names each bad parameter and why.
 
             client.history(status="failed,interrupted", limit=100)["jobs"]
         """
@@ -82,9 +83,9 @@ class Client:
             return answers.read(response, lambda body: {**body, "jobs": answers.typed(body["jobs"], list)})
 
     def failures(self, job_id: str) -> dict[str, Any]:
-        """The job's counters and its first 500 failed rows, of one moment, as on the wire.
+        """Returns the job's counters and first 500 failed rows, one consistent snapshot, as on the wire.
 
-        Raises as `get`.
+        Raises the errors of `get`.
 
             client.failures("0199…")["failuresTotal"]   # 3
         """
@@ -92,9 +93,9 @@ class Client:
             return answers.read(response, lambda body: {**body, "failures": answers.typed(body["failures"], list)})
 
     def failures_csv(self, job_id: str, file: BinaryIO) -> None:
-        """Write every failed row to `file`, as CSV in UTF-8, piece by piece; raises as `get`.
+        """Write every stored failed row to `file` as UTF-8 CSV, piece by piece. Raises the errors of `get`.
 
-        The file is whole only if this returns: a connection that is cut raises ServiceUnavailable.
+        The file is complete only if this method returns: a cut connection raises ServiceUnavailable.
 
             with open("failures.csv", "wb") as file:
                 client.failures_csv("0199…", file)
@@ -103,14 +104,17 @@ class Client:
         with self._answer(self._path(job_id, "/failures.csv", route)) as response:
             answers.expect(response, "text/csv")
             if response.length is None and not response.chunked:
-                raise answers.Transient(f"{response.url}: neither length nor chunks, so that a cut would not show")
+                raise answers.Transient(
+                    f"{response.url}: neither length nor chunks, so a cut would not be noticed"
+                )
             for piece in answers.pieces(response):
                 file.write(piece)
 
     def control(self, job_id: str, action: Action | str) -> Job:
-        """Ask for `pause`, `resume` or `cancel`; the job as it stands after. InvalidTransition if it has ended.
+        """Request `pause`, `resume` or `cancel`, and return the job afterwards.
 
-        It takes one poll to learn the job's kind, and is sent once: repeating it changes nothing.
+        One poll finds the job's kind first. The request is sent once; repeating the call is safe. Raises the
+        errors of `get`, and InvalidTransition if the job has ended.
 
             client.control("0199…", "cancel").metadata   # {"batchCancelRequested": True}
         """
@@ -119,11 +123,11 @@ class Client:
             return answers.read(response, answers.job)
 
     def watch(self, job_id: str, progress_s: float | None = None) -> Iterator[Job]:
-        """The job at once, and again whenever it changed, until its status is terminal.
+        """Yield the job now, and again after each change, until its status is terminal.
 
-        It waits for status and control flags; with `progress_s` (seconds) it looks at the counters that often
-        as well. A mere heartbeat is no change. Raises InvalidValue, JobNotFound, Refused, and ServiceUnavailable
-        once trouble has lasted `give_up_s`. Leaving the loop early is fine.
+        A change is one of the status or the control flags; with `progress_s`, the counters are read at that
+        interval (seconds) too. A heartbeat is not a change. Raises InvalidValue, JobNotFound, Refused, and
+        ServiceUnavailable once transient errors have lasted `give_up_s`. The loop may be left early.
 
             for job in client.watch("0199…", progress_s=1):
                 print(f"{job.done} of {job.total_items}")
@@ -132,7 +136,7 @@ class Client:
             raise InvalidValue(f"progress_s {progress_s!r} must be above 0")
         longest_s = _LONGEST_S if progress_s is None else min(progress_s, _LONGEST_S)
         path, seen, etag = self._path(job_id), None, None
-        with self:  # whoever stops iterating leaves no connection open
+        with self:  # closes the connection when the caller stops iterating
             while True:
                 job, etag, pause_s = self._persist(path, etag, max(1, int(longest_s)) if etag else 0)
                 shown = job and replace(job, heartbeat_at=None, lease_expires_at=None)
@@ -154,12 +158,12 @@ class Client:
         self.close()
 
     def _path(self, job_id: str, rest: str = "", route: str = "jobs") -> str:
-        if not job_id.strip("."):  # a path cannot carry "", "." or "..", and no job is called so
-            raise JobNotFound(f"{self._origin}{self._base}: there can be no job {job_id!r}")
+        if not job_id.strip("."):  # "", "." and ".." cannot be path segments, and no job has such an id
+            raise JobNotFound(f"{self._origin}{self._base}: no job can have the id {job_id!r}")
         return f"{self._base}/batch-import/{route}/{quote(job_id, safe='', errors='replace')}{rest}"
 
     def _persist(self, path: str, etag: str | None, wait_s: int) -> tuple[Job | None, str | None, float]:
-        """Poll until it works. Only the first attempt waits: what cuts a long request may spare a short one."""
+        """Poll until a poll succeeds. Only the first attempt waits, since a proxy may cut long requests only."""
         since, attempt = monotonic() + wait_s, 0
         while True:
             try:
@@ -174,9 +178,9 @@ class Client:
                 attempt += 1
 
     def _poll(self, path: str, etag: str | None, wait_s: int) -> tuple[Job | None, str | None, float]:
-        """The job (None: unchanged), its entity tag, and how many seconds to pause before the next poll.
+        """Returns the job (None if unchanged), its entity tag, and the pause in seconds before the next poll.
 
-        No pause follows a wait, nor the first entity tag: with it, the next poll can wait.
+        There is no pause after a poll that waited, nor after the first entity tag, which lets the next poll wait.
         """
         extra, started = {"If-None-Match": etag} if etag else {}, monotonic()
         if wait_s:
@@ -193,7 +197,7 @@ class Client:
     def _answer(
         self, path: str, extra: Mapping[str, str] = {}, wait_s: int = 0, body: str | None = None
     ) -> Iterator[HTTPResponse]:
-        """The usable answer to a GET, or a POST of `body`. A failure leaves nothing in the connection."""
+        """Yield the usable answer to a GET, or to a POST of `body`. Any failure closes the connection."""
         try:
             with self._send(path, extra, wait_s, body) as response:
                 if response.status != 200 and not (response.status == 304 and "If-None-Match" in extra):
@@ -204,7 +208,7 @@ class Client:
             raise
 
     def _send(self, path: str, extra: Mapping[str, str], wait_s: int, body: str | None) -> HTTPResponse:
-        """Send it, and again at once if the connection was kept and the service had closed it meanwhile."""
+        """Send a request; send it again at once if the service had closed the persistent connection meanwhile."""
         connection, kept = self._connection, self._connection.sock is not None
         try:
             if not kept:
@@ -223,7 +227,7 @@ class Client:
 
 
 def _address(url: str, timeout_s: float) -> tuple[HTTPConnection, str, str]:
-    """A connection to the url's host (not open yet), what stands before the url's path, and that path."""
+    """Returns an unopened connection to the URL's host, the URL up to its path, and its path."""
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").encode("idna").decode()

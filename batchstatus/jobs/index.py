@@ -1,9 +1,9 @@
 """The organization's index: its jobs by kind and status, newest first.
 
-A job's entry is written before the job is made, or comes into a status, and the one before is removed after
-that. So there is no moment at which a job is missing, and an entry that leads nowhere, or to a job that has gone
-on, is harmless: whoever reads a page looks at the jobs. All of an organization's index is in one slot, so that
-what is read of it is of one moment.
+A job's entry is written before the job is made or comes into a status, and the previous entry is removed
+afterwards. So a job is missing at no moment, and an entry that leads nowhere, or to a job that has gone on, is
+harmless: whoever reads a page reads the jobs too. All of an organization's index is in one slot, so that a page is
+of one moment.
 """
 
 from collections.abc import Collection, Sequence
@@ -11,19 +11,19 @@ from typing import Any, NamedTuple
 
 from batchstatus.cursor import Position
 from batchstatus.errors import JobCorrupt
-from batchstatus.keys import ID, Keys
+from batchstatus.keys import ID
 from batchstatus.model import MAX_COUNT, TRANSITIONS, Kind, Place, Status
 from batchstatus.protocol import verbs
 from batchstatus.transport.connection import Connection
 
 DANGLING_MS = 10 * 60_000
-"""How old an entry without a job has to be to be removed: the job of a younger one may be on its way."""
+"""The age from which an entry without a job is removed: the job of a younger entry may be on its way."""
 
 
 class Filter(NamedTuple):
-    """Which jobs: of these kinds, in one of these statuses, created between two times.
+    """The jobs of these kinds, in one of these statuses, created between two times.
 
-    Both times are excluded, and in ms since the epoch; None: any.
+    Both times are excluded, and in ms since the epoch; None: unbounded.
     """
 
     kinds: Collection[Kind]
@@ -32,43 +32,43 @@ class Filter(NamedTuple):
     before_ms: int | None = None
 
 
-class History:
+class Index:
     """The index of all organizations."""
 
-    def __init__(self, connection: Connection, keys: Keys) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._keys = keys
+        self._keys = connection.keys
 
     def enter(self, org: str, kind: Kind, job_id: str) -> int:
-        """Enter a job that is about to be made; its `createdAt` (ms since the epoch). A repeat moves nothing."""
-        return verbs.enter(self._connection, (self._keys.index(org, kind, Status.QUEUED),), job_id=job_id)
+        """Enter a job that is about to be made; returns its `createdAt` (ms). A repeat moves nothing."""
+        return verbs.enter(self._connection, (self._keys.index(org, kind, Status.QUEUED),), job_id)
 
     def place(self, org: str, job_id: str, place: Place) -> None:
-        """Place a job where it is about to be."""
+        """Write the entry of a job at its place to come."""
         key = self._keys.index(org, place.kind, place.status)
-        verbs.place(self._connection, (key,), job_id=job_id, created_ms=place.created_ms)
+        verbs.place(self._connection, (key,), job_id, place.created_ms)
 
     def tidy(self, org: str, job_id: str, kind: Kind, status: Status) -> None:
-        """Remove a job, which is in this status now, from where it cannot be any more."""
+        """Remove a job that is in this status now from every status that it cannot be in any more."""
         gone = set(Status) - {status} - TRANSITIONS[status]
         self._connection.pipeline([("ZREM", self._keys.index(org, kind, each), job_id) for each in sorted(gone)])
 
     def forget(self, org: str, job_id: str, older_ms: int) -> bool:
-        """Remove a job that is gone from where it was entered so long ago; whether it is nowhere now."""
+        """Remove those entries of a job that is gone that are this old. Returns True if no entry is left."""
         keys = [self._keys.index(org, kind, status) for kind in Kind for status in Status]
-        return verbs.forget(self._connection, keys, member=job_id, older_ms=older_ms)
+        return verbs.forget(self._connection, keys, job_id, older_ms)
 
     def positions(
         self, org: str, wanted: Filter, after: Position | None, many: int
     ) -> tuple[list[Position], bool]:
-        """At most `many` positions that follow `after`, newest first, and whether there are more after them.
+        """Returns at most `many` positions that follow `after`, newest first, and True if more follow them.
 
-        There is one at least, unless there are none. The jobs may have gone on, or be gone.
+        The list is empty only if no position follows. The jobs may have gone on, or be gone.
         """
         keys = [self._keys.index(org, kind, status) for kind in wanted.kinds for status in wanted.statuses]
         while keys:
             lists = [_positions(answer) for answer in self._newest(keys, wanted, after, many)]
-            # Of a list that was cut short nothing is known beyond its last entry.
+            # Nothing is known beyond the last entry of a list that was cut short.
             horizon = max((found[-1] for found in lists if len(found) == many), default=None)
             certain = {each for found in lists for each in found if horizon is None or each >= horizon}
             following = sorted(
@@ -77,7 +77,7 @@ class History:
             )
             if following or horizon is None:
                 return following[:many], horizon is not None or len(following) > many
-            many *= 2  # so many were created in the very millisecond of `after`, and come before it
+            many *= 2  # that many jobs were created in the same millisecond as `after`, and come before it
         return [], False
 
     def _newest(
@@ -97,12 +97,12 @@ class History:
 
 
 def _positions(answer: Sequence[Any]) -> list[Position]:
-    """What `ZREVRANGEBYSCORE … WITHSCORES` answers: pairs with RESP3, with RESP2 member, score, member, score …"""
+    """Returns the positions in an answer to `ZREVRANGEBYSCORE … WITHSCORES`: pairs with RESP3, flat with RESP2."""
     in_pairs = answer and not isinstance(answer[0], bytes)
     pairs = answer if in_pairs else zip(answer[::2], answer[1::2], strict=True)
     return [Position(_created_ms(float(score)), member.decode("utf-8", "replace")) for member, score in pairs]
 
 
 def _created_ms(score: float) -> int:
-    """A score as a time that a cursor can bear; one that is none, written by hand, leads to no job."""
+    """Returns a score as a time that fits a cursor; a score written by hand may not fit, and leads to no job."""
     return int(max(0, min(score, MAX_COUNT)))

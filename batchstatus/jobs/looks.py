@@ -1,8 +1,7 @@
-"""When to look at a job next: for its lease, and for its expiry. The reaper works both off.
+"""The schedules of looks at jobs: for their leases, and for their expiry. The reaper works both off.
 
-An entry is written before that which it is for, moved when a look found that there is another to take, and
-dropped when there is none. It lives in another slot than the job, so it is only ever a hint: what holds is what
-the look finds.
+An entry is written before the lease or job that it tracks, moved when a look found that another is due, and
+dropped when none is. The entry is in another slot than the job, and so only a hint: what the look finds decides.
 """
 
 import logging
@@ -10,12 +9,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from batchstatus.errors import JobCorrupt, StoreRefused, StoreUnavailable
-from batchstatus.keys import BUCKETS, Entry, Keys
+from batchstatus.keys import BUCKETS, Entry
 from batchstatus.protocol import verbs
 from batchstatus.transport.connection import Connection
 
 SLICE = 200
-"""The most entries of one bucket to work off before the next bucket has its turn."""
+"""The most entries of one bucket to work off before the next bucket."""
 
 _A = TypeVar("_A")
 _T = TypeVar("_T")
@@ -30,19 +29,19 @@ class Looks:
         self._key = key
 
     def due(self, bucket: int, limit: int = SLICE) -> list[Entry]:
-        """At most `limit` entries of a bucket whose time has come, the longest overdue first."""
+        """Returns at most `limit` entries of a bucket that are due, the longest overdue first."""
         key = self._key(bucket)
         try:
-            return [Entry(key, member) for member in verbs.due(self._connection, (key,), limit=limit)]
+            return [Entry(key, member) for member in verbs.due(self._connection, (key,), limit)]
         except JobCorrupt as error:
-            _log.error("%s holds something else than it should: %s", key, error)
+            _log.error("%s holds a value of another type: %s", key, error)
             return []
 
     def work_off(self, look_at: Callable[[Entry], None]) -> None:
-        """Look at the jobs whose time has come, the longest overdue first, at most SLICE of each bucket.
+        """Look at the jobs that are due, the longest overdue first, at most SLICE of each bucket.
 
-        Raises StoreUnavailable, but only after looking at all else: of a Cluster's servers, one that does not
-        answer is asked once and then passed over.
+        Raises StoreUnavailable only after all other looks: a server of a Cluster that does not answer is asked
+        once and then passed over.
         """
         away: dict[str, StoreUnavailable] = {}
         for bucket in range(BUCKETS):
@@ -54,56 +53,56 @@ class Looks:
     def _unless_away(
         self, away: dict[str, StoreUnavailable], key: str, step: Callable[[_A], _T], argument: _A
     ) -> _T | None:
-        """Take a step that needs the server that has `key`, unless that one is away; note it if it is."""
-        server = f"that of {key}"  # as long as nobody knows which one it is
+        """Take a step that needs the server that has `key`, unless that server is away; note a server that is."""
+        server = f"that of {key}"  # until its name is known
         try:
             server = self._connection.server_of(key)
             if server not in away:
                 return step(argument)
         except StoreRefused as error:
-            away[f"that of {key}"] = error  # it is there, and may well take the next step
+            away[f"that of {key}"] = error  # the server is there, and may well take the next step
         except StoreUnavailable as error:
             away[server] = error
         return None
 
     def put_off(self, entry: Entry, in_ms: int) -> None:
-        """Have a job that is still tracked looked at once `in_ms` have passed, and no sooner."""
+        """Have a job that is still tracked looked at `in_ms` from now, and no sooner."""
         self._track(entry, in_ms, "XX")
 
     def _track(self, entry: Entry, in_ms: int, which: str) -> None:
-        verbs.track(self._connection, (entry.key,), member=entry.member, in_ms=in_ms, which=which)
+        verbs.track(self._connection, (entry.key,), entry.member, in_ms, which)
 
 
 class Leases(Looks):
-    """When to look at the leases of running jobs."""
+    """The schedule of looks at the leases of running jobs."""
 
-    def __init__(self, connection: Connection, keys: Keys) -> None:
-        super().__init__(connection, keys.leases)
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection, connection.keys.leases)
 
     def track(self, entry: Entry, lease_ms: int) -> None:
-        """Have a job looked at once `lease_ms` have passed, or sooner if it is due sooner.
+        """Have a job looked at `lease_ms` from now, or sooner if it is due sooner.
 
-        For the claim may be refused, and then the lease is another's.
+        Never later: the claim may be refused, and the lease is then another worker's.
         """
         self._track(entry, lease_ms, "LT")
 
     def move(self, entry: Entry, due_ms: int) -> None:
         """Have a job that is still tracked looked at again at `due_ms` (ms since the epoch)."""
-        verbs.move(self._connection, (entry.key,), member=entry.member, due_ms=due_ms)
+        verbs.move(self._connection, (entry.key,), entry.member, due_ms)
 
     def drop(self, entry: Entry) -> None:
-        """Look at a job's lease no more."""
+        """Track a job's lease no more."""
         self._connection.command("ZREM", entry.key, entry.member)
 
 
 class Expiries(Looks):
-    """When to look whether jobs have expired."""
+    """The schedule of looks at jobs that may have expired."""
 
-    def __init__(self, connection: Connection, keys: Keys) -> None:
-        super().__init__(connection, keys.expiries)
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection, connection.keys.expiries)
 
     def track(self, entry: Entry, in_ms: int) -> None:
-        """Have a job looked at once `in_ms` have passed, or later if it is due later."""
+        """Have a job looked at `in_ms` from now, or later if it is due later."""
         self._track(entry, in_ms, "GT")
 
     def hasten(self, entry: Entry) -> None:
@@ -111,5 +110,5 @@ class Expiries(Looks):
         self._track(entry, 0, "LT")
 
     def drop(self, entry: Entry) -> None:
-        """Look no more at a job that is gone, unless one is about to be made under its id."""
-        verbs.forget(self._connection, (entry.key,), member=entry.member, older_ms=0)
+        """Track a job that is gone no more, unless a job is about to be made under its id."""
+        verbs.forget(self._connection, (entry.key,), entry.member, older_ms=0)

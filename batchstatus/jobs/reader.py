@@ -1,77 +1,100 @@
-"""Reads jobs, and settles them first where their lease has run out: what a reader gets is true."""
+"""Reads jobs, and settles those first whose lease has run out: what a reader gets is true."""
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from batchstatus.errors import JobCorrupt, JobNotFound
 from batchstatus.jobs.transitions import Transitions
-from batchstatus.keys import Keys
-from batchstatus.model import CONTROL_FLAGS, Job, Verdict
+from batchstatus.messages import Look, Verdict
+from batchstatus.model import CONTROL_FLAGS, Job
 from batchstatus.protocol import hashes
 from batchstatus.transport.clock import StoreClock
-from batchstatus.transport.connection import Connection
+from batchstatus.transport.connection import Connection, Hash
+
+_log = logging.getLogger(__name__)
 
 
 class Reader:
-    """Reads the jobs of all organizations; `on_settled` is called when it has found a worker dead."""
+    """Reads the jobs of all organizations."""
 
-    def __init__(
-        self, connection: Connection, keys: Keys, transitions: Transitions, on_settled: Callable[[], None]
-    ) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._keys = keys
         self._clock = StoreClock(connection)
-        self._transitions = transitions
-        self._on_settled = on_settled
+        self._listeners: list[Callable[[], None]] = []
 
-    def look(self, org: str, job_id: str) -> tuple[Verdict, int | None]:
-        """Look whether a running job's worker is dead; what the look found, and when the next is due."""
-        found = self._transitions.settle(org, job_id)
-        if found[0] is Verdict.SETTLED:
-            self._on_settled()
+    def listen_for_settled(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called whenever this reader has found a job's worker dead and ended the job."""
+        self._listeners.append(listener)
+
+    def look(self, org: str, job_id: str) -> Look:
+        """Look whether a running job's worker is dead."""
+        found = Transitions(self._connection, org, job_id).settle()
+        if found.verdict is Verdict.SETTLED:
+            for listener in self._listeners:
+                listener()
         return found
 
-    def read(self, org: str, job_id: str, *others: tuple[Any, ...]) -> list[Any]:
-        """The job's hash, and the answers to `others` of the same moment; JobNotFound if there is none."""
-        key = self._keys.job(org, job_id).job
-        hash_ = ("HGETALL", key)
-        answers = self._connection.transaction(hash_, *others) if others else [self._connection.command(*hash_)]
-        if not self._belongs(answers[0], org):
-            raise JobNotFound("there is no such job")
-        if self._is_past_lease(answers[0], key):
-            verdict, _ = self.look(org, job_id)
-            if verdict in (Verdict.SETTLED, Verdict.ENDED):
-                return self.read(org, job_id, *others)
-        return answers
+    def read(self, org: str, job_id: str, *others: tuple[Any, ...]) -> tuple[Job, list[Any]]:
+        """Returns the job, and the answers to `others` of the same moment; JobNotFound if there is no such job."""
+        key = self._connection.keys.job(org, job_id).job
+        while True:
+            if others:
+                stored, *answers = self._connection.transaction(("HGETALL", key), *others)
+            else:
+                stored, answers = self._connection.hash(key), []
+            if not _belongs(stored, org):
+                raise JobNotFound("there is no such job")
+            if not self._ends_by_a_look(org, job_id, key, stored):
+                return hashes.decode(stored), answers
 
-    def read_many(self, org: str, job_ids: Sequence[str]) -> dict[str, Job | JobCorrupt]:
-        """The jobs among these that there are, by id, or what is wrong with them."""
-        keys = {job_id: self._keys.job(org, job_id).job for job_id in job_ids}
-        answers = self._connection.pipeline([("HGETALL", key) for key in keys.values()])
-        found: dict[str, Job | JobCorrupt] = {}
-        for (job_id, key), stored in zip(keys.items(), answers, strict=True):
+    def read_many(self, org: str, job_ids: Sequence[str], *, leave_out_damaged: bool = False) -> dict[str, Job]:
+        """Returns the jobs that there are, by id; one round trip (in a Cluster, one for each server).
+
+        A damaged job raises JobCorrupt, which names its key; or is left out and logged.
+        """
+        keys = {job_id: self._connection.keys.job(org, job_id).job for job_id in job_ids}
+        found = {}
+        for (job_id, key), stored in zip(keys.items(), self._connection.hashes([*keys.values()]), strict=True):
             try:
-                if self._belongs(stored, org):
-                    settled = self.read(org, job_id)[0] if self._is_past_lease(stored, key) else stored
-                    found[job_id] = hashes.decode(settled)
-            except JobNotFound:
-                continue
+                if job := self._job_in(stored, org, job_id, key):
+                    found[job_id] = job
             except JobCorrupt as error:
-                found[job_id] = JobCorrupt(f"{key}: {error}")
+                if not leave_out_damaged:
+                    raise JobCorrupt(f"{key}: {error}") from error
+                _log.error("left out of a page: %s: %s", key, error)
         return found
 
-    def states(self, jobs: Sequence[tuple[str, str]]) -> Sequence[str | None]:
-        """The `state` of each (org, job id), None where there is no job that can be read; one round trip."""
+    def states(self, jobs: Sequence[tuple[str, str]]) -> list[str | None]:
+        """Returns the `state` of each (org, job id), None where no job can be read; one round trip."""
         fields = ("status", *CONTROL_FLAGS)
-        answers = self._connection.pipeline([("HMGET", self._keys.job(*each).job, *fields) for each in jobs])
-        return [None if isinstance(each, JobCorrupt) else hashes.state(each[0], each[1:]) for each in answers]
+        keys = [self._connection.keys.job(*each).job for each in jobs]
+        answers = self._connection.pipeline([("HMGET", key, *fields) for key in keys])
+        return [None if each is None else hashes.state(each[0], each[1:]) for each in answers]
 
-    def _belongs(self, stored: hashes.Hash | JobCorrupt, org: str) -> bool:
-        """Whether there is a job at all. The key holds the organization; a key written by hand may not."""
-        if isinstance(stored, JobCorrupt):
-            raise stored
-        return bool(stored) and stored.get(b"orgId") == org.encode()
+    def _job_in(self, stored: Hash | None, org: str, job_id: str, key: str) -> Job | None:
+        """Returns the job in a hash that was read together with others; None if there is no job."""
+        if stored is None:
+            raise JobCorrupt("the key holds no hash")
+        if not _belongs(stored, org):
+            return None
+        try:
+            return self.read(org, job_id)[0] if self._is_past_lease(stored, key) else hashes.decode(stored)
+        except JobNotFound:  # the job expired meanwhile
+            return None
 
-    def _is_past_lease(self, stored: hashes.Hash, key: str) -> bool:
+    def _ends_by_a_look(self, org: str, job_id: str, key: str, stored: Hash) -> bool:
+        """Look at a job that is past its lease. Returns True if it has ended, so that `stored` is out of date."""
+        return self._is_past_lease(stored, key) and self.look(org, job_id).verdict in (
+            Verdict.SETTLED,
+            Verdict.ENDED,
+        )
+
+    def _is_past_lease(self, stored: Hash, key: str) -> bool:
         lease_ms = hashes.lease_ms(stored)
         return lease_ms is not None and self._clock.passed(lease_ms, key)
+
+
+def _belongs(stored: Hash, org: str) -> bool:
+    """Returns True if there is a job of this organization: the key names it; a hash written by hand may not."""
+    return bool(stored) and stored.get(b"orgId") == org.encode()

@@ -1,192 +1,135 @@
 """Moves a job from one status to the next, and keeps the indexes in step.
 
-What an index says is written before what it is about, so that a crash in between leaves an entry that leads
-nowhere, and never a job that no index knows. The scripts insist: see Unplaced.
+An index entry is written before the lease or the job that it tracks, so that a crash in between leaves an entry
+that leads nowhere, and never a job that no index knows. The scripts insist: one that would change the status of a
+job that is not in the index of the new status answers with the place to write first.
 """
 
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 from batchstatus.errors import StoreUnavailable
-from batchstatus.jobs.index import DANGLING_MS, History
+from batchstatus.jobs.index import DANGLING_MS, Index
 from batchstatus.jobs.looks import Expiries, Leases
-from batchstatus.keys import Keys
-from batchstatus.model import Action, Claim, Job, Kind, Place, Status, Verdict
+from batchstatus.messages import Batch, Claim, Content, Ending, Look, Wanted
+from batchstatus.model import Action, Job, Kind, Place, Status
 from batchstatus.protocol import verbs
-from batchstatus.protocol.script import Unplaced
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection
 
-ENTERED_ANEW = 3
-"""How often a job that is to be made is entered into the index; one that is gone may have left an entry there."""
+MAX_ENTRIES = 3
+"""How often a job that is to be made is entered into the index; a job that is gone may have left an old entry."""
 
 _T = TypeVar("_T")
 
 
 class Transitions:
-    """The steps of the jobs of all organizations. Each may raise StoreUnavailable, and may then be repeated."""
+    """The transitions of one job. Each may raise StoreUnavailable, and may then be repeated."""
 
-    def __init__(self, connection: Connection, keys: Keys, settings: StoreSettings) -> None:
+    def __init__(self, connection: Connection, org: str, job_id: str) -> None:
         self._connection = connection
-        self._keys = keys
-        self._settings = settings
-        self._history = History(connection, keys)
-        self._leases = Leases(connection, keys)
-        self._expiries = Expiries(connection, keys)
+        self._org = org
+        self._job_id = job_id
+        self._keys = connection.keys.job(org, job_id)
+        self._index = Index(connection)
+        self._leases = Leases(connection)
+        self._expiries = Expiries(connection)
 
-    def create(
-        self,
-        org: str,
-        job_id: str,
-        *,
-        kind: Kind,
-        total_items: int | None,
-        metadata: str,
-        takeover_ms: int,
-        digest: str,
-    ) -> Job:
-        """Make a queued job, or give the one made before with the same content; else JobExists."""
-        for _ in range(ENTERED_ANEW):
-            created_ms = self._enter(org, kind, job_id)
-            job = verbs.create(
-                self._connection,
-                self._keys.job(org, job_id),
-                org_id=org,
-                job_id=job_id,
-                kind=kind,
-                total_items=total_items,
-                metadata=metadata,
-                takeover_ms=takeover_ms,
-                digest=digest,
-                retention_ms=self._settings.retention_ms,
-                created_ms=created_ms,
-            )
+    @property
+    def name(self) -> str:
+        """The job's key."""
+        return self._keys.job
+
+    @property
+    def settings(self) -> StoreSettings:
+        """How the job's store is used."""
+        return self._connection.settings
+
+    def create(self, content: Content) -> Job:
+        """Make a queued job, or return the one made before with the same content; else JobExists."""
+        for _ in range(MAX_ENTRIES):
+            created_ms = self._enter(content.kind)
+            job = verbs.create(self._connection, self._keys, self._org, self._job_id, content, created_ms)
             if job is not None:
                 if job.status is not Status.QUEUED:
-                    self._tidy(org, job_id, kind, job.status)
+                    self._tidy(content.kind, job.status)
                 return job
-            self._history.forget(org, job_id, older_ms=verbs.FRESH_MS)
+            self._index.forget(self._org, self._job_id, older_ms=verbs.FRESH_MS)
         raise StoreUnavailable("the clocks of the store's servers are minutes apart; no job can be made")
 
-    def claim(self, org: str, job_id: str, token: str) -> Claim:
+    def claim(self, token: str) -> Claim:
         """Take the job, or raise LeaseHeld or InvalidTransition. The same token again gives the same fence."""
-        settings, keys = self._settings, self._keys.job(org, job_id)
-        self._leases.track(self._keys.lease_entry(org, job_id), settings.lease_ms)
-        return self._placed(
-            org,
-            job_id,
-            lambda placed: verbs.claim(
-                self._connection,
-                keys,
-                token=token,
-                lease_ms=settings.lease_ms,
-                grace_ms=settings.grace_ms,
-                retention_ms=settings.retention_ms,
-                placed=placed,
-            ),
-        )
+        entry = self._connection.keys.lease_entry(self._org, self._job_id)
+        self._leases.track(entry, self.settings.lease_ms)
+        return self._take(partial(verbs.claim, self._connection, self._keys, token))
 
-    def finish(
-        self,
-        org: str,
-        job_id: str,
-        *,
-        fence: int,
-        token: str,
-        status: Status,
-        worker_error: str | None,
-        job_failure: str | None,
-        seq: int | None,
-    ) -> None:
+    def report(self, claim: Claim, seq: int, batch: Batch, *, paused: bool) -> Wanted:
+        """Count a batch and renew the lease; returns what is asked of the worker. An empty batch: renew only.
+
+        Raises LeaseLost when fenced out, InvalidValue for more rows than the job has, ReportsLost when the store
+        no longer has reports that it acknowledged.
+        """
+        return verbs.report(self._connection, self._keys, claim, seq, batch, paused=paused)
+
+    def finish(self, claim: Claim, ending: Ending, seq: int | None) -> None:
         """End the job, or with `interrupted` give its lease back. LeaseLost when fenced out.
 
-        With `seq`, that of the last report, ReportsLost unless the store still has it.
+        With `seq`, the number of the last report, ReportsLost unless the store still has that report.
         """
-        keys = self._keys.job(org, job_id)
-        self._placed(
-            org,
-            job_id,
-            lambda placed: verbs.finish(
-                self._connection,
-                keys,
-                fence=fence,
-                token=token,
-                status=status,
-                worker_error=worker_error,
-                job_failure=job_failure,
-                seq=seq,
-                retention_ms=self._settings.retention_ms,
-                placed=placed,
-            ),
-            ran=True,
-        )
+        self._take(partial(verbs.finish, self._connection, self._keys, claim, ending, seq), ran=True)
 
-    def control(self, org: str, job_id: str, action: Action) -> Job:
-        """Ask for a pause, a resume or a cancel; the job as it stands after. InvalidTransition if it has ended."""
-        keys, retention_ms = self._keys.job(org, job_id), self._settings.retention_ms
-        return self._placed(
-            org,
-            job_id,
-            lambda placed: verbs.control(
-                self._connection, keys, action=action, retention_ms=retention_ms, placed=placed
-            ),
-        )
+    def control(self, action: Action) -> Job:
+        """Ask for a pause, a resume or a cancel; returns the job after it. InvalidTransition if it has ended."""
+        return self._take(partial(verbs.control, self._connection, self._keys, action))
 
-    def settle(self, org: str, job_id: str) -> tuple[Verdict, int | None]:
-        """Look whether a running job's worker is dead; what the look found, and when the next is due."""
-        keys, settings = self._keys.job(org, job_id), self._settings
-        times = {"grace_ms": settings.grace_ms, "retention_ms": settings.retention_ms}
-        return self._placed(
-            org, job_id, lambda placed: verbs.settle(self._connection, keys, **times, placed=placed), ran=True
-        )
+    def settle(self) -> Look:
+        """Look whether a running job's worker is dead; the second look, a grace after the first, decides."""
+        return self._take(partial(verbs.settle, self._connection, self._keys), ran=True)
 
-    def _enter(self, org: str, kind: Kind, job_id: str) -> int:
-        """Enter a job that is about to be made into both indexes, one soon after the other; its `createdAt`."""
+    def _enter(self, kind: Kind) -> int:
+        """Enter a job that is about to be made into both indexes, in short succession; returns its `createdAt`."""
+        entry = self._connection.keys.expiry_entry(self._org, self._job_id)
         while True:
             begun_s = time.monotonic()
-            self._expiries.track(self._keys.expiry_entry(org, job_id), DANGLING_MS)
-            created_ms = self._history.enter(org, kind, job_id)
+            self._expiries.track(entry, DANGLING_MS)
+            created_ms = self._index.enter(self._org, kind, self._job_id)
             # A process that was stopped in between may find that the look has come and gone.
             if time.monotonic() - begun_s < DANGLING_MS / 2000:
                 return created_ms
 
-    def _placed(self, org: str, job_id: str, step: Callable[[str], _T], *, ran: bool = False) -> _T:
-        """Take a step; if it changes the status, with the job placed in the index before, and tidied up after.
+    def _take(self, step: Callable[[str], _T | Place], *, ran: bool = False) -> _T:
+        """Take a step: a verb that lacks only `placed`. Writes first, and tidies afterwards, what the step moves.
 
-        `ran`: only a job that was running can take it.
+        `ran`: only a job that was running can take the step.
         """
         place: Place | None = None
-        while True:
-            try:
-                done = step(place.status if place else "")
-            except Unplaced as unplaced:
-                place = unplaced.place
-                self._place(org, job_id, place, ran)
-            else:
-                break
+        while isinstance(answer := step(place.status if place else ""), Place):
+            place = answer
+            self._place(place, ran)
         if place is not None:
-            self._tidy(org, job_id, place.kind, place.status)
-        return done
+            self._tidy(place.kind, place.status)
+        return answer
 
-    def _place(self, org: str, job_id: str, place: Place, ran: bool) -> None:
+    def _place(self, place: Place, ran: bool) -> None:
         try:
-            self._history.place(org, job_id, place)
+            self._index.place(self._org, self._job_id, place)
         except StoreUnavailable:
-            if not self._connection.has_many_servers:
+            if not self._connection.has_many_servers():
                 raise
             # The slot of the organization's index is away, and the job's may not be: go on, and have the index
-            # put right once it is back. Until then there is no history that could be wrong.
+            # put right once its slot is back. Until then there is no history that could be wrong.
             try:
-                self._expiries.hasten(self._keys.expiry_entry(org, job_id))
+                self._expiries.hasten(self._connection.keys.expiry_entry(self._org, self._job_id))
             except StoreUnavailable:
-                # That slot is away as well, and with it the job's entry for its lease. When it is back the reaper
-                # finds there that the job has ended, and has the index put right.
+                # That slot is away as well, and with it the job's entry for its lease. When the slot is back the
+                # reaper finds there that the job has ended, and has the index put right.
                 if not ran:
                     raise
 
-    def _tidy(self, org: str, job_id: str, kind: Kind, status: Status) -> None:
+    def _tidy(self, kind: Kind, status: Status) -> None:
         # The step is taken; an entry that stays behind is skipped by readers, and goes when the job does.
         with suppress(StoreUnavailable):
-            self._history.tidy(org, job_id, kind, status)
+            self._index.tidy(self._org, self._job_id, kind, status)

@@ -1,28 +1,26 @@
-"""Reads a job's hash: the only place that knows its fields from the reader's side.
+"""Reads a job's hash: the only module that knows the hash's fields from the reader's side.
 
-The fields bear the wire's names. Times are milliseconds since the epoch, null is a field that is not
-there, `metadata` and `jobFailure` are JSON text. Fields that only coordinate workers (`fence`, `seq`,
+The fields bear the wire's names. Times are milliseconds since the epoch, null is an absent field,
+`metadata` and `jobFailure` are JSON text. Fields that only coordinate workers (`fence`, `seq`,
 `token`, `suspectAt` …) are described in docs/redis-protocol.md.
 """
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 from batchstatus.errors import JobCorrupt
 from batchstatus.model import CONTROL_FLAGS, Job, JobFailure, Kind, Place, Status
-
-Hash = Mapping[bytes, bytes]
-"""A job's hash as Redis gives it."""
+from batchstatus.transport.connection import Hash
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _log = logging.getLogger(__name__)
 
 
 def decode(stored: Hash) -> Job:
-    """The job in a hash that is not empty. JobCorrupt names the field that cannot be right."""
+    """Returns the job in a hash that is not empty. JobCorrupt names the field that cannot be right."""
     return Job(
         job_id=_text(stored, b"jobId") or _corrupt(stored, b"jobId"),
         kind=_kind(stored),
@@ -43,7 +41,7 @@ def decode(stored: Hash) -> Job:
 
 
 def integer(stored: Hash, field: bytes) -> int | None:
-    """A field that holds a natural number, or None if it is not there."""
+    """Returns a field that holds a natural number; None if the field is absent."""
     value = stored.get(field)
     if value is None:
         return None
@@ -51,19 +49,19 @@ def integer(stored: Hash, field: bytes) -> int | None:
     return int(value) if value.isdigit() and len(value) <= 16 else _corrupt(stored, field)
 
 
-def place(status: bytes, kind: bytes | None, created_ms: bytes | None) -> Place:
-    """Where a job belongs in the index, by fields of its hash."""
+def place_of(status: bytes, kind: bytes | None, created_ms: bytes | None) -> Place:
+    """Returns a job's place in the index, from fields of its hash."""
     stored = {b"status": status, b"kind": kind or b"", b"createdAt": created_ms or b""}
     return Place(_kind(stored), _status(stored), _count(stored, b"createdAt"))
 
 
 def lease_ms(stored: Hash) -> int | None:
-    """When the lease of a running job ends (ms since the epoch); None for any other job."""
+    """Returns when the lease of a running job ends (ms since the epoch); None for any other job."""
     return integer(stored, b"leaseExpiresAt") if stored.get(b"status") == b"running" else None
 
 
 def state(status: bytes | None, flags: Sequence[bytes | None]) -> str | None:
-    """`Job.state` of a hash, from its status and its control flags in their order; None if there is no job."""
+    """Returns `Job.state` from a job's status and its control flags in their order; None if there is no job."""
     if status is None:
         return None
     shown = (flag for flag, given in zip(CONTROL_FLAGS, flags, strict=True) if given is not None)
@@ -78,7 +76,7 @@ _JSON = json.JSONDecoder(parse_constant=_no_json)
 
 
 def load_json(stored: Hash, field: bytes) -> Any:
-    """A field that holds JSON, or None if it is not there."""
+    """Returns the value of a field that holds JSON; None if the field is absent."""
     value = stored.get(field)
     try:
         return None if value is None else _JSON.decode(value.decode())
@@ -123,7 +121,7 @@ _FLAGS = {flag.encode(): flag for flag in CONTROL_FLAGS}
 
 
 def _metadata(stored: Hash) -> dict[str, Any]:
-    """What the uploader gave, and control's flags. Broken metadata is no wrong number: it reads `{}`, logged."""
+    """Returns the uploader's metadata and control's flags. Broken metadata makes no number wrong: `{}`, logged."""
     try:
         given = load_json(stored, b"metadata") if b"metadata" in stored else {}
         if not isinstance(given, dict):

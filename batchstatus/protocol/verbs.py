@@ -1,28 +1,53 @@
 """The scripts in `lua/`, one typed function each. They decide everything about a job's life.
 
-A script answers with a plain word and what belongs to it; the functions here turn the words into results
-and errors. Keys, arguments and answers are described at the head of each script. One that is about to change a
-job's status raises Unplaced unless `placed` names that status: `batchstatus.transitions` takes care of it.
+A script answers with a plain word and what belongs to the word; the functions here turn both into results and
+errors. Keys, arguments and answers are described at the head of each script. A script that would change a job's
+status, and is not told by `placed` that the job is in the index of that status already, writes nothing; its
+function then returns the Place to write first. `batchstatus.jobs.transitions` does so.
 """
 
+import hashlib
 from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
 
+from batchstatus import rows, values
 from batchstatus.errors import (
     InvalidTransition,
     InvalidValue,
     JobExists,
+    JobNotFound,
     LeaseHeld,
     LeaseLost,
     ReportsLost,
 )
 from batchstatus.keys import JobKeys
-from batchstatus.model import Action, Claim, Job, Kind, Status, Verdict, Wanted
+from batchstatus.messages import HEARTBEAT, Batch, Claim, Content, Ending, Look, Verdict, Wanted
+from batchstatus.model import Action, Job, Place, Status
 from batchstatus.protocol import hashes
-from batchstatus.protocol.script import Script
 from batchstatus.transport.connection import Connection
 
 FRESH_MS = 5 * 60_000
-"""How long after it was entered into the index a job may be made."""
+"""How long after a job was entered into the index the job may be made."""
+
+
+class Script:
+    """A script by its verb, loaded once. Calling it runs it, and returns the answer's word and the rest."""
+
+    def __init__(self, verb: str, *, durable: bool = True) -> None:
+        self._durable = durable
+        self.source = files("batchstatus.protocol").joinpath("lua", f"{verb}.lua").read_text("utf-8")
+        self._sha1 = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+    def __call__(
+        self, connection: Connection, keys: Sequence[str], *arguments: str | int
+    ) -> tuple[str, list[Any]]:
+        """Run the script; JobNotFound if there is no job."""
+        word, *rest = connection.evaluate(self._sha1, self.source, keys, arguments, durable=self._durable)
+        if word == b"NOT_FOUND":
+            raise JobNotFound("there is no such job")
+        return word.decode(), rest
+
 
 CREATE, CLAIM, REPORT, FINISH = map(Script, ("create", "claim", "report", "finish"))
 CONTROL, SETTLE = map(Script, ("control", "settle"))
@@ -33,25 +58,20 @@ TRACK, MOVE, DUE, FORGET = (Script(verb, durable=False) for verb in ("track", "m
 def create(
     connection: Connection,
     keys: JobKeys,
-    *,
-    org_id: str,
+    org: str,
     job_id: str,
-    kind: Kind,
-    total_items: int | None,
-    metadata: str,
-    takeover_ms: int,
-    digest: str,
-    retention_ms: int,
+    content: Content,
     created_ms: int,
     fresh_ms: int = FRESH_MS,
 ) -> Job | None:
-    """Make a queued job, or give the one made before with the same content; else JobExists.
+    """Make a queued job, or return the one made before with the same content; else JobExists.
 
-    None if `created_ms` is longer ago than `fresh_ms`: it is then that of a job which is gone.
+    None if `created_ms` is longer ago than `fresh_ms`: it is then the time of a job that is gone.
     """
-    total = "" if total_items is None else total_items
-    arguments = (org_id, job_id, kind, total, metadata, takeover_ms, digest, retention_ms, created_ms, fresh_ms)
-    word, rest = CREATE(connection, keys, *arguments)
+    total = "" if content.total_items is None else content.total_items
+    given = (content.kind, total, content.metadata, content.takeover_ms, content.digest)
+    times = (connection.settings.retention_ms, created_ms, fresh_ms)
+    word, rest = CREATE(connection, keys, org, job_id, *given, *times)
     if word == "STALE":
         return None
     if word == "TAKEN":
@@ -59,18 +79,13 @@ def create(
     return hashes.decode(_hash(rest[0]))
 
 
-def claim(
-    connection: Connection,
-    keys: JobKeys,
-    *,
-    token: str,
-    lease_ms: int,
-    grace_ms: int,
-    retention_ms: int,
-    placed: str = Status.RUNNING,
-) -> Claim:
+def claim(connection: Connection, keys: JobKeys, token: str, placed: str = Status.RUNNING) -> Claim | Place:
     """Take the job, or raise LeaseHeld or InvalidTransition. The same token again gives the same fence."""
-    word, rest = CLAIM(connection, keys, token, lease_ms, grace_ms, retention_ms, placed)
+    settings = connection.settings
+    times = (settings.lease_ms, settings.grace_ms, settings.retention_ms)
+    word, rest = CLAIM(connection, keys, token, *times, placed)
+    if word == "PLACE":
+        return hashes.place_of(*rest)
     if word == "HELD":
         raise LeaseHeld("another worker holds the job's lease", left_s=rest[0] / 1000)
     if word == "ENDED":
@@ -88,29 +103,24 @@ def claim(
 def report(
     connection: Connection,
     keys: JobKeys,
-    *,
-    fence: int,
-    token: str,
+    claim: Claim,
     seq: int,
-    lease_ms: int,
-    retention_ms: int,
-    max_rows: int,
-    succeeded: int = 0,
-    total_items: int | None = None,
-    checkpoint: str | None = None,
+    batch: Batch = HEARTBEAT,
+    *,
     paused: bool = False,
-    failures: Sequence[str] = (),
-    skips: Sequence[str] = (),
 ) -> Wanted:
-    """Count rows and renew the lease; gives what is asked of the worker. With the last `seq`: renew only.
+    """Count a batch and renew the lease; returns what is asked of the worker. With the last `seq`: renew only.
 
-    Raises LeaseLost when fenced out, InvalidValue for more rows than the job has, ReportsLost when the
-    store no longer has reports that it acknowledged.
+    Raises LeaseLost when fenced out, InvalidValue for more rows than the job has, ReportsLost when the store no
+    longer has reports that it acknowledged.
     """
-    total = "" if total_items is None else total_items
-    head = (fence, token, seq, lease_ms, retention_ms, max_rows)
-    counted = (succeeded, total, checkpoint or "", int(paused), len(failures))
-    word, rest = REPORT(connection, keys, *head, *counted, *failures, *skips)
+    settings = connection.settings
+    head = (claim.fence, claim.token, seq, settings.lease_ms, settings.retention_ms, settings.max_rows)
+    total = "" if batch.total_items is None else batch.total_items
+    checkpoint = "" if batch.checkpoint is None else values.checkpoint(batch.checkpoint)
+    counted = (batch.succeeded, total, checkpoint, int(paused), len(batch.failures))
+    listed = map(rows.encode, (*batch.failures, *batch.skips))
+    word, rest = REPORT(connection, keys, *head, *counted, *listed)
     if word == "FENCED":
         raise LeaseLost(_lost(rest[0].decode()))
     if word == "TOO_MANY":
@@ -123,81 +133,78 @@ def report(
 def finish(
     connection: Connection,
     keys: JobKeys,
-    *,
-    fence: int,
-    token: str,
-    status: Status,
-    worker_error: str | None = None,
-    job_failure: str | None = None,
-    retention_ms: int,
+    claim: Claim,
+    ending: Ending,
     seq: int | None = None,
     placed: str | None = None,
-) -> None:
+) -> Place | None:
     """End the job, or with `interrupted` give its lease back. May be repeated. LeaseLost when fenced out.
 
-    With `seq`, that of the last report, ReportsLost unless the store still has it.
+    With `seq`, the number of the last report, ReportsLost unless the store still has that report.
     """
-    arguments = (fence, token, status, worker_error or "", job_failure or "", retention_ms)
-    last, there = "" if seq is None else seq, status if placed is None else placed
-    word, rest = FINISH(connection, keys, *arguments, last, there)
+    last, there = "" if seq is None else seq, ending.status if placed is None else placed
+    end = (ending.status, ending.worker_error or "", ending.job_failure or "")
+    retention_ms = connection.settings.retention_ms
+    word, rest = FINISH(connection, keys, claim.fence, claim.token, *end, retention_ms, last, there)
+    if word == "PLACE":
+        return hashes.place_of(*rest)
     if word == "FENCED":
         raise LeaseLost(_lost(rest[0].decode()))
     if word == "GAP":
         raise ReportsLost(f"the store is at report {rest[0]} of {seq}: acknowledged reports were lost")
+    return None
 
 
-def control(
-    connection: Connection, keys: JobKeys, *, action: Action, retention_ms: int, placed: str = Status.CANCELLED
-) -> Job:
-    """Ask for a pause, a resume or a cancel; the job as it stands after. InvalidTransition if it has ended."""
-    word, rest = CONTROL(connection, keys, action, retention_ms, placed)
+def control(connection: Connection, keys: JobKeys, action: Action, placed: str = Status.CANCELLED) -> Job | Place:
+    """Ask for a pause, a resume or a cancel; returns the job after it. InvalidTransition if the job has ended."""
+    word, rest = CONTROL(connection, keys, action, connection.settings.retention_ms, placed)
+    if word == "PLACE":
+        return hashes.place_of(*rest)
     if word == "ENDED":
         raise InvalidTransition(f"the job is {rest[0].decode()} already")
     return hashes.decode(_hash(rest[0]))
 
 
-def settle(
-    connection: Connection, keys: JobKeys, *, grace_ms: int, retention_ms: int, placed: str = Status.INTERRUPTED
-) -> tuple[Verdict, int | None]:
-    """Look at a running job past its lease; the second look, `grace_ms` after the first, decides.
-
-    Gives the verdict and, where there is a next look to take, when (ms since the epoch).
-    """
+def settle(connection: Connection, keys: JobKeys, placed: str = Status.INTERRUPTED) -> Look | Place:
+    """Look at a running job past its lease; the second look, a grace after the first, decides."""
+    settings = connection.settings
     # A deposed primary must not settle even for itself: its readers would see a job end that lives on elsewhere.
-    connection.confirm(keys, retention_ms)
-    word, rest = SETTLE(connection, keys, grace_ms, retention_ms, placed)
-    return Verdict(word), int(rest[0]) if rest else None
+    connection.confirm(keys, settings.retention_ms)
+    word, rest = SETTLE(connection, keys, settings.grace_ms, settings.retention_ms, placed)
+    if word == "PLACE":
+        return hashes.place_of(*rest)
+    return Look(Verdict(word), int(rest[0]) if rest else None)
 
 
-def enter(connection: Connection, keys: tuple[str], *, job_id: str) -> int:
-    """Put a job that is to be made into its organization's index; its `createdAt` (ms since the epoch)."""
+def enter(connection: Connection, keys: tuple[str], job_id: str) -> int:
+    """Put a job that is to be made into its organization's index; returns its `createdAt` (ms since the epoch)."""
     _, rest = ENTER(connection, keys, job_id)
     return int(float(rest[0]))
 
 
-def place(connection: Connection, keys: tuple[str], *, job_id: str, created_ms: int) -> None:
+def place(connection: Connection, keys: tuple[str], job_id: str, created_ms: int) -> None:
     """Put a job into the index of the status that it is about to come into."""
     PLACE(connection, keys, job_id, created_ms)
 
 
-def forget(connection: Connection, keys: Sequence[str], *, member: str, older_ms: int) -> bool:
-    """Take a job out of indexes where its time is `older_ms` ago or longer; whether it is in none of them now."""
+def forget(connection: Connection, keys: Sequence[str], member: str, older_ms: int) -> bool:
+    """Take a job out of indexes where its time is `older_ms` ago or longer. Returns True if it is in none now."""
     _, rest = FORGET(connection, keys, member, older_ms)
     return bool(rest[0] == 0)
 
 
-def track(connection: Connection, keys: tuple[str], *, member: str, in_ms: int, which: str) -> None:
+def track(connection: Connection, keys: tuple[str], member: str, in_ms: int, which: str) -> None:
     """Note when to look at a job: `LT`, no later than that; `GT`, no sooner; `XX`, then, if it is tracked."""
     TRACK(connection, keys, member, in_ms, which)
 
 
-def move(connection: Connection, keys: tuple[str], *, member: str, due_ms: int) -> None:
+def move(connection: Connection, keys: tuple[str], member: str, due_ms: int) -> None:
     """Have a job that is still tracked looked at again at `due_ms`."""
     MOVE(connection, keys, member, due_ms)
 
 
-def due(connection: Connection, keys: tuple[str], *, limit: int) -> list[str]:
-    """The members of a bucket whose next look has come."""
+def due(connection: Connection, keys: tuple[str], limit: int) -> list[str]:
+    """Returns the members of a bucket whose next look has come."""
     _, rest = DUE(connection, keys, limit)
     return [member.decode(errors="replace") for member in rest[0]]
 

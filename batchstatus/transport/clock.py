@@ -1,4 +1,4 @@
-"""An estimate of the store's clock, good enough to decide when to ask it. It alone decides anything else."""
+"""An estimate of the store's clock, good enough to decide when to ask the store; no more depends on it."""
 
 import time
 
@@ -8,11 +8,11 @@ REFRESH_S = 5.0
 
 
 class StoreClock:
-    """Tells whether a moment of the store's clock has passed, erring early by up to one round trip.
+    """Estimates the store's clock; the estimate is early by up to one round trip, and never late.
 
-    It keeps the offset to the monotonic clock, so that this machine's wall clock plays no part, and asks
-    the store again (`TIME`) every few seconds, and only while someone wants to know. In a Cluster it does so
-    server by server, so that one that is away plays no part for the others.
+    The estimate is an offset to the monotonic clock, so that this machine's wall clock plays no part. The store is
+    asked again (`TIME`) every few seconds, and only while someone calls. In a Cluster each server has an offset of
+    its own, so that a server that is away does not matter to the others.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -20,12 +20,12 @@ class StoreClock:
         self._estimates: dict[str, tuple[float, float]] = {}
 
     def passed(self, moment_ms: int, key: str = "") -> bool:
-        """Whether the clock of the server that has `key` has reached `moment_ms` (ms since the epoch)."""
+        """Returns True if the clock of the server that has `key` has reached `moment_ms` (ms since the epoch)."""
         now_s = time.monotonic()
         server = self._connection.server_of(key)
         offset_ms, refresh_at = self._estimates.get(server, (0.0, 0.0))
         if now_s >= refresh_at:
-            # Taken at the answer, held against the question: the estimate is early, never late.
+            # The time in the answer, minus the time of the question: the estimate is early, never late.
             offset_ms = self._connection.clock_ms(key) - now_s * 1000
             self._estimates[server] = offset_ms, now_s + REFRESH_S
         return now_s * 1000 + offset_ms >= moment_ms

@@ -1,85 +1,95 @@
-"""Carries commands to Redis, and turns what can go wrong there into errors of ours."""
+"""Sends commands to Redis, and raises errors of ours for redis-py's."""
 
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias, cast
 
-from redis.cluster import RedisCluster
-from redis.exceptions import (
-    ConnectionError as RedisConnectionError,
-)
-from redis.exceptions import (
-    MovedError,
-    NoScriptError,
-    RedisError,
-)
-from redis.exceptions import (
-    TimeoutError as RedisTimeoutError,
-)
+from redis import RedisCluster, exceptions
 
-from batchstatus.errors import JobCorrupt, NotReplicated
+from batchstatus.errors import NotReplicated
+from batchstatus.keys import Keys
+from batchstatus.settings import StoreSettings
 from batchstatus.transport.line import Line
 from batchstatus.transport.trouble import STORE_ERRORS, is_corrupt
-from batchstatus.transport.urls import Client
+from batchstatus.transport.urls import RedisClient
 
-# Of the time that a command may take, so much may be spent on waiting for replicas.
+Hash: TypeAlias = Mapping[bytes, bytes]
+"""A hash as Redis gives it; empty if there is no such key."""
+
+# The share of a command's timeout that may be spent on waiting for replicas.
 _WAIT_SHARE = 0.8
 
 
-class Connection:
-    """The commands that the store sends, over any redis-py client (fakeredis included).
+class _Opened(NamedTuple):
+    """A client, and whether its store is a Cluster: found out once, because that costs a few microseconds."""
 
-    `client` may also be what opens one: with the first command, and again where another server may be the
-    primary now.
+    client: Any  # redis-py types raw commands too loosely for mypy
+    is_cluster: bool
+
+
+class Connection:
+    """The way to a store: its commands over any redis-py client (fakeredis included), its keys, its settings.
+
+    `client` is a client, or a function that opens one; the function is called with the first command, and again
+    where another server may be the primary by then.
     With `min_replicas` > 0 a script's writes count only once so many replicas have confirmed them, within
     `timeout_s`; otherwise NotReplicated. Raises StoreUnavailable when the store does not answer or refuses,
-    JobCorrupt when a key holds something else than it should.
+    JobCorrupt when a key holds a value of another type.
     """
 
     def __init__(
-        self, client: Client | Callable[[], Client], *, min_replicas: int = 0, timeout_s: float = 1.0
+        self, client: RedisClient | Callable[[], RedisClient], settings: StoreSettings | None = None
     ) -> None:
-        self._open_client: Callable[[], Client] = client if callable(client) else lambda: client
-        self._min_replicas = min_replicas
-        self._wait_ms = max(1, int(timeout_s * 1000 * _WAIT_SHARE))
-        self._opened: Any = None  # redis-py types raw commands too loosely for mypy
-        self._is_cluster = False
+        self.settings = settings or StoreSettings()
+        self.keys = Keys(self.settings.prefix)
+        self._make_client: Callable[[], RedisClient] = client if callable(client) else lambda: client
+        self._min_replicas = self.settings.min_replicas
+        self._wait_ms = max(1, int(self.settings.timeout_s * 1000 * _WAIT_SHARE))
+        self._opened: _Opened | None = None
         self._opening = threading.Lock()
         self._in_doubt: set[str] = set()  # servers of a Cluster that were pinged and have not answered yet
 
     def command(self, *words: Any) -> Any:
-        """One command, one round trip; the answer as RESP2 gives it (bytes, int, list, None)."""
+        """Send one command, one round trip; returns the answer as RESP2 gives it (bytes, int, list, None)."""
         with STORE_ERRORS:
-            return self._client.execute_command(*words)
+            return self._open().client.execute_command(*words)
+
+    def hash(self, key: str) -> Hash:
+        """Returns the hash under a key."""
+        return cast("Hash", self.command("HGETALL", key))
+
+    def hashes(self, keys: Sequence[str]) -> list[Hash | None]:
+        """Returns the hashes under these keys, None for a key of another type; one round trip, as `pipeline`."""
+        return self.pipeline([("HGETALL", key) for key in keys])
 
     def ping(self) -> None:
         """Raise StoreUnavailable unless the store answers; of a Cluster, one of its primaries is enough."""
         with STORE_ERRORS:
-            if not self.is_cluster:
-                self._client.execute_command("PING")
-            elif not any(map(self._answers, self._primaries())):
+            client, is_cluster = self._open()
+            if not is_cluster:
+                client.execute_command("PING")
+            elif not any(self._answers(node) for node in self._primaries(client)):
                 self._forget_nodes()
-                raise RedisConnectionError("no primary of the Cluster answers")
+                raise exceptions.ConnectionError("no primary of the Cluster answers")
 
     def clock_ms(self, key: str | None = None) -> float:
-        """The store's clock, in milliseconds since the epoch; in a Cluster that of the server that has `key`."""
+        """Returns the store's clock (ms since the epoch); in a Cluster that of the server that has `key`."""
         with STORE_ERRORS:
-            client = self._client
+            client, is_cluster = self._open()
             target = {}
-            if self.is_cluster:
+            if is_cluster:
                 target["target_nodes"] = client.get_node_from_key(key) if key else client.get_random_primary_node()
             seconds, microseconds = client.execute_command("TIME", **target)
         return int(seconds) * 1000 + int(microseconds) / 1000
 
     def server_of(self, key: str) -> str:
-        """The name of the server that has `key`; empty where there is but one."""
-        if not self.is_cluster:
-            return ""
+        """Returns the name of the server that has `key`; empty where there is but one."""
         with STORE_ERRORS:
-            return str(self._client.get_node_from_key(key).name)
+            client, is_cluster = self._open()
+            return str(client.get_node_from_key(key).name) if is_cluster else ""
 
     def transaction(self, *commands: Sequence[Any]) -> list[Any]:
-        """Several commands in one MULTI/EXEC, one round trip: all answers are of one moment.
+        """Send several commands in one MULTI/EXEC, one round trip: all answers are of one moment.
 
         Their keys are in one slot.
         """
@@ -87,27 +97,31 @@ class Connection:
             return self._pipeline(commands[0][1], commands, transaction=True)
 
     def pipeline(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
-        """Several commands in one round trip (in a Cluster, one for each server), each of its own moment.
+        """Send several commands in one round trip (in a Cluster, one for each server), each of its own moment.
 
-        The answer to one that met a key which holds something else is a JobCorrupt.
+        The answer is None to a command whose key holds a value of another type.
         """
         with STORE_ERRORS:
-            pipeline = self._client.pipeline(transaction=False)
+            pipeline = self._open().client.pipeline(transaction=False)
             for words in commands:
                 pipeline.execute_command(*words)
             answers: list[Any] = pipeline.execute(raise_on_error=False)
             for answer in answers:
                 if isinstance(answer, Exception) and not is_corrupt(answer):
                     raise answer
-        return [JobCorrupt(str(each)) if isinstance(each, Exception) else each for each in answers]
+        return [None if isinstance(each, Exception) else each for each in answers]
 
     def line(self) -> Line:
-        """A connection of its own to a store that is no Cluster, for reads that follow each other closely."""
+        """Returns a separate connection to a store that is no Cluster, for reads in close succession."""
         with STORE_ERRORS:
-            return Line(self._client.connection_pool)
+            return Line(self._open().client.connection_pool)
+
+    def leads_to(self, line: Line) -> bool:
+        """Returns True if the line goes to the server that is the primary for all that we know."""
+        return line.pool is self._open().client.connection_pool
 
     def write_together(self, *writes: Sequence[Any]) -> None:
-        """Several writes in one MULTI/EXEC that obeys `min_replicas`. Their keys are in one slot."""
+        """Send several writes in one MULTI/EXEC that obeys `min_replicas`. Their keys are in one slot."""
         if not self._min_replicas:
             self.transaction(*writes)
             return
@@ -119,25 +133,25 @@ class Connection:
     ) -> Any:
         """Run a script by its hash; a server that does not know it (restarted, flushed) gets the source.
 
-        A `durable` one obeys `min_replicas`.
+        A `durable` script obeys `min_replicas`.
         """
         with STORE_ERRORS:
             try:
                 return self._run(durable, "EVALSHA", sha1, len(keys), *keys, *arguments)
-            except NoScriptError:
+            except exceptions.NoScriptError:
                 return self._run(durable, "EVAL", source, len(keys), *keys, *arguments)
 
     def confirm(self, keys: Sequence[str], ttl_ms: int) -> None:
         """Make sure, by a write that changes nothing, that this server still has its replicas.
 
-        A primary that was deposed without knowing it has none left. Nothing is sent without `min_replicas`.
+        A primary that was deposed without knowing so has none left. Nothing is sent without `min_replicas`.
         """
         if self._min_replicas:
             with STORE_ERRORS:
                 self._send_durably(*(("PEXPIRE", key, ttl_ms) for key in keys), key=keys[0])
 
     def write(self, *words: Any) -> Any:
-        """One write, of the key that is its second word, that obeys `min_replicas`."""
+        """Send one write, of the key that is its second word, that obeys `min_replicas`."""
         if not self._min_replicas:
             return self.command(*words)
         with STORE_ERRORS:
@@ -145,36 +159,37 @@ class Connection:
 
     def close(self) -> None:
         """Close every connection; the next command opens new ones."""
-        if self._opened is not None:
-            self._opened.close()
-            self._opened = None
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.client.close()
 
-    @property
-    def has_many_servers(self) -> bool:
-        """Whether one server may be away while others answer: the store is a Cluster that we have reached."""
-        return self._opened is not None and self._is_cluster
-
-    @property
     def is_cluster(self) -> bool:
-        """Whether the store is a Cluster; connects if it has not yet."""
-        return self._client is not None and self._is_cluster
+        """Returns True if the store is a Cluster. Opens the client if there is none yet."""
+        return self._open().is_cluster
 
-    @property
-    def _client(self) -> Any:
-        client = self._opened
-        if client is None:
+    def has_many_servers(self) -> bool:
+        """Returns True if one server may be away while others answer: in a Cluster that was reached before."""
+        opened = self._opened
+        return opened is not None and opened.is_cluster
+
+    def _open(self) -> _Opened:
+        """Returns the client, opened if there is none."""
+        opened = self._opened
+        if opened is None:
             with self._opening, STORE_ERRORS:
-                client = self._opened = self._opened or self._open_client()
-                self._is_cluster = isinstance(client, RedisCluster)  # once: it costs a few microseconds
-        return client
+                opened = self._opened
+                if opened is None:
+                    client = self._make_client()
+                    opened = self._opened = _Opened(client, isinstance(client, RedisCluster))
+        return opened
 
     def _run(self, durable: bool, *words: Any) -> Any:
         if durable and self._min_replicas:
             return self._send_durably(words, key=words[3])
-        return self._client.execute_command(*words)
+        return self._open().client.execute_command(*words)
 
     def _send_durably(self, *writes: Sequence[Any], key: str) -> Any:
-        """Writes and their WAIT on one connection, one round trip; gives the answer to the last of them."""
+        """Send writes and their WAIT on one connection, one round trip; returns the answer to the last write."""
         wait = ("WAIT", self._min_replicas, self._wait_ms)
         *_, answer, replicas = self._pipeline(key, (*writes, wait), transaction=False)
         if replicas < self._min_replicas:
@@ -183,7 +198,7 @@ class Connection:
         return answer
 
     def _pipeline(self, key: str, commands: Sequence[Sequence[Any]], *, transaction: bool) -> list[Any]:
-        """Several commands on one connection to the server that has `key`; raises the first error of them."""
+        """Send several commands on one connection to the server that has `key`; raises their first error."""
         try:
             # The node's own client: a Cluster's pipelines know no EVALSHA, and give HGETALL as a list.
             pipeline = self._node(key).pipeline(transaction=transaction)
@@ -193,38 +208,38 @@ class Connection:
             for answer in answers:
                 if isinstance(answer, Exception):
                     raise answer
-        except (RedisConnectionError, RedisTimeoutError, MovedError):
+        except (exceptions.ConnectionError, exceptions.TimeoutError, exceptions.MovedError):
             self._forget_nodes()
             raise
         return answers
 
     def _node(self, key: str) -> Any:
-        """The client of the server that has `key`."""
-        if not self.is_cluster:
-            return self._client
-        return self._client.get_redis_connection(self._client.get_node_from_key(key))
+        """Returns the client of the server that has `key`."""
+        client, is_cluster = self._open()
+        return client.get_redis_connection(client.get_node_from_key(key)) if is_cluster else client
 
-    def _primaries(self) -> list[Any]:
-        """The primaries of a Cluster; those that have not answered their last ping come last."""
-        return sorted(self._client.get_primaries(), key=lambda node: node.name in self._in_doubt)
+    def _primaries(self, cluster: Any) -> list[Any]:
+        """Returns the primaries of a Cluster; those that have not answered their last ping come last."""
+        return sorted(cluster.get_primaries(), key=lambda node: node.name in self._in_doubt)
 
     def _answers(self, node: Any) -> bool:
-        self._in_doubt.add(node.name)  # first, for we may be broken off while it hangs
+        self._in_doubt.add(node.name)  # first, because the ping may be broken off while the server hangs
         try:
-            self._client.get_redis_connection(node).execute_command("PING")
-        except (RedisError, OSError):
+            self._open().client.get_redis_connection(node).execute_command("PING")
+        except (exceptions.RedisError, OSError):
             return False
         self._in_doubt.discard(node.name)
         return True
 
     def _forget_nodes(self) -> None:
-        """Learn anew which server has which slot; what is asked next goes there."""
-        if self.is_cluster:
-            self._client.nodes_manager.initialize()
+        """Learn anew which server of a Cluster has which slot; the next command goes there."""
+        client, is_cluster = self._open()
+        if is_cluster:
+            client.nodes_manager.initialize()
 
     def _forget_primary(self) -> None:
-        """A server without replicas may have been deposed and not know it: what is asked next connects anew."""
-        if self.is_cluster:
+        """Connect anew with the next command: a server without replicas may have been deposed and not know so."""
+        if self.is_cluster():
             self._forget_nodes()
         else:
             self._opened = None

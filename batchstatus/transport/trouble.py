@@ -1,4 +1,4 @@
-"""What can go wrong between us and Redis: its names in redis-py, and ours."""
+"""Errors between us and Redis: redis-py's, and the ones of ours that stand for them."""
 
 from types import TracebackType
 
@@ -6,19 +6,19 @@ from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from batchstatus.errors import BatchStatusError, JobCorrupt, StoreRefused, StoreUnavailable
 
-# A script that meets a counter that is no number stops before it writes, with an error that names its line
-# (fakeredis words it as servers before 7.0 did).
-# (redis-py strips the ERR that the server sends, and puts "Command # 1 (…) of pipeline caused error: " first.)
+# A script that meets a counter that is no number stops before it writes, with an error that names the script's
+# line; fakeredis words the error as servers before 7.0 did. redis-py strips the ERR that the server sends, and in
+# a pipeline puts "Command # 1 (…) of pipeline caused error: " first.
 _CORRUPT = ("WRONGTYPE", "user_script:", "ERR user_script:", "Error running script ")
 
 
 def is_corrupt(error: BaseException | None) -> bool:
-    """Whether the store says that a key holds something else than it should."""
+    """Returns True if the store says that a key holds a value of another type, or a hash that is no job."""
     return isinstance(error, ResponseError) and str(error).rpartition("caused error: ")[2].startswith(_CORRUPT)
 
 
 def named(error: BaseException | None) -> BatchStatusError | None:
-    """The error of ours that stands for one of redis-py's or of a socket's; None for all others."""
+    """Returns the error of ours that stands for one of redis-py's or of a socket's; None for all others."""
     if is_corrupt(error):
         return JobCorrupt(str(error))
     if isinstance(error, ResponseError):
@@ -30,7 +30,7 @@ def named(error: BaseException | None) -> BatchStatusError | None:
 
 
 class _StoreErrors:
-    """Translates what is raised under it. A class, because a generator would cost a poll a microsecond more."""
+    """A context that raises our errors for redis-py's. A class: a generator costs a poll a microsecond more."""
 
     def __enter__(self) -> None:
         return None
@@ -43,4 +43,4 @@ class _StoreErrors:
 
 
 STORE_ERRORS = _StoreErrors()
-"""To be entered with `with` around all that is sent to Redis."""
+"""Enter it with `with` around everything that is sent to Redis."""

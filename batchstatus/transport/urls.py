@@ -21,14 +21,14 @@ from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConn
 from batchstatus.errors import InvalidValue
 from batchstatus.settings import StoreSettings
 
-Client: TypeAlias = redis.Redis | RedisCluster
+RedisClient: TypeAlias = redis.Redis | RedisCluster
 
 _SINGLE = {"redis": "redis", "valkey": "redis", "rediss": "rediss", "valkeys": "rediss", "unix": "unix"}
 _SENTINEL, _CLUSTER = "redis+sentinel", "redis+cluster"
 
 
-def open_client(url: str, settings: StoreSettings) -> Client:
-    """A client for a URL that `check_url` has passed. To a Cluster it connects at once, to others when used."""
+def open_client(url: str, settings: StoreSettings) -> RedisClient:
+    """Returns a client for a URL that `check_url` has passed. A Cluster's connects at once, others when used."""
     parts = urlsplit(url)
     if parts.scheme == _CLUSTER:
         return _cluster(parts, settings)
@@ -41,7 +41,7 @@ def check_url(url: str, settings: StoreSettings) -> None:
     if parts.scheme == _CLUSTER:
         return
     try:
-        # Options that redis-py does not know show only when a connection is made; it is not opened.
+        # Options that redis-py does not know show only when a connection is made; making one does not open it.
         client: Any = open_client(url, settings)
         client.connection_pool.make_connection()
     except InvalidValue:
@@ -51,7 +51,7 @@ def check_url(url: str, settings: StoreSettings) -> None:
 
 
 def _parts(url: str) -> SplitResult:
-    """The URL's parts, their hosts and ports checked. No refusal quotes them: a password may stand there."""
+    """Returns the URL's parts, hosts and ports checked. No error quotes them: they may hold a password."""
     try:
         parts = urlsplit(url) if isinstance(url, str) else None
         if parts is None or parts.scheme not in [*_SINGLE, _SENTINEL, _CLUSTER]:
@@ -73,7 +73,7 @@ def _options(settings: StoreSettings) -> dict[str, Any]:
         "socket_timeout": settings.timeout_s,
         "socket_connect_timeout": settings.timeout_s,
         "retry": Retry(NoBackoff(), 0),
-        "protocol": 2,  # one handshake command less, and no push messages to watch for
+        "protocol": 2,  # saves a handshake command, and there are no push messages to watch for
         "driver_info": None,
         "decode_responses": False,
     }
@@ -88,39 +88,39 @@ def _single(url: str, parts: SplitResult, settings: StoreSettings) -> "redis.Red
         queue_class=_queue,
         **_options(settings),
     )
-    # A URL may carry options of redis-py; this one would break every reader ("false" is truthy there).
+    # A URL may carry redis-py's options; this one would break every reader ("false" is truthy there).
     pool.connection_kwargs["decode_responses"] = False
     return redis.Redis(connection_pool=pool)
 
 
 def _queue(size: int) -> "queue.LifoQueue[Any]":
-    """What a pool keeps its connections in; looked up when the pool is made, so that under gevent it is gevent's.
+    """Returns the queue of a pool; the class is looked up when the pool is made, and so is gevent's under gevent.
 
-    redis-py holds on to the one of the standard library, which a `gevent.Timeout` leaves in disorder: a wait
-    broken off while it takes its lock again releases a lock that it does not have, callers get a RuntimeError,
-    and the pool loses connections for good.
+    redis-py keeps the standard library's class, which a `gevent.Timeout` leaves in disorder: a wait that is broken
+    off while taking its lock again releases a lock that it does not hold, callers get a RuntimeError, and the
+    pool loses connections for good.
     """
     return queue.LifoQueue(size)
 
 
 class _Sentinels(Sentinel):
-    """Sentinels, of which one that is at promoting another primary names that one.
+    """Sentinels that name the new primary while they promote it.
 
-    redis-py's own name the old primary until the failover is complete, should that one wake up meanwhile.
+    redis-py's class names the old primary until the failover is complete, should the old one wake up meanwhile.
     """
 
     def discover_master(self, service_name: str) -> tuple[str, int]:
-        """The primary's address; MasterNotFoundError if no Sentinel sees one."""
+        """Returns the primary's address; MasterNotFoundError if no Sentinel sees one."""
         super().discover_master(service_name)  # type: ignore[no-untyped-call]
-        first: Any = self.sentinels[0]  # redis-py puts the one that answered there
+        first: Any = self.sentinels[0]  # redis-py puts the Sentinel that answered there
         address: tuple[str, int] = first.sentinel_get_master_addr_by_name(service_name)
         return address
 
 
 class _PrimaryConnection(SentinelManagedConnection):
-    """A connection to the primary that is closed when reading from it is broken off, whatever for.
+    """A connection to the primary that is closed when a read is broken off, for whatever reason.
 
-    redis-py's own leaves it open, so that the next command would read the answer to this one.
+    redis-py's class leaves the connection open, so that the next command would read the answer to this one.
     """
 
     def read_response(self, *args: Any, **options: Any) -> Any:
@@ -128,11 +128,11 @@ class _PrimaryConnection(SentinelManagedConnection):
 
 
 class _PrimaryPool(SentinelConnectionPool, redis.BlockingConnectionPool):
-    """A pool of such connections that waits for a free one, as the pool of a single server does."""
+    """A pool of such connections that waits for a free connection, as the pool of a single server does."""
 
 
 def _sentinel(parts: SplitResult, settings: StoreSettings) -> "redis.Redis":
-    """`redis+sentinel://[user:password@]host:port,…/name/database`; the password is the primary's."""
+    """Returns a client for `redis+sentinel://[user:password@]host:port,…/name/database` (the primary's login)."""
     name, _, database = parts.path.strip("/").partition("/")
     if not name:
         raise InvalidValue(
@@ -154,13 +154,13 @@ def _sentinel(parts: SplitResult, settings: StoreSettings) -> "redis.Redis":
 
 
 class _Cluster(RedisCluster):
-    """A Cluster that can be opened while one of its primaries is away.
+    """A Cluster's client that can be opened while one of the primaries is away.
 
-    redis-py's own asks the first primary, and no other, for the table of commands that it needs.
+    redis-py's class asks the first primary, and no other, for the table of commands that it needs.
     """
 
     def command(self, **_: Any) -> Any:
-        """The table of commands, from whichever primary answers; at random, so that the next try asks another."""
+        """Returns the table of commands from whichever primary answers, asked in random order."""
         primaries: list[ClusterNode] = self.get_primaries()  # type: ignore[no-untyped-call]
         random.shuffle(primaries)
         trouble: Exception = RedisClusterException("the Cluster has no primary")
@@ -173,10 +173,10 @@ class _Cluster(RedisCluster):
 
 
 def _cluster(parts: SplitResult, settings: StoreSettings) -> RedisCluster:
-    """`redis+cluster://[user:password@]host:port,…`; some of the nodes are enough."""
+    """Returns a client for `redis+cluster://[user:password@]host:port,…`; some of the nodes are enough."""
     options = {**_options(settings), **_credentials(parts), "max_connections": settings.max_connections}
     nodes = [ClusterNode(host, port) for host, port in _nodes(parts, 6379)]  # type: ignore[no-untyped-call]
-    # A slot without a node is refused for its own jobs only.
+    # Without full coverage, only the jobs of a slot that has no node are refused.
     return _Cluster(startup_nodes=nodes, require_full_coverage=False, **options)
 
 

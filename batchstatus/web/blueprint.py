@@ -53,7 +53,7 @@ class Anything(BaseConverter):
 def parts_of(store: JobStore, authorize: Authorize | None = None, max_held: int | None = None) -> Parts:
     """Return what a service over this store has one of."""
     counts = Metrics()
-    store.on_settled = counts.settled.inc
+    store.reader.listen_for_settled(counts.settled.inc)
     access: Access = HostAccess(authorize) if authorize else ApiKeyAccess()
     breaker, waits = Breaker(store, counts.breaker_open.set), Waits(store, counts.held.set, max_held)
     return Parts(store, access, breaker, waits, counts, _request_ids())

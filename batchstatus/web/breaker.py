@@ -49,7 +49,7 @@ class Breaker:
             if self._failures < FAILURES:
                 return
             self._probing = True
-            if not self._store.has_many_servers:
+            if not self._store.connection.has_many_servers():
                 self._set(True)
             threading.Thread(target=self._probe, name="batchstatus probe", daemon=True).start()
 

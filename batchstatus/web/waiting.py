@@ -91,7 +91,7 @@ class Waits:
             return list(held)
         jobs = {(hold.org, hold.job_id) for hold in held.values()}
         try:
-            states = dict(zip(jobs, self._store.states(list(jobs)), strict=True))
+            states = dict(zip(jobs, self._store.reader.states(list(jobs)), strict=True))
         except Exception as error:  # whatever it is: they ask anew, and hear of it
             _log.info("held requests are let go: %s", error)
             return list(held)

@@ -1,4 +1,4 @@
-"""The worker's side: run a job under a lease, count its rows, end it truthfully whatever happens."""
+"""The worker's side: run a job under a lease, count its rows, end the job truthfully whatever happens."""
 
 import json
 import os
@@ -16,17 +16,16 @@ from batchstatus.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from batchstatus.jobs.transitions import Transitions
-from batchstatus.keys import JobKeys
-from batchstatus.model import Claim, Job, Row, Verdict
-from batchstatus.settings import StoreSettings
-from batchstatus.transport.connection import Connection
+from batchstatus.messages import Claim, Verdict
+from batchstatus.model import Job, Row
+from batchstatus.worker.options import RunOptions
 from batchstatus.worker.outbox import Outbox
 from batchstatus.worker.reporter import Reporter
+from batchstatus.worker.steps import Steps
 
-_LONGEST_LOOK_S = 0.5
+_LONGEST_PAUSE_S = 0.5
 CLAIM_AGAIN_S = 5.0
-"""So long at least a claim without an answer is repeated, with the same token: what was granted is then ours."""
+"""Minimum time to retry an unanswered claim. The token makes the retry safe."""
 
 _entered: "WeakSet[Run]" = WeakSet()
 
@@ -36,16 +35,12 @@ class Run:
 
     Entering claims the job (LeaseHeld, InvalidTransition, JobNotFound). Inside, rows are counted in memory
     and reported every `flush_s`, or as soon as `flush_rows` failed and skipped ones wait. Leaving ends the
-    job: normally as `completed`, on JobCancelled as `cancelled` (the exception goes no further), on any
+    job: normally as `completed`, on JobCancelled as `cancelled` (the exception is suppressed), on any
     other exception as `failed`; on KeyboardInterrupt and SystemExit the lease is given back. If one of these
-    two comes while the end is on its way, it goes on after 2 s at most, and without an end the lease is given
+    two comes while the end is being written, it is raised after 2 s at most, and without an end the lease is given
     back. A process that is forked inside cannot use the run (InvalidTransition), and does not end it by leaving.
 
-    - `wait_s`: how long claiming waits for another worker's lease to run out (seconds). A store that does not
-      answer is asked again for 5 s at least, for it may have granted the claim, before StoreUnavailable.
-    - `stall_s`: without any call for so long the lease is no longer renewed (seconds; None: it always is).
-    - `give_up_s`: how long leaving waits for a store that is away, before StoreUnavailable says what was
-      not delivered (seconds).
+    `JobStore.run` explains the options.
 
         with store.run("org_acme", job.job_id) as run:
             run.total(len(rows))
@@ -54,38 +49,10 @@ class Run:
                 run.succeeded(checkpoint=number)
     """
 
-    def __init__(
-        self,
-        connection: Connection,
-        transitions: Transitions,
-        keys: JobKeys,
-        org_and_id: tuple[str, str],
-        settings: StoreSettings,
-        *,
-        wait_s: float,
-        stall_s: float | None,
-        give_up_s: float,
-        flush_s: float,
-        flush_rows: int,
-        max_waiting_rows: int,
-    ) -> None:
-        for name, seconds in {"wait_s": wait_s, "give_up_s": give_up_s, "stall_s": stall_s or 0}.items():
-            values.seconds_as_ms(name, seconds)
-        if values.seconds_as_ms("flush_s", flush_s) == 0:
-            raise InvalidValue(f"flush_s {flush_s!r} is too short")
-        self._connection = connection
-        self._keys = keys
-        self._transitions = transitions
-        self._org_and_id = org_and_id
-        self._settings = settings
-        self._wait_s = wait_s
-        self._stall_s = stall_s
-        self._give_up_s = give_up_s
-        self._flush_s = flush_s
-        self._outbox = Outbox(
-            values.count("flush_rows", flush_rows, least=1),
-            values.count("max_waiting_rows", max_waiting_rows, least=1),
-        )
+    def __init__(self, steps: Steps, options: RunOptions) -> None:
+        self._steps = steps
+        self._options = options
+        self._outbox = Outbox(options.flush_rows, options.max_waiting_rows)
         # Until it is entered, and after it was left, a run refuses to count.
         self._outbox.fail(InvalidTransition("this run has not been entered yet: use it in a with statement"))
         self._claim: Claim | None = None
@@ -98,7 +65,7 @@ class Run:
 
     @property
     def checkpoint(self) -> Any:
-        """Where to go on: the last checkpoint that was delivered, or None on a job that nobody ran before."""
+        """Where to go on: the last checkpoint that was delivered; None on a job that nobody ran before."""
         return self._claimed().checkpoint
 
     def total(self, total_items: int) -> None:
@@ -111,7 +78,7 @@ class Run:
             raise InvalidValue(f"n {n!r} is not a positive integer")
         if checkpoint is not None and checkpoint.__class__ is not int:
             checkpoint = _frozen(checkpoint)
-        # The hot path: one tuple replaced, and no lock; see batchstatus.outbox.
+        # The hot path: one tuple replaced, and no lock; see batchstatus.worker.outbox.
         tally = self._outbox.tally()
         succeeded, before, rest = tally.state
         stamped = before if checkpoint is None else (next(self._outbox.stamps), checkpoint)
@@ -128,7 +95,7 @@ class Run:
     def check(self) -> None:
         """Obey control: raise JobCancelled on a cancel; while a pause is wanted wait, with the lease alive.
 
-        Raises LeaseLost if the job is no longer this run's, or what its last report was refused for.
+        Raises LeaseLost if the job is no longer this run's, or the error with which its last report was refused.
         """
         self._outbox.check()
 
@@ -138,17 +105,7 @@ class Run:
         self._claim = self._wait_for_claim(secrets.token_hex(8))
         self._outbox.error = None
         self._outbox.obey(self._claim.wanted)
-        self._reporter = Reporter(
-            self._connection,
-            self._keys,
-            self._settings,
-            self._claim,
-            self._outbox,
-            lambda **how: self._transitions.finish(*self._org_and_id, **how),
-            give_up_s=self._give_up_s,
-            flush_s=self._flush_s,
-            stall_s=self._stall_s,
-        )
+        self._reporter = Reporter(self._steps, self._claim, self._outbox, self._options)
         try:
             _entered.add(self)
             self._reporter.start()
@@ -171,7 +128,7 @@ class Run:
             _entered.discard(self)
 
     def _let_go(self, interruption: BaseException) -> None:
-        """Interrupted on the way in or out: go soon, with the lease given back unless the job has ended."""
+        """After an interruption on the way in or out: give the lease back soon, unless the job has ended."""
         try:
             self._reporter.hurry(interruption)
         finally:
@@ -183,35 +140,37 @@ class Run:
         return self._claim
 
     def _wait_for_claim(self, token: str) -> Claim:
-        """Claim, trying for `wait_s`; past another's lease, look whether its worker is dead."""
-        began = time.monotonic()
-        unheard_s = self._wait_s
+        """Claim, trying for `wait_s`; past another worker's lease, look whether that worker is dead."""
+        began, wait_s = time.monotonic(), self._options.wait_s
+        unheard_s = wait_s
         while True:
             try:
                 return self._claim_once(token)
             except LeaseHeld as held:
-                until, pause_s = began + self._wait_s, min(max(held.left_s, 0.05), _LONGEST_LOOK_S)
+                until, pause_s = began + wait_s, min(max(held.left_s, 0.05), _LONGEST_PAUSE_S)
                 if time.monotonic() >= until:
                     raise
             except StoreUnavailable as unavailable:
-                if not isinstance(unavailable, StoreRefused):  # it may have been granted, and the answer lost
-                    unheard_s = max(self._wait_s, CLAIM_AGAIN_S)
-                until, pause_s = began + unheard_s, _LONGEST_LOOK_S
+                if not isinstance(
+                    unavailable, StoreRefused
+                ):  # the claim may have been granted, and the answer lost
+                    unheard_s = max(wait_s, CLAIM_AGAIN_S)
+                until, pause_s = began + unheard_s, _LONGEST_PAUSE_S
                 if time.monotonic() >= until:
                     raise
             time.sleep(min(pause_s, max(0.0, until - time.monotonic())))
 
     def _claim_once(self, token: str) -> Claim:
         try:
-            return self._transitions.claim(*self._org_and_id, token)
+            return self._steps.claim(token)
         except LeaseHeld as held:
-            if held.left_s > 0 or self._transitions.settle(*self._org_and_id)[0] is Verdict.SUSPECT:
+            if held.left_s > 0 or self._steps.settle().verdict is Verdict.SUSPECT:
                 raise
-        return self._transitions.claim(*self._org_and_id, token)
+        return self._steps.claim(token)
 
 
 def _disown() -> None:
-    """In a forked child: what its parent has entered is not the child's."""
+    """In a forked child, disable the runs that its parent has entered."""
     for run in _entered:
         run._inherited = True
         run._outbox.error = InvalidTransition(
@@ -224,7 +183,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _frozen(checkpoint: Any) -> Any:
-    """The checkpoint as it is now, whatever the importer does to it later; InvalidValue if it cannot be JSON."""
+    """Returns a copy that the importer cannot change later; InvalidValue if the checkpoint cannot be JSON."""
     if checkpoint is None or checkpoint.__class__ is int:
         return checkpoint
     return json.loads(values.checkpoint(checkpoint))

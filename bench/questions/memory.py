@@ -90,7 +90,7 @@ def _reap(url: str, client: "redis.Redis") -> None:
     store = connect(url)
     reaper, keys = Reaper(store), Keys(store.settings.prefix)
     while any(client.zcard(keys.leases(bucket)) for bucket in range(BUCKETS)):
-        reaper.look()
+        reaper.reap()
     store.close()
 
 

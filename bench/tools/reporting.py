@@ -14,8 +14,7 @@ from typing import Any
 
 from batchstatus import Status, connect
 from batchstatus.jobs.transitions import Transitions
-from batchstatus.keys import Keys
-from batchstatus.model import Claim
+from batchstatus.messages import Batch, Claim, Ending
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection
@@ -37,7 +36,8 @@ class Running:
 class OneTrip:
     """Stands where a connection would, and keeps what is to be evaluated, for one trip."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings: StoreSettings) -> None:
+        self.settings = settings
         self.commands: list[tuple[Any, ...]] = []
 
     def evaluate(
@@ -53,22 +53,20 @@ class Worker:
 
     def __init__(self, url: str) -> None:
         self._settings = StoreSettings()
-        self._connection = Connection(partial(open_client, url, self._settings))
-        self._keys = Keys(self._settings.prefix)
-        self._transitions = Transitions(self._connection, self._keys, self._settings)
+        self._connection = Connection(partial(open_client, url, self._settings), self._settings)
         self._store = connect(url)
         self.running: dict[str, Running] = {}
 
     def start(self) -> str:
         """Make a job, claim it and report once; its id."""
         job_id = self._store.create(ORG, KIND, total_items=1_000_000).job_id
-        self.running[job_id] = Running(self._transitions.claim(ORG, job_id, secrets.token_hex(8)))
+        self.running[job_id] = Running(self._transitions(job_id).claim(secrets.token_hex(8)))
         self._report(self._connection, job_id)  # by itself, so that the server knows the script from now on
         return job_id
 
     def report(self, job_ids: Sequence[str]) -> None:
         """Report for several jobs, in one trip."""
-        trip = OneTrip()
+        trip = OneTrip(self._settings)
         for job_id in job_ids:
             self._report(trip, job_id)
         answers = self._connection.pipeline(trip.commands) if job_ids else []
@@ -77,33 +75,17 @@ class Worker:
     def end(self, job_id: str) -> float:
         """End a job; when that was acknowledged."""
         ended = self.running.pop(job_id)
-        self._transitions.finish(
-            ORG,
-            job_id,
-            fence=ended.claim.fence,
-            token=ended.claim.token,
-            status=Status.COMPLETED,
-            worker_error=None,
-            job_failure=None,
-            seq=ended.seq,
-        )
+        self._transitions(job_id).finish(ended.claim, Ending(Status.COMPLETED), ended.seq)
         return time.monotonic()
 
+    def _transitions(self, job_id: str) -> Transitions:
+        return Transitions(self._connection, ORG, job_id)
+
     def _report(self, connection: Any, job_id: str) -> None:
-        job, settings = self.running[job_id], self._settings
+        job = self.running[job_id]
         job.seq += 1
-        verbs.report(
-            connection,
-            self._keys.job(ORG, job_id),
-            fence=job.claim.fence,
-            token=job.claim.token,
-            seq=job.seq,
-            lease_ms=settings.lease_ms,
-            retention_ms=settings.retention_ms,
-            max_rows=settings.max_rows,
-            succeeded=10,
-            checkpoint=str(10 * job.seq),
-        )
+        keys, batch = self._connection.keys.job(ORG, job_id), Batch(succeeded=10, checkpoint=10 * job.seq)
+        verbs.report(connection, keys, job.claim, job.seq, batch)
 
 
 def keep_running(pipe: Pipe, url: str, jobs: int) -> None:

@@ -1,6 +1,6 @@
-"""`make chaos`: every fault at full length, on real processes; one table of what came of it.
+"""`make chaos`: try every fault at full length, on real processes, and print the results as a table.
 
-The exit code is 1 if anything was lost or wrong, or if a fault could not be tried.
+The exit code is 1 if anything was lost or wrong, or if a fault could not be tried to its end.
 """
 
 import sys
@@ -34,13 +34,13 @@ COLUMNS = ("tried", "acknowledged", "lost", "wrong answers", "recovery", "took")
 
 
 def workers_killed() -> Finding:
-    """Fifty workers, killed while they report."""
+    """Kill fifty workers while they report."""
     with EmbeddedServer() as server:
         return Killing(server.url).finding(50)
 
 
 def cancels_race_ends() -> Finding:
-    """A thousand races."""
+    """Run a thousand races between a cancel and the end of a job."""
     with EmbeddedServer() as server, LiveService(server.url) as service:
         store = batchstatus.connect(server.url)
         found = Races(store, service.port).finding(1_000)
@@ -72,7 +72,7 @@ FAULTS: tuple[Callable[[], Finding], ...] = (
 
 
 def main() -> int:
-    """Try every fault, show what came of each as it is known, then the table; gives the exit code."""
+    """Try every fault, print each result as it comes, then the table. Returns the exit code."""
     console = Console()
     if not console.is_terminal:
         console.width = LOG_WIDTH
@@ -84,7 +84,7 @@ def main() -> int:
         began = time.monotonic()
         try:
             found = fault()
-        except Exception:  # the others are to be tried all the same
+        except Exception:  # try the other faults all the same
             clean = False
             name = getattr(fault, "func", fault).__name__
             console.print(f"{name} could not be tried to its end:\n{escape(traceback.format_exc())}")
@@ -98,7 +98,7 @@ def main() -> int:
 
 
 def _report(console: Console, found: Finding) -> None:
-    """One line for what is as it should be; else also the first things that are not."""
+    """Print one line for a clean finding; for any other, also the first things lost or wrong."""
     console.print(f"{'ok' if found.clean else 'NOT OK'}  {escape(found.fault)}")
     for name, each in (("lost", found.lost), ("wrong", found.wrong)):
         for what in each[:SHOWN]:

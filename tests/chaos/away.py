@@ -1,6 +1,6 @@
-"""A store that is away for twice the lease, under eight workers that live and one that dies meanwhile.
+"""A store that is away for twice the lease, while eight workers live and one dies.
 
-Others look at the living all the time, and would take their jobs over; replicas may be restarted meanwhile, too.
+Meanwhile others look at the live workers' jobs and try to take them over. The replicas may be restarted, too.
 """
 
 import os
@@ -22,21 +22,21 @@ from tests.chaos.finding import Finding
 from tests.chaos.importing import import_until_told, trouble_at_the_end
 from tests.support.importers import Importer
 from tests.support.keyleaks import keys_without_ttl
-from tests.support.pollers import Poller
 from tests.support.sdk import ORG, store_ms
 from tests.support.service import LiveService
+from tests.support.settling import Settler
 from tests.support.waiting import wait_until
 
 LIVE, REPLICAS, LEASE_S = 8, 2, 1.0
 OPTIONS: dict[str, Any] = {"lease_s": LEASE_S}
 SETTLED_S = 5.0
-"""How soon after the store is back a job must have ended whose lease ran out meanwhile."""
+"""Time limit, from the store's return, for settling a job whose lease expired meanwhile."""
 
 
 class Takers:
-    """Would-be takers, one for each of these jobs, who try to claim it for as long as their block lasts.
+    """Threads that try to claim these jobs, one thread per job, for as long as the block lasts.
 
-    `taken` are the jobs that they got.
+    `taken` are the jobs that they could claim.
     """
 
     def __init__(self, store: JobStore, job_ids: list[str]) -> None:
@@ -67,8 +67,8 @@ class Takers:
                     self.refused += 1
 
 
-class Household:
-    """A store that loses nothing it has acknowledged, replicas with their reapers, and workers of both kinds."""
+class Scene:
+    """A store that loses nothing it has acknowledged, replicas with their reapers, live workers and dying ones."""
 
     def __enter__(self) -> Self:
         with ExitStack() as starting:
@@ -78,7 +78,7 @@ class Household:
             starting.callback(self.store.close)
             self._running = starting.enter_context(ExitStack())
             self._start_replicas()
-            # Every other one could be taken over; the others could only be interrupted.
+            # Every other job could be taken over; the others could only be interrupted.
             self.live = dict(self.import_one(starting, takeover_s=600 * (number % 2)) for number in range(LIVE))
             self._ending = starting.pop_all()
         return self
@@ -87,14 +87,14 @@ class Household:
         self._ending.close()
 
     def import_one(self, ending: ExitStack, takeover_s: float = 0) -> tuple[str, Importer]:
-        """A job, and a worker that imports it until it is told to stop."""
+        """Create a job and start a worker that imports until told to stop. Returns both."""
         job_id = self.store.create(ORG, "transaction_batch", takeover_s=takeover_s).job_id
         importer = ending.enter_context(Importer(import_until_told, self.server.url, job_id, OPTIONS))
         assert importer.told() == "running"
         return job_id, importer
 
     def restart_replicas(self) -> None:
-        """Kill all replicas, and start them anew, whether the store is there or not."""
+        """Kill all replicas and restart them, even while the store is away."""
         for replica in self._replicas:
             os.killpg(replica.pid, signal.SIGKILL)
         self._running.close()
@@ -105,16 +105,16 @@ class Household:
         self._replicas = [self._running.enter_context(each) for each in replicas]
 
     @contextmanager
-    def watched(self) -> Iterator[tuple[Takers, Poller]]:
-        """While others look at the jobs of the living, and would have them."""
+    def watched(self) -> Iterator[tuple[Takers, Settler]]:
+        """Let others look at the live workers' jobs, and try to take them over, inside the block."""
         options = {**OPTIONS, "timeout_s": 0.5}
         with closing(batchstatus.connect(self.server.url, **options)) as store:
             jobs = [*self.live]
-            with Takers(store, jobs) as takers, Poller(store, jobs) as poller:
-                yield takers, poller
+            with Takers(store, jobs) as takers, Settler(store, jobs) as settler:
+                yield takers, settler
 
     def goes_on(self, seen: dict[str, int]) -> bool:
-        """Whether all live jobs have more rows than were seen."""
+        """Returns True if all live workers' jobs have more rows than `seen`."""
         return all(self.store.get(ORG, job_id).done > done for job_id, done in seen.items())
 
     def store_ms(self) -> int:
@@ -123,23 +123,23 @@ class Household:
             return store_ms(client)
 
     def done(self) -> dict[str, int]:
-        """How many rows each live job has."""
+        """Returns the number of rows of each live worker's job."""
         return {job_id: self.store.get(ORG, job_id).done for job_id in self.live}
 
     def lost(self) -> tuple[str, ...]:
-        """Let each live worker complete its job; what is missing then."""
+        """Let each live worker complete its job. Returns what is missing."""
         ends = [trouble_at_the_end(self.store, job_id, each) for job_id, each in self.live.items()]
         return tuple(each for end in ends for each in end)
 
 
 def store_hangs(times: int, *, replicas_too: bool = False) -> Finding:
-    """The server stands still, with all its connections, and goes on."""
+    """Freeze the server, with all its connections, and let it continue."""
     fault = "the store hangs for twice the lease"
     return _away(fault, EmbeddedServer.pause, EmbeddedServer.resume, times, replicas_too)
 
 
 def store_restarts(times: int, *, replicas_too: bool = False) -> Finding:
-    """The server is killed, and started again with its append-only file."""
+    """Kill the server, and restart it with its append-only file."""
     fault = "the store is killed, back after twice the lease"
     return _away(fault, EmbeddedServer.kill, EmbeddedServer.start, times, replicas_too)
 
@@ -151,54 +151,54 @@ def _away(
     times: int,
     replicas_too: bool,
 ) -> Finding:
-    """Let the store be away so often; `replicas_too` are restarted before it is back."""
-    with Household() as household, ExitStack() as dying:
+    """Take the store away `times` times. With `replicas_too`, restart all replicas before the store is back."""
+    with Scene() as scene, ExitStack() as dying:
         wrong: list[str] = []
         recovery_s: list[float] = []
-        with household.watched() as (takers, poller):
+        with scene.watched() as (takers, settler):
             for _ in range(times):
-                dead, worker = household.import_one(dying)
-                seen = household.done()
-                wait_until(lambda seen=seen: household.goes_on(seen), 30)  # type: ignore[misc]
+                dead, worker = scene.import_one(dying)
+                seen = scene.done()
+                wait_until(lambda seen=seen: scene.goes_on(seen), 30)  # type: ignore[misc]
                 wait_until(lambda: takers.refused, 30, "the takers have tried")
-                failed = poller.failed_looks
-                leave(household.server)
+                failed = settler.failed_looks
+                leave(scene.server)
                 left_at = time.monotonic()
                 worker.kill()
                 if replicas_too:
-                    household.restart_replicas()
-                wait_until(lambda failed=failed: poller.failed_looks > failed, 30)  # type: ignore[misc]
+                    scene.restart_replicas()
+                wait_until(lambda failed=failed: settler.failed_looks > failed, 30)  # type: ignore[misc]
                 time.sleep(max(0.0, left_at + 2 * LEASE_S - time.monotonic()))
-                come_back(household.server)
-                back_at, back_at_ms = time.monotonic(), household.store_ms()
-                recovery_s.append(_recover(household, back_at))
-                wrong += _settled_late(household, dead, back_at_ms)
+                come_back(scene.server)
+                back_at, back_at_ms = time.monotonic(), scene.store_ms()
+                recovery_s.append(_recover(scene, back_at))
+                wrong += _settled_late(scene, dead, back_at_ms)
         wrong += [f"{job_id} was taken over" for job_id in takers.taken]
-        wrong += [f"a live worker's job has read {status}" for status in poller.statuses - {Status.RUNNING}]
-        lost = household.lost()
-        with redis.Redis.from_url(household.server.url) as client:
+        wrong += [f"a live worker's job has read {status}" for status in settler.statuses - {Status.RUNNING}]
+        lost = scene.lost()
+        with redis.Redis.from_url(scene.server.url) as client:
             wrong += [f"{key} has no time to live" for key in keys_without_ttl(client)]
         return Finding(
             fault=fault + ", all replicas restart" * replicas_too,
             tried=times,
-            acknowledged=sum(household.store.get(ORG, job_id).rev for job_id in household.live),
+            acknowledged=sum(scene.store.get(ORG, job_id).rev for job_id in scene.live),
             lost=lost,
             wrong=tuple(wrong),
             recovery_s=max(recovery_s),
         )
 
 
-def _recover(household: Household, back_at: float) -> float:
-    """Wait until the rows of all who live arrive again; how long that took."""
-    before = household.done()
-    wait_until(lambda: household.goes_on(before), 30, "the live workers go on")
+def _recover(scene: Scene, back_at: float) -> float:
+    """Wait until the rows of all live workers arrive again. Returns the time since `back_at`."""
+    before = scene.done()
+    wait_until(lambda: scene.goes_on(before), 30, "the live workers go on")
     return time.monotonic() - back_at
 
 
-def _settled_late(household: Household, dead: str, back_at_ms: int) -> list[str]:
-    """Wait for the end of a dead worker's job, which the replicas find: nobody polls it."""
+def _settled_late(scene: Scene, dead: str, back_at_ms: int) -> list[str]:
+    """Wait until the replicas settle a dead worker's job that nobody polls. Returns complaints if too late."""
     key = Keys("batchstatus").job(ORG, dead).job
-    with redis.Redis.from_url(household.server.url) as client:
+    with redis.Redis.from_url(scene.server.url) as client:
         wait_until(lambda: client.hget(key, "status") == b"interrupted", 30, "the dead worker is found")
         late_s = (int(client.hget(key, "completedAt") or 0) - back_at_ms) / 1000
     return [f"the worker of {dead} is dead, and settled after {late_s:.1f} s"] * (late_s > SETTLED_S)

@@ -1,4 +1,4 @@
-"""Workers die, while the clock of everybody but the store is an hour off."""
+"""Workers die while all clocks but the store's are an hour off."""
 
 import time
 from contextlib import ExitStack
@@ -24,14 +24,14 @@ CLOCK_OFF = Path(__file__).parent.parent / "support" / "clock_off"
 
 
 def import_off_time(link: Link, off_s: int, url: str, job_id: str) -> None:
-    """As `import_until_told`, in a process whose clock is off."""
+    """Run `import_until_told` in a process whose clock is off by `off_s`."""
     real, real_ns = time.time, time.time_ns
     time.time, time.time_ns = lambda: real() + off_s, lambda: real_ns() + off_s * 10**9
     import_until_told(link, url, job_id, OPTIONS)
 
 
 def workers_vanish(times: int) -> Finding:
-    """Replicas an hour ahead and an hour behind find those who died, and leave those who live alone."""
+    """Kill workers: replicas an hour ahead and an hour behind must settle their jobs, but not live ones."""
     with ExitStack() as running:
         url = running.enter_context(EmbeddedServer()).url
         client = running.enter_context(redis.Redis.from_url(url))
@@ -63,7 +63,7 @@ def _import(store: JobStore, url: str, off_s: int, running: ExitStack) -> tuple[
 
 
 def _late_s(client: "redis.Redis", job: Job) -> float:
-    """Wait, without a look at the job that would count, for its end; how long after its lease that was."""
+    """Wait for the job's end without settling it. Returns the seconds between its lease's end and its own."""
     wait_until(lambda: fields(client, job)["status"] == "interrupted", 30)
     ended = fields(client, job)
     return (int(ended["completedAt"]) - int(ended["heartbeatAt"])) / 1000 - LEASE_S

@@ -1,4 +1,4 @@
-"""Faults that end in another primary: under Sentinel, and in a Cluster."""
+"""Faults that end in a failover: behind Sentinel, and in a Cluster."""
 
 import itertools
 import time
@@ -11,7 +11,7 @@ from tests.support.wire import job_key
 
 
 def sentinel_primary_killed(times: int) -> Finding:
-    """The primary is killed at the very moment of an acknowledgement; the dead node comes back as a replica."""
+    """Kill the primary right after an acknowledgement; the dead node comes back as a replica."""
     with SentinelTopology() as redis, Work(redis.url) as work:
         for number in range(times):
             paused = work.imports[number % len(work.imports)]
@@ -27,7 +27,7 @@ def sentinel_primary_killed(times: int) -> Finding:
 
 
 def cluster_primary_killed(times: int) -> Finding:
-    """A primary of a Cluster is killed likewise; its slots are written again once it is back, as a replica."""
+    """Kill a primary of a Cluster likewise. Its slots accept writes again once it is back as a replica."""
     with ClusterTopology() as redis, Work(redis.url) as work:
         for number in range(times):
             paused = work.imports[number % len(work.imports)]
@@ -46,6 +46,6 @@ def cluster_primary_killed(times: int) -> Finding:
 
 
 def job_on(redis: ClusterTopology, node: Node, name: str) -> str:
-    """The id of a job that this node has to keep."""
+    """Returns the id of a job that is stored on this node."""
     ids = (f"{name}-{number}" for number in itertools.count())
     return next(each for each in ids if redis.node_of(job_key(each)) is node)

@@ -1,16 +1,16 @@
-"""What a fault was found to do: the tests assert on it, `make chaos` prints it."""
+"""The finding about a fault: the tests assert on it, `make chaos` prints it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """How often a fault was tried, and what came of it.
+    """How often a fault was tried, and the results.
 
-    - `acknowledged`: what the store said yes to while the fault was tried.
-    - `lost`: what of that was not there afterwards.
-    - `wrong`: answers that were not true, or that should not have been given.
-    - `recovery_s`: how long it took at most until all was well again; None where there is nothing to recover.
+    - `acknowledged`: number of writes that the store acknowledged while the fault was tried.
+    - `lost`: acknowledged writes that were missing afterwards.
+    - `wrong`: answers that were untrue, late, or should not have been given.
+    - `recovery_s`: longest time until everything worked again; None if there was nothing to recover.
     """
 
     fault: str
@@ -22,5 +22,5 @@ class Finding:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing was lost and nothing was wrong."""
+        """True if nothing was lost and nothing was wrong."""
         return not self.lost and not self.wrong

@@ -1,4 +1,4 @@
-"""A server that forgets its scripts, over and over, while everything is done that can be done."""
+"""A server that keeps forgetting its scripts while every operation is tried."""
 
 import threading
 from contextlib import ExitStack
@@ -19,7 +19,7 @@ ENOUGH = 10
 
 
 class Forgetting(threading.Thread):
-    """Has the server forget its scripts again and again; enter it with `with`."""
+    """Makes the server forget its scripts in a loop, as a context manager."""
 
     def __init__(self, client: "redis.Redis") -> None:
         super().__init__()
@@ -36,14 +36,14 @@ class Forgetting(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        """Until told to stop."""
+        """Flush the scripts until told to stop."""
         while not self._over.wait(PAUSE_S):
             self._client.script_flush()
             self.times += 1
 
 
 def scripts_forgotten() -> Finding:
-    """Whatever is asked for just then, the scripts are sent again, and nobody notices."""
+    """Try every operation while scripts are forgotten: they must be sent again unnoticed."""
     with ExitStack() as running:
         url = running.enter_context(EmbeddedServer()).url
         client = running.enter_context(redis.Redis.from_url(url))

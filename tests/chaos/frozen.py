@@ -1,13 +1,15 @@
-"""A primary that freezes, is deposed meanwhile, and wakes up not knowing: what it says and does then."""
+"""A primary that freezes, is deposed meanwhile, and wakes up unaware: its answers and writes then."""
 
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from batchstatus import JobStore, Status, StoreUnavailable
 from batchstatus.keys import Keys
+from batchstatus.messages import Batch, Claim, Ending
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection
@@ -23,13 +25,13 @@ from tests.support.wire import job_key
 
 SETTINGS = StoreSettings(min_replicas=1, lease_s=1.0, grace_s=0.5)
 KEYS = Keys(SETTINGS.prefix)
-LONG_MS = 3_600_000
+UNCLAIMABLE = replace(SETTINGS, lease_s=3_600.0, grace_s=3_600.0)
 
 
 class OldPrimary:
-    """A node as those see it who know of no other, and go on asking it for everything.
+    """A deposed primary, used by clients that know no other node.
 
-    `acknowledged` holds what it said yes to, and `wrong` what it said of the job `alive` that is not so.
+    `acknowledged` are the writes that the node acknowledged, `wrong` its untrue answers about the job `alive`.
     """
 
     def __init__(self, node: Node, alive: str) -> None:
@@ -37,7 +39,7 @@ class OldPrimary:
         self.wrong: list[str] = []
         self.refused = 0
         self._store = JobStore.open(node.url, SETTINGS)
-        self._connection = Connection(partial(open_client, node.url, SETTINGS), min_replicas=1)
+        self._connection = Connection(partial(open_client, node.url, SETTINGS), UNCLAIMABLE)
         self._alive = alive
         self._queued = self._store.create(ORG, "transaction_batch").job_id
         self._claimed = self._claim(), self._claim()
@@ -45,15 +47,15 @@ class OldPrimary:
         self._threads: list[threading.Thread] = []
 
     def ask(self) -> None:
-        """Ask from now on, each question in a thread of its own."""
-        to_report, to_finish = (KEYS.job(ORG, job_id) for job_id in self._claimed)
-        counted = {"token": "old", "lease_ms": LONG_MS, "retention_ms": LONG_MS, "max_rows": 9, "succeeded": 1}
-        ended = {"token": "old", "status": Status.COMPLETED, "retention_ms": LONG_MS}
+        """Start to send reads and writes, each kind in a thread of its own."""
+        to_report, to_finish = self._claimed
+        reported, finished = (KEYS.job(ORG, claim.job.job_id) for claim in self._claimed)
+        completed = Ending(Status.COMPLETED)
         writes: dict[str, Callable[[], Any]] = {
             "create": lambda: self._store.create(ORG, "transaction_batch"),
             "cancel": lambda: self._store.control(ORG, self._queued, "cancel"),
-            "report": lambda: verbs.report(self._connection, to_report, fence=1, seq=1, **counted),
-            "finish": lambda: verbs.finish(self._connection, to_finish, fence=1, **ended),
+            "report": lambda: verbs.report(self._connection, reported, to_report, 1, Batch(succeeded=1)),
+            "finish": lambda: verbs.finish(self._connection, finished, to_finish, completed),
         }
         questions = [partial(self._write, name, write) for name, write in writes.items()]
         for question in (*questions, self._read):
@@ -61,7 +63,7 @@ class OldPrimary:
             self._threads[-1].start()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Stop sending, and close the connections."""
         self._over.set()
         for thread in self._threads:
             thread.join()
@@ -69,16 +71,15 @@ class OldPrimary:
         self._store.close()
 
     def changed(self, store: JobStore) -> list[str]:
-        """What came of its writes where it counts: nothing should have."""
-        expected = {self._queued: Status.QUEUED, **dict.fromkeys(self._claimed, Status.RUNNING)}
+        """Returns the jobs that its writes have changed in `store`; there should be none."""
+        claimed = [claim.job.job_id for claim in self._claimed]
+        expected = {self._queued: Status.QUEUED, **dict.fromkeys(claimed, Status.RUNNING)}
         jobs = [store.get(ORG, job_id) for job_id in expected]
         return [str(job) for job in jobs if job.status != expected[job.job_id] or job.done]
 
-    def _claim(self) -> str:
+    def _claim(self) -> Claim:
         job_id = self._store.create(ORG, "transaction_batch").job_id
-        times = {"lease_ms": LONG_MS, "grace_ms": LONG_MS, "retention_ms": LONG_MS}
-        verbs.claim(self._connection, KEYS.job(ORG, job_id), token="old", **times)
-        return job_id
+        return verbs.claim(self._connection, KEYS.job(ORG, job_id), "old")
 
     def _repeat(self, question: Callable[[], None]) -> None:
         while not self._over.is_set():
@@ -98,9 +99,9 @@ class OldPrimary:
 
 
 def sentinel_primary_frozen() -> Finding:
-    """The primary is frozen and deposed; when it wakes up it takes itself for the primary for some seconds.
+    """Freeze the primary until it is deposed; after waking up it acts as the primary for some seconds.
 
-    Who has a connection to it still may be told by it what was true before: that is not promised otherwise.
+    Clients still connected to it may read outdated data: nothing else is promised.
     """
     with (
         SentinelTopology(hasty=False) as redis,
@@ -123,7 +124,7 @@ def sentinel_primary_frozen() -> Finding:
 
 
 def cluster_primary_frozen() -> Finding:
-    """A primary of a Cluster likewise. It hears soon that it was deposed; until then it has no replica left."""
+    """Freeze a primary of a Cluster likewise. It soon learns of the failover, and has no replica until then."""
     with ClusterTopology() as redis, Work(redis.url, lease_s=SETTINGS.lease_s, reads_may_be_old=True) as work:
         redis.wait_ready()
         imported = work.imports[0]

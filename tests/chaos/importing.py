@@ -1,4 +1,4 @@
-"""What the importers of the chaos tests do, in processes of their own, and what must come of it."""
+"""The importers of the chaos tests, run in processes of their own, and checks of their results."""
 
 import time
 from collections import Counter
@@ -11,12 +11,12 @@ from tests.support.sdk import ORG, counters, rejected, skipped
 
 
 def outcome(number: int) -> str:
-    """What becomes of row `number`; the rows that fail and those that are skipped come in no simple order."""
+    """Returns the outcome of row `number`. Failed and skipped rows come in no simple order."""
     return ("succeeded", "failed", "skipped", "succeeded", "failed")[number * number % 7 % 5]
 
 
 def count(run: Run, number: int) -> str:
-    """Count row `number` with its checkpoint."""
+    """Count row `number` with its checkpoint. Returns the outcome."""
     became = outcome(number)
     if became == "succeeded":
         run.succeeded(checkpoint=number)
@@ -28,7 +28,7 @@ def count(run: Run, number: int) -> str:
 
 
 def assert_exact(store: JobStore, job_id: str, rows: int) -> None:
-    """The job has completed, and each of its rows 1 … `rows` counts exactly once, in order."""
+    """Assert that the job has completed, and that each of its rows 1 … `rows` counts exactly once, in order."""
     expected = Counter(map(outcome, range(1, rows + 1)))
     now = store.outcome(ORG, job_id, limit=max(rows, 1))
     assert (now.job.status, now.job.total_items) == (Status.COMPLETED, rows)
@@ -39,7 +39,7 @@ def assert_exact(store: JobStore, job_id: str, rows: int) -> None:
 
 
 def trouble_at_the_end(store: JobStore, job_id: str, importer: Importer) -> list[str]:
-    """Let an importer that imports until it is told to stop complete its job; what is not right then."""
+    """Tell an importer to stop, so that it completes its job. Returns what is wrong with the result."""
     try:
         importer.tell("stop")
         assert_exact(store, job_id, importer.told())
@@ -51,9 +51,9 @@ def trouble_at_the_end(store: JobStore, job_id: str, importer: Importer) -> list
 def import_rows(
     link: Link, url: str, job_id: str, rows: int, options: dict[str, Any], at_most: int | None = None
 ) -> None:
-    """Take the job, or take it over, and import what is left of `rows` rows, as fast as reports go out.
+    """Claim the job, or take it over, and import the rest of `rows` rows as fast as reports are sent.
 
-    With `at_most`, only so many of them are counted by this worker, which then waits to be killed.
+    With `at_most`, import no more than that, and then wait to be killed.
     """
     store = batchstatus.connect(url, **options)
     with store.run(ORG, job_id, wait_s=60, flush_s=0.001, flush_rows=10, max_waiting_rows=20) as run:
@@ -69,7 +69,7 @@ def import_rows(
 
 
 def import_until_told(link: Link, url: str, job_id: str, options: dict[str, Any]) -> None:
-    """Import row after row until told to stop; then complete the job and say how many rows there were."""
+    """Import row after row until told to stop; then complete the job and send the number of rows."""
     store = batchstatus.connect(url, **options)
     number = 0
     with store.run(ORG, job_id, flush_s=0.02) as run:
@@ -84,7 +84,7 @@ def import_until_told(link: Link, url: str, job_id: str, options: dict[str, Any]
 
 
 def import_until_fenced_out(link: Link, url: str, job_id: str, options: dict[str, Any]) -> None:
-    """Import row after row; say what ended it."""
+    """Import row after row until the lease is lost; then send the error."""
     store = batchstatus.connect(url, **options)
     number = 0
     try:
@@ -100,7 +100,7 @@ def import_until_fenced_out(link: Link, url: str, job_id: str, options: dict[str
 
 
 def claim_each(link: Link, url: str, job_ids: list[str]) -> None:
-    """Claim one job after the other at the moment when told to, and say whether that worked."""
+    """Claim one job after the other, each on a message, and send whether the claim succeeded."""
     store = batchstatus.connect(url)
     for job_id in job_ids:
         link.recv()

@@ -1,4 +1,4 @@
-"""Workers killed with SIGKILL in the middle of reporting: whoever takes over ends with exact counters."""
+"""Workers killed with SIGKILL while reporting: after a takeover the counters are exact."""
 
 import random
 import time
@@ -17,7 +17,7 @@ OPTIONS = {"lease_s": 0.4, "grace_s": 0.2}
 
 
 class Killing:
-    """Jobs at the store at `url` whose workers are `killed`, with rows done and rows left."""
+    """Kills workers of jobs in the store at `url` in the middle of an import; `killed` lists the jobs."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -25,7 +25,7 @@ class Killing:
         self.killed: list[str] = []
 
     def finding(self, times: int) -> Finding:
-        """Kill so many workers, some jobs' twice in a row, and let others bring each job to its end."""
+        """Kill the workers of `times` jobs, of some jobs two in a row, and let others complete the jobs."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
             reports = list(pool.map(self._kill_and_take_over, range(times)))
         self._store.close()
@@ -37,7 +37,7 @@ class Killing:
         )
 
     def _kill_and_take_over(self, number: int) -> int | str:
-        """One job; how many reports of it were acknowledged, or what is missing in the end."""
+        """Kill and take over one job. Returns the number of acknowledged reports, or what is missing."""
         dice = random.Random(number)
         job_id = self._store.create(ORG, "transaction_batch", takeover_s=60).job_id
         for _ in range(2 if number % 4 == 0 else 1):
@@ -52,7 +52,7 @@ class Killing:
         return self._store.get(ORG, job_id).rev
 
     def _kill_one(self, job_id: str, moment_s: float) -> None:
-        """Kill an importer `moment_s` after its first report; it counts a third of the rows at most."""
+        """Kill an importer `moment_s` after its first report. It imports at most a third of the rows."""
         with Importer(import_rows, self._url, job_id, ROWS, OPTIONS, ROWS // 3) as importer:
             began_at = importer.told() or 0
             wait_until(lambda: self._store.get(ORG, job_id).done > began_at, 30, "a report has arrived")

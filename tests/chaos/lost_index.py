@@ -1,4 +1,4 @@
-"""A Cluster that has lost the slot of an organization's index, while its jobs are elsewhere: what goes on then."""
+"""A Cluster that has lost the slot of an organization's index, but not the slots of its jobs."""
 
 import http.client
 import itertools
@@ -30,17 +30,17 @@ from tests.support.waiting import wait_until
 KIND = "transaction_batch"
 LEASE_S, SETTLED_S = 1.0, 5.0
 HANGS_LATE_S = 3.0
-"""So much later is a dead worker found at most while a node hangs: each look, and the end, may wait for it."""
+"""Extra delay in settling a job while a node hangs, at most: each look, and the end, may wait for that node."""
 KEYS = Keys("batchstatus")
 HISTORY = "/batch-import/jobs"
 
 
 class Scene:
-    """A Cluster without replicas, a service over it, and `primary`, which has ORG's index and is to be lost.
+    """A Cluster without replicas, a service that uses it, and `primary`, which stores ORG's index and gets lost.
 
-    The jobs, their entries in the other indexes and the API key are elsewhere: one job is queued for each thing
-    that is to be done, one is imported, one has a worker that dies. Two more are imported and have a worker that
-    dies, and their entries in the other indexes are lost as well.
+    Other nodes store the jobs, their entries in the lease index and the index of expiries, and the API key: a
+    queued job for each operation to try, one that is imported, one whose worker dies. Of two more jobs, one
+    imported and one with a dying worker, those entries are lost as well (`doubly_…`).
     """
 
     def __enter__(self) -> Self:
@@ -70,12 +70,12 @@ class Scene:
         self._running.close()
 
     def get(self, path: str) -> Answer:
-        """What the service answers to a GET."""
+        """Returns the service's answer to a GET."""
         with closing(http.client.HTTPConnection(self._address, timeout=30)) as connection:
             return poll(connection, path, self._key)
 
     def control(self, job: Job, action: str) -> int:
-        """The status of the service's answer to an action."""
+        """Returns the status of the service's answer to a control request."""
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
         body = json.dumps({"kind": KIND, "action": action})
         with closing(http.client.HTTPConnection(self._address, timeout=30)) as connection:
@@ -83,7 +83,7 @@ class Scene:
             return connection.getresponse().status
 
     def listed(self) -> dict[str, str]:
-        """The status of each job on the pages of history, one for each status, as the service gives them."""
+        """Returns the status of each job in the service's history, or {} if a page is unavailable."""
         found: dict[str, str] = {}
         for status in Status:
             answer = self.get(f"{HISTORY}?status={status}&limit=100")
@@ -93,7 +93,7 @@ class Scene:
         return found
 
     def next_id(self) -> str:
-        """The id of a job of which nothing but its place in the index is lost."""
+        """Returns the id of a job of which only the place in the organization's index is lost."""
         return next(self._ids)
 
     def _ids_where(self, *, entries_are_lost: bool) -> Iterator[str]:
@@ -119,21 +119,21 @@ class Scene:
 
 
 def cluster_index_lost() -> Finding:
-    """The node is killed, and started again."""
+    """Kill the node, and restart it."""
     return _lost("Cluster: the slot of an org's index has no node", Node.kill, Node.start)
 
 
 def cluster_index_hangs() -> Finding:
-    """The node stands still, with all its connections, and goes on."""
+    """Freeze the node, with all its connections, and let it continue."""
     return _lost("Cluster: the node of an org's index hangs", Node.pause, Node.resume, late_s=HANGS_LATE_S)
 
 
 def _lost(
     fault: str, leave: Callable[[Node], object], come_back: Callable[[Node], object], late_s: float = 0
 ) -> Finding:
-    """No page of history, no new job; all else goes on, and the index is put right once it is back.
+    """Lose the index: only history and creates must fail, and the index must be repaired once it is back.
 
-    Whatever changes a job's status waits for a node that hangs, if it is `late_s`, and then goes on without it.
+    With `late_s`, a change of a job's status waits for the hanging node, then goes on without it.
     """
     with Scene() as scene:
         leave(scene.primary)
@@ -164,7 +164,7 @@ def _keys_for_ever(scene: Scene) -> list[str]:
 
 
 def _answers(scene: Scene) -> list[str]:
-    """What callers are told otherwise than they should be."""
+    """Returns the wrong answers to callers while the index is lost."""
     ids = ",".join(job.job_id for job in (scene.queued, scene.imported))
     expected = {
         HISTORY: 503,
@@ -191,11 +191,11 @@ def _answers(scene: Scene) -> list[str]:
 
 
 def _goes_on(scene: Scene, wrong: list[str], late_s: float) -> dict[str, str]:
-    """Cancel, run, end and settle the jobs; how each must stand then."""
+    """Cancel, run, end and settle the jobs. Returns the expected status of each."""
     store = scene.store
     status = scene.control(scene.cancelled, "cancel")
     if late_s and status == 503:
-        store.control(ORG, scene.cancelled.job_id, "cancel")  # which waits for longer than a request may
+        store.control(ORG, scene.cancelled.job_id, "cancel")  # the SDK may wait for longer than a request
     elif status != 200:
         wrong.append(f"a queued job is cancelled: {status}")
     with store.run(ORG, scene.run.job_id, wait_s=15) as run:
@@ -203,7 +203,7 @@ def _goes_on(scene: Scene, wrong: list[str], late_s: float) -> dict[str, str]:
     before = store.get(ORG, scene.imported.job_id).done
     wait_until(lambda: store.get(ORG, scene.imported.job_id).done > before, 30, "the import goes on")
     wrong += _is_found(scene, scene.dead, scene.dying, late_s)
-    if not late_s:  # else each look waits for two answers, which is longer than a poll may
+    if not late_s:  # else each look waits for two answers, longer than a poll may take
         wrong += _is_found(scene, scene.doubly_dead, scene.doubly_dying, late_s)
     wrong += trouble_at_the_end(store, scene.imported.job_id, scene.importer)
     wrong += trouble_at_the_end(store, scene.doubly_imported.job_id, scene.doubly_importer)
@@ -219,7 +219,7 @@ def _goes_on(scene: Scene, wrong: list[str], late_s: float) -> dict[str, str]:
 
 
 def _is_found(scene: Scene, job: Job, worker: Importer, late_s: float) -> list[str]:
-    """Let a worker die, and poll its job until that shows; what of the answers is wrong."""
+    """Kill a worker, and poll its job until it reads interrupted. Returns what is wrong with the answers."""
     worker.kill()
     lease_end_s = _seconds(scene.store.get(ORG, job.job_id).lease_expires_at)
     path, answers = f"{HISTORY}/{job.job_id}", []

@@ -1,4 +1,4 @@
-"""A Cluster that has lost a third of its slots, primary and replica both: what callers notice of it."""
+"""A Cluster that has lost a third of its slots, primary and replica both, as callers see it."""
 
 import hashlib
 import http.client
@@ -30,9 +30,10 @@ POLL_EVERY_S = 0.01
 
 
 class Scene:
-    """A Cluster, a service over it, jobs on all of its primaries, and `primary`, which is to be lost.
+    """A Cluster, a service that uses it, jobs on all primaries, and `primary`, which gets lost.
 
-    Two of the jobs that are `kept` elsewhere are imported all the while. The API key is elsewhere, too.
+    `lost` are the jobs on that node, `kept` those on other nodes; two of the latter are imported all the time. The
+    API key is on another node, too.
     """
 
     def __enter__(self) -> Self:
@@ -40,7 +41,7 @@ class Scene:
             self.redis = running.enter_context(ClusterTopology())
             self.store = batchstatus.connect(self.redis.url)
             running.callback(self.store.close)
-            self.primary = self.redis.nodes[0]  # the one that clients ask first of all
+            self.primary = self.redis.nodes[0]  # the node that clients ask first
             self._key = self._key_elsewhere()
             # By these ids the jobs are spread over all primaries in every run.
             ids = [f"job-{number}" for number in range(JOBS)]
@@ -56,14 +57,14 @@ class Scene:
         self._running.close()
 
     def poll(self, seconds: float) -> list[tuple[str, Answer]]:
-        """What callers are answered who poll all jobs in turn for so long, each over its own connection."""
+        """Poll all jobs in turn for `seconds`, from callers with their own connections. Returns the answers."""
         until = time.monotonic() + seconds
         with ThreadPoolExecutor(CALLERS) as pool:
             polling = [pool.submit(self._poll, number, until) for number in range(CALLERS)]
         return [each for polled in polling for each in polled.result()]
 
     def unexpected(self, answers: list[tuple[str, Answer]]) -> list[str]:
-        """What of these answers is not as it should be while `primary` is away."""
+        """Returns the answers that are wrong or late, given that `primary` is away."""
         return [
             f"{job_id}: {answer.status} after {answer.seconds:.1f} s"
             for job_id, answer in answers
@@ -71,7 +72,7 @@ class Scene:
         ]
 
     def newcomers_trouble(self) -> list[str]:
-        """What stands in the way of somebody who knows nothing of the Cluster yet."""
+        """Returns the errors of new clients, which have yet to discover the Cluster."""
         found = []
         for job_id in self.kept[:NEWCOMERS]:
             store = batchstatus.connect(self.redis.url)
@@ -84,7 +85,7 @@ class Scene:
         return found
 
     def is_whole(self) -> bool:
-        """Whether a poll of each job is answered with the job."""
+        """Returns True if a poll of each job is answered with the job."""
         jobs = iter([*self.lost, *self.kept])
         return all(answer.status == 200 for _, answer in self._poll_each(jobs))
 
@@ -100,7 +101,7 @@ class Scene:
                 time.sleep(POLL_EVERY_S)
 
     def _key_elsewhere(self) -> str:
-        """An API key whose record is not lost."""
+        """Returns an API key whose record is on another node than `primary`."""
         while True:
             key, _ = self.store.api_keys.create(ORG, ["transactions:create"])
             record = Keys("batchstatus").api_key(hashlib.sha256(key.encode()).hexdigest())
@@ -114,19 +115,19 @@ class Scene:
 
 
 def cluster_slots_lost(seconds: float) -> Finding:
-    """The primary and its replica are killed, and started again."""
+    """Kill the primary and its replica, and restart them."""
     return _lost("Cluster: a third of the slots has no node", Node.kill, Node.start, seconds)
 
 
 def cluster_slots_hang(seconds: float) -> Finding:
-    """The primary and its replica stand still, with all their connections, and go on."""
+    """Freeze the primary and its replica, with all their connections, and let them continue."""
     return _lost("Cluster: the nodes of a third of the slots hang", Node.pause, Node.resume, seconds)
 
 
 def _lost(
     fault: str, leave: Callable[[Node], object], come_back: Callable[[Node], object], seconds: float
 ) -> Finding:
-    """Polls of the jobs in the lost slots are 503 until these are back; all others are answered as ever."""
+    """Lose the slots: polls of their jobs must be 503 until they are back, all others must be answered as ever."""
     with Scene() as scene:
         leaving = (*scene.redis.replicas_of(scene.primary), scene.primary)
         for node in leaving:

@@ -1,4 +1,4 @@
-"""A cancel and the end of its job, asked for at the same moment: whoever is told of success has had it."""
+"""A cancel and the end of its job at the same moment: an accepted request must have had its effect."""
 
 import time
 from collections import Counter
@@ -15,7 +15,7 @@ FLAG = "batchCancelRequested"
 
 
 class Races:
-    """Races at a store and at the service over it; `wins` counts how the jobs ended."""
+    """Races in a store and the service that uses it. `wins` counts the jobs by their final status."""
 
     def __init__(self, store: JobStore, port: int) -> None:
         self._store = store
@@ -25,7 +25,7 @@ class Races:
         self.wins: Counter[Status] = Counter()
 
     def finding(self, times: int) -> Finding:
-        """Race so many times."""
+        """Run `times` races."""
         wrong = []
         with ThreadPoolExecutor(1) as other, RawConnection(self._port) as connection:
             for _ in range(times):
@@ -55,7 +55,11 @@ class Races:
 
 
 def _contradictions(answer: Answer, ended: Job) -> list[str]:
-    """Accepted: the job was cancelled, and showed so or the flag. Refused: it had completed before."""
+    """Returns the contradiction between answer and end, if any.
+
+    An accepted cancel must show the flag or `cancelled`, and the job must end as cancelled. A refused one must be
+    JOB_ALREADY_TERMINAL, and the job must have completed.
+    """
     if answer.status == 200:
         shown = answer.json()["job"]
         said_so = (shown["status"], FLAG in shown["metadata"]) in {("running", True), ("cancelled", False)}

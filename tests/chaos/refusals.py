@@ -1,4 +1,4 @@
-"""A store that answers, and refuses: what callers hear meanwhile, and what becomes of an import that runs."""
+"""A store that answers with refusals: the answers to callers meanwhile, and the fate of a running import."""
 
 import http.client
 import random
@@ -24,14 +24,14 @@ from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
 SOON_S = 2.0
-"""The store's timeout of 1 s, and what a busy machine needs."""
+"""The store's timeout of 1 s, and a margin for a busy machine."""
 REFUSES_S = 1.0
 FILLING = 600
 """Keys, of which the server reads ten a second until it is told to hurry: a minute, far longer than is needed."""
 
 
-class House:
-    """A store, a service, an import that runs, and a caller; enter it with `with`."""
+class Scene:
+    """A store, a service, a running import and a caller, as a context manager."""
 
     def __enter__(self) -> Self:
         with ExitStack() as starting:
@@ -53,14 +53,14 @@ class House:
         self._ending.close()
 
     def poll(self, job_id: str = "") -> tuple[int, float]:
-        """The status of a poll, of the job that is imported unless another is given, and how long it took."""
+        """Poll a job, by default the imported one. Returns the answer's status and time."""
         connection = http.client.HTTPConnection(self._address, timeout=30)
         answer = poll(connection, f"/batch-import/jobs/{job_id or self.job_id}", self._key)
         connection.close()
         return answer.status, answer.seconds
 
     def is_well(self) -> bool:
-        """Whether a poll is answered and the import goes on."""
+        """Returns True if a poll is answered with 200 and the import goes on."""
         if self.poll()[0] != 200:
             return False
         done = self.store.get(ORG, self.job_id).done
@@ -68,25 +68,25 @@ class House:
 
 
 @contextmanager
-def read_only(house: House) -> Iterator[None]:
-    """A replica at the store's address, whose primary is away."""
-    house.client.config_set("replica-serve-stale-data", "no")
-    house.client.execute_command("REPLICAOF", "127.0.0.1", 9)
+def read_only(scene: Scene) -> Iterator[None]:
+    """Make the store a replica without its primary, which refuses even reads."""
+    scene.client.config_set("replica-serve-stale-data", "no")
+    scene.client.execute_command("REPLICAOF", "127.0.0.1", 9)
     try:
         yield
     finally:
-        house.client.execute_command("REPLICAOF", "NO", "ONE")
+        scene.client.execute_command("REPLICAOF", "NO", "ONE")
 
 
 @contextmanager
-def loading(house: House) -> Iterator[None]:
-    """A server that reads its data, and takes its time."""
+def loading(scene: Scene) -> Iterator[None]:
+    """Make the server load its data slowly."""
     for number in range(FILLING):
-        house.client.set(f"filling:{number}", random.randbytes(2_000), ex=600)  # bytes that do not shrink
-    house.client.config_set("key-load-delay", 100_000)
-    reading = threading.Thread(target=lambda: house.client.execute_command("DEBUG", "RELOAD"))
+        scene.client.set(f"filling:{number}", random.randbytes(2_000), ex=600)  # incompressible bytes
+    scene.client.config_set("key-load-delay", 100_000)
+    reading = threading.Thread(target=lambda: scene.client.execute_command("DEBUG", "RELOAD"))
     reading.start()
-    with redis.Redis.from_url(house.server.url) as other:
+    with redis.Redis.from_url(scene.server.url) as other:
         wait_until(lambda: raises(redis.exceptions.BusyLoadingError, other.ping))
         try:
             yield
@@ -97,28 +97,28 @@ def loading(house: House) -> Iterator[None]:
 
 
 @contextmanager
-def too_many_clients(house: House) -> Iterator[None]:
-    """A server that takes no more connections."""
-    house.client.config_set("maxclients", 1)
-    house.client.client_kill_filter(_type="normal", skipme=True)
+def too_many_clients(scene: Scene) -> Iterator[None]:
+    """Make the server refuse new connections."""
+    scene.client.config_set("maxclients", 1)
+    scene.client.client_kill_filter(_type="normal", skipme=True)
     try:
         yield
     finally:
-        house.client.config_set("maxclients", 10_000)
+        scene.client.config_set("maxclients", 10_000)
 
 
 @contextmanager
-def another_password(house: House) -> Iterator[None]:
-    """A server whose password is no longer the one that everybody has."""
-    house.client.config_set("requirepass", "another")
-    house.client.client_kill_filter(_type="normal", skipme=True)
+def another_password(scene: Scene) -> Iterator[None]:
+    """Change the server's password."""
+    scene.client.config_set("requirepass", "another")
+    scene.client.client_kill_filter(_type="normal", skipme=True)
     try:
         yield
     finally:
-        house.client.config_set("requirepass", "")
+        scene.client.config_set("requirepass", "")
 
 
-Refusal: TypeAlias = Callable[[House], Any]
+Refusal: TypeAlias = Callable[[Scene], Any]
 REFUSALS: dict[str, Refusal] = {
     "is a replica without its primary": read_only,
     "loads its data": loading,
@@ -128,63 +128,63 @@ REFUSALS: dict[str, Refusal] = {
 
 
 def store_refuses(why: str) -> Finding:
-    """For a second and longer the store refuses everything; all is well again once it does not."""
-    with House() as house:
-        wait_until(house.is_well)
-        with REFUSALS[why](house):
-            wrong = _asked_for(REFUSES_S, house)
+    """Let the store refuse everything for at least a second; everything must work again afterwards."""
+    with Scene() as scene:
+        wait_until(scene.is_well)
+        with REFUSALS[why](scene):
+            wrong = _asked_for(REFUSES_S, scene)
         began = time.monotonic()
-        wait_until(house.is_well, 30, "all is well again")
+        wait_until(scene.is_well, 30, "all is well again")
         recovery_s = time.monotonic() - began
         return Finding(
             fault=f"the store {why}",
             tried=1,
-            lost=tuple(trouble_at_the_end(house.store, house.job_id, house.importer)),
-            acknowledged=house.store.get(ORG, house.job_id).rev,
+            lost=tuple(trouble_at_the_end(scene.store, scene.job_id, scene.importer)),
+            acknowledged=scene.store.get(ORG, scene.job_id).rev,
             wrong=tuple(wrong),
             recovery_s=recovery_s,
         )
 
 
 def store_is_read_only() -> Finding:
-    """As a replica that answers with what it has: reading goes on, and each write is refused as a whole."""
-    with House() as house:
-        queued = house.store.create(ORG, "transaction_batch")
-        dead = house.store.create(ORG, "transaction_batch")
-        wait_until(house.is_well)
-        claim_and_vanish(house.client, dead)
-        house.client.execute_command("REPLICAOF", "127.0.0.1", 9)
-        before = _at_rest(house)
-        wrong = _read_only_answers(house, queued, dead)
-        wrong += ["a refusal has written something"] * (_at_rest(house) != before)
-        house.client.execute_command("REPLICAOF", "NO", "ONE")
+    """Make the store a replica that serves its data: reads must go on, and each write be refused as a whole."""
+    with Scene() as scene:
+        queued = scene.store.create(ORG, "transaction_batch")
+        dead = scene.store.create(ORG, "transaction_batch")
+        wait_until(scene.is_well)
+        claim_and_vanish(scene.client, dead)
+        scene.client.execute_command("REPLICAOF", "127.0.0.1", 9)
+        before = _at_rest(scene)
+        wrong = _read_only_answers(scene, queued, dead)
+        wrong += ["a refusal has written something"] * (_at_rest(scene) != before)
+        scene.client.execute_command("REPLICAOF", "NO", "ONE")
         began = time.monotonic()
-        wait_until(house.is_well, 30, "all is well again")
+        wait_until(scene.is_well, 30, "all is well again")
         recovery_s = time.monotonic() - began
-        wait_until(lambda: house.store.get(ORG, dead.job_id).status == "interrupted", 30, "the dead one is found")
-        lost = trouble_at_the_end(house.store, house.job_id, house.importer)
+        wait_until(lambda: scene.store.get(ORG, dead.job_id).status == "interrupted", 30, "the dead one is found")
+        lost = trouble_at_the_end(scene.store, scene.job_id, scene.importer)
         return Finding(
             fault="the store is read-only",
             tried=1,
-            lost=(*lost, *(f"{key} has no time to live" for key in keys_without_ttl(house.client))),
-            acknowledged=house.store.get(ORG, house.job_id).rev,
+            lost=(*lost, *(f"{key} has no time to live" for key in keys_without_ttl(scene.client))),
+            acknowledged=scene.store.get(ORG, scene.job_id).rev,
             wrong=tuple(wrong),
             recovery_s=recovery_s,
         )
 
 
-def _at_rest(house: House) -> dict[bytes, Any]:
-    """All that is stored, but for the time that keys have left."""
-    return {key: house.client.dump(key) for key in house.client.scan_iter()}
+def _at_rest(scene: Scene) -> dict[bytes, Any]:
+    """Returns everything stored except the keys' remaining times to live."""
+    return {key: scene.client.dump(key) for key in scene.client.scan_iter()}
 
 
-def _read_only_answers(house: House, queued: Job, dead: Job) -> list[str]:
-    """What of the answers of a read-only store is not as it should be."""
-    store, until, wrong = house.store, time.monotonic() + REFUSES_S, []
+def _read_only_answers(scene: Scene, queued: Job, dead: Job) -> list[str]:
+    """Returns the wrong or late answers while the store is read-only."""
+    store, until, wrong = scene.store, time.monotonic() + REFUSES_S, []
     writes: dict[str, Callable[[], object]] = {
         "a job is created": lambda: store.create(ORG, "transaction_batch"),
         "a job is cancelled": lambda: store.control(ORG, queued.job_id, "cancel"),
-        "a running job is paused": lambda: store.control(ORG, house.job_id, "pause"),
+        "a running job is paused": lambda: store.control(ORG, scene.job_id, "pause"),
         "a job is claimed": lambda: store.run(ORG, queued.job_id).__enter__(),
         "an API key is made": lambda: store.api_keys.create(ORG, ["transactions:create"]),
         "a dead worker's job reads something": lambda: store.get(ORG, dead.job_id),
@@ -192,22 +192,22 @@ def _read_only_answers(house: House, queued: Job, dead: Job) -> list[str]:
     while time.monotonic() < until:
         wrong += [what for what, write in writes.items() if not raises(StoreRefused, write)]
         wrong += ["a queued job reads otherwise"] * (store.get(ORG, queued.job_id) != queued)
-        for job_id, expected in ((house.job_id, 200), (queued.job_id, 200), (dead.job_id, 503)):
-            status, took_s = house.poll(job_id)
+        for job_id, expected in ((scene.job_id, 200), (queued.job_id, 200), (dead.job_id, 503)):
+            status, took_s = scene.poll(job_id)
             if status != expected or took_s > SOON_S:
                 wrong.append(f"a poll of {job_id}: {status} after {took_s:.1f} s")
     return wrong
 
 
-def _asked_for(seconds: float, house: House) -> list[str]:
-    """What is answered otherwise than that the store is unavailable, or too late."""
+def _asked_for(seconds: float, scene: Scene) -> list[str]:
+    """Returns the answers that do not say that the store is unavailable, or say so late."""
     wrong, until = [], time.monotonic() + seconds
     while time.monotonic() < until:
-        status, took_s = house.poll()
+        status, took_s = scene.poll()
         if status != 503 or took_s > SOON_S:
             wrong.append(f"a poll: {status} after {took_s:.1f} s")
         began = time.monotonic()
-        if not raises(StoreUnavailable, lambda: house.store.create(ORG, "transaction_batch")):
+        if not raises(StoreUnavailable, lambda: scene.store.create(ORG, "transaction_batch")):
             wrong.append("a job was created")
         if time.monotonic() - began > SOON_S:
             wrong.append(f"a create: refused after {time.monotonic() - began:.1f} s")

@@ -1,4 +1,4 @@
-"""A store that hangs: the first polls wait for it, up to the bound; the others hear at once."""
+"""A store that hangs: the first polls wait for it up to the time limit, the others are refused at once."""
 
 import http.client
 import json
@@ -24,14 +24,14 @@ CALLERS, POLLS = 40, 25
 
 
 def p99(seconds: list[float]) -> float:
-    """What 99 of 100 callers waited for at most."""
+    """Returns the 99th percentile."""
     return sorted(seconds)[len(seconds) * 99 // 100]
 
 
 def poll_together(service: LiveService, path: str, key: str) -> Iterator[tuple[int, float]]:
-    """Polls over many connections at once, over and over: each one's status, and how long its answer took.
+    """Poll repeatedly over many connections at once. Yields each answer's status and time.
 
-    In one thread, so that no caller waits for another one of ours to be woken.
+    All of this happens in one thread, so that no caller waits for the test to schedule another.
     """
     with ExitStack() as opened:
         connections = [opened.enter_context(RawConnection(service.port)) for _ in range(CALLERS)]
@@ -45,21 +45,21 @@ def poll_together(service: LiveService, path: str, key: str) -> Iterator[tuple[i
 
 
 @pytest.mark.slow
-def test_once_the_breaker_is_open_polls_are_refused_at_once_until_the_store_is_back() -> None:
+def test_an_open_breaker_refuses_polls_at_once_until_the_store_is_back() -> None:
     with EmbeddedServer() as server, LiveService(server.url, BATCHSTATUS_WORKERS="1") as service:
-        # Given a job that is polled, on a store that then hangs
+        # Given a job that is polled, in a store that then hangs
         store = connect(server.url)
         key, _ = store.api_keys.create(ORG, ["transactions:create"])
         path = f"/batch-import/jobs/{store.create(ORG, 'transaction_batch').job_id}"
         assert {answer.status for answer in poll_at_once(service.url, path, key, 4)} == {200}
         server.pause()
 
-        # When the first callers have waited for it in vain
+        # When the first callers have waited for the store in vain
         first = poll_at_once(service.url, path, key, 10)
         assert {answer.status for answer in first} == {503}
         wait_until(lambda: service.metric("batchstatus_breaker_open") == 1)
 
-        # Then everyone else hears at once, whatever they ask of the store
+        # Then everyone else is refused at once
         connection = http.client.HTTPConnection(urlsplit(service.url).netloc, timeout=30)
         later, beside = [], []
         for _ in range(300):
@@ -71,7 +71,7 @@ def test_once_the_breaker_is_open_polls_are_refused_at_once_until_the_store_is_b
         assert not service.answers("/readyz")
         assert service.answers("/livez")
 
-        # And when the store is back, so is the service
+        # And when the store is back, the service recovers
         server.resume()
         wait_until(lambda: poll(connection, path, key).status == 200, timeout_s=2)
         assert service.metric("batchstatus_breaker_open") == 0
@@ -80,9 +80,9 @@ def test_once_the_breaker_is_open_polls_are_refused_at_once_until_the_store_is_b
 
 
 @pytest.mark.slow
-def test_however_many_poll_while_the_breaker_is_open_nobody_waits_and_nothing_queues_up() -> None:
+def test_polls_neither_wait_nor_queue_up_while_the_breaker_is_open() -> None:
     with EmbeddedServer() as server, LiveService(server.url) as service, closing(connect(server.url)) as store:
-        # Given a service of two processes whose breakers have both opened, for the store hangs
+        # Given a service of two processes whose breakers are both open, because the store hangs
         key, _ = store.api_keys.create(ORG, ["transactions:create"])
         path = f"/batch-import/jobs/{store.create(ORG, 'transaction_batch').job_id}"
         assert {answer.status for answer in poll_at_once(service.url, path, key, CALLERS)} == {200}
@@ -92,11 +92,11 @@ def test_however_many_poll_while_the_breaker_is_open_nobody_waits_and_nothing_qu
             first += poll_at_once(service.url, path, key, CALLERS)
         assert {answer.status for answer in first} == {503}
 
-        # When many poll at once, over and over
+        # When many callers poll repeatedly
         beside = [took_s for _, took_s in poll_together(service, "/nothing", key)]
         later = list(poll_together(service, path, key))
 
-        # Then each hears at once, and none of their questions is waiting for the store when it is back
+        # Then each is refused at once, and no command of theirs reaches the store when it is back
         assert {status for status, _ in later} == {503}
         assert p99([took_s for _, took_s in later]) < P99_S + p99(beside)
         server.resume()
@@ -104,5 +104,5 @@ def test_however_many_poll_while_the_breaker_is_open_nobody_waits_and_nothing_qu
         assert {answer.status for answer in poll_at_once(service.url, path, key, CALLERS)} == {200}
         with redis.Redis.from_url(server.url) as client:
             asked = client.info("commandstats")["cmdstat_hgetall"]["calls"]
-        # Those before and after asked for their key, and for the job.
+        # Each poll before and after looked up the key and the job.
         assert asked <= 2 * (CALLERS + len(first) + CALLERS) < len(later)

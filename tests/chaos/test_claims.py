@@ -1,4 +1,4 @@
-"""Two workers that claim the same job at the same moment: one gets it, the other hears that it is held."""
+"""Two workers that claim the same job at the same moment: one gets the job, the other gets LeaseHeld."""
 
 import pytest
 
@@ -12,7 +12,7 @@ CLAIMS = 1_000
 
 
 @pytest.mark.slow
-def test_of_two_claims_at_once_exactly_one_wins_a_thousand_times(redis_url: str, real_store: JobStore) -> None:
+def test_exactly_one_of_two_simultaneous_claims_wins(redis_url: str, real_store: JobStore) -> None:
     job_ids = [real_store.create(ORG, "transaction_batch", takeover_s=60).job_id for _ in range(CLAIMS)]
     won = {"one": 0, "other": 0}
     with Importer(claim_each, redis_url, job_ids) as one, Importer(claim_each, redis_url, job_ids) as other:
@@ -27,4 +27,4 @@ def test_of_two_claims_at_once_exactly_one_wins_a_thousand_times(redis_url: str,
                 each.tell("go on")
         assert one.exit_code() == other.exit_code() == 0
     assert {real_store.get(ORG, job_id).status for job_id in job_ids} == {Status.COMPLETED}
-    assert min(won.values()) > 0, "one of the two was always late: that was no race"
+    assert min(won.values()) > 0, "one of the two was always late: this was no race"

@@ -1,4 +1,4 @@
-"""A Cluster: all that can be done is done there too, and what the loss of a server means."""
+"""A Cluster: every operation works there, and the consequences of losing a server."""
 
 from collections.abc import Callable, Iterator
 
@@ -22,13 +22,13 @@ POLLED_S = 2.0
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[ClusterTopology]:
-    """A Cluster of three primaries and nothing else."""
+    """A Cluster of three primaries without replicas."""
     with ClusterTopology(replicas=0) as found:
         yield found
 
 
 @pytest.mark.slow
-def test_everything_works_with_the_jobs_of_an_org_spread_over_the_servers(cluster: ClusterTopology) -> None:
+def test_everything_works_with_jobs_on_all_servers_of_a_cluster(cluster: ClusterTopology) -> None:
     store = batchstatus.connect(cluster.url)
     queued = [store.create(ORG, "transaction_batch").job_id for _ in range(50)]
     for _ in range(2):
@@ -42,7 +42,7 @@ def test_everything_works_with_the_jobs_of_an_org_spread_over_the_servers(cluste
 
 
 @pytest.mark.slow
-def test_a_user_with_the_documented_permissions_can_do_everything(cluster: ClusterTopology) -> None:
+def test_the_documented_permissions_are_sufficient(cluster: ClusterTopology) -> None:
     for node in cluster.nodes:
         with redis.Redis(port=node.port) as client:
             make_user(client, documented_rule() + documented_addition("On a Cluster"))
@@ -50,14 +50,14 @@ def test_a_user_with_the_documented_permissions_can_do_everything(cluster: Clust
 
 
 @pytest.mark.slow
-def test_a_killed_primary_takes_nothing_with_it_that_was_acknowledged() -> None:
+def test_no_acknowledged_write_is_lost_with_a_killed_primary() -> None:
     found = cluster_primary_killed(1)
     assert (found.lost, found.wrong) == ((), ())
     assert found.acknowledged > 100
 
 
 @pytest.mark.slow
-def test_a_primary_that_wakes_up_deposed_takes_nothing_back_and_ends_no_job() -> None:
+def test_a_deposed_primary_that_wakes_up_undoes_nothing_and_ends_no_job() -> None:
     found = cluster_primary_frozen()
     assert (found.lost, found.wrong) == ((), ())
     assert found.acknowledged > 100
@@ -65,7 +65,7 @@ def test_a_primary_that_wakes_up_deposed_takes_nothing_back_and_ends_no_job() ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("lost", [cluster_slots_lost, cluster_slots_hang])
-def test_slots_without_a_server_are_unavailable_and_all_others_are_as_ever(
+def test_exactly_the_jobs_in_lost_slots_are_unavailable(
     lost: Callable[[float], Finding],
 ) -> None:
     found = lost(POLLED_S)
@@ -73,6 +73,6 @@ def test_slots_without_a_server_are_unavailable_and_all_others_are_as_ever(
 
 
 @pytest.mark.slow
-def test_without_the_slot_of_its_index_an_org_has_no_history_and_no_new_jobs_and_all_else_goes_on() -> None:
-    found = cluster_index_lost()  # `make chaos` has its node hang as well, which takes a minute
+def test_a_lost_index_stops_only_history_and_creates_of_its_organization() -> None:
+    found = cluster_index_lost()  # `make chaos` also tries a hanging node, which takes a minute
     assert (found.lost, found.wrong) == ((), ())

@@ -1,4 +1,4 @@
-"""A cancel and the end of its job, asked for at the same moment: whoever is told of success has had it."""
+"""A cancel and the end of its job at the same moment: an accepted request must have had its effect."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A worker dies, or only seems to: when its job reads interrupted, and that it stays so."""
+"""A worker dies, or only seems dead: when its job becomes interrupted, and that it stays so."""
 
 import pytest
 import redis
@@ -20,17 +20,17 @@ def store(redis_url: str) -> JobStore:
 
 
 def lease_end(store: JobStore, job_id: str) -> float:
-    """When the job's lease runs out, in ms since the epoch."""
+    """Returns the end of the job's lease in ms since the epoch."""
     expires_at = store.get(ORG, job_id).lease_expires_at
     assert expires_at is not None
     return expires_at.timestamp() * 1000
 
 
 @pytest.mark.slow
-def test_the_job_of_a_killed_worker_reads_interrupted_five_seconds_after_its_lease_at_the_latest(
+def test_a_killed_workers_job_is_interrupted_within_5_s_of_its_lease_end(
     redis_url: str, redis_client: "redis.Redis"
 ) -> None:
-    lease = {"lease_s": 1.0}  # and the grace that everybody has
+    lease = {"lease_s": 1.0}  # and the default grace
     store = batchstatus.connect(redis_url, **lease)
     job_id = store.create(ORG, "transaction_batch").job_id
     with Importer(import_until_told, redis_url, job_id, lease) as importer:
@@ -49,7 +49,7 @@ def test_the_job_of_a_killed_worker_reads_interrupted_five_seconds_after_its_lea
 
 
 @pytest.mark.slow
-def test_a_settled_job_is_not_revived_by_a_worker_that_only_slept(
+def test_a_worker_that_wakes_up_cannot_revive_a_settled_job(
     store: JobStore, redis_url: str, redis_client: "redis.Redis"
 ) -> None:
     job = store.create(ORG, "transaction_batch")
@@ -68,9 +68,7 @@ def test_a_settled_job_is_not_revived_by_a_worker_that_only_slept(
 
 
 @pytest.mark.slow
-def test_a_worker_that_only_slept_takes_nothing_back_from_the_one_that_took_over(
-    store: JobStore, redis_url: str
-) -> None:
+def test_a_worker_that_wakes_up_cannot_undo_a_takeover(store: JobStore, redis_url: str) -> None:
     rows = 3_000
     job_id = store.create(ORG, "transaction_batch", takeover_s=60).job_id
     with Importer(import_until_fenced_out, redis_url, job_id, OPTIONS) as sleeper:
@@ -87,7 +85,7 @@ def test_a_worker_that_only_slept_takes_nothing_back_from_the_one_that_took_over
 
 
 @pytest.mark.slow
-def test_a_worker_that_slept_less_than_its_grace_goes_on(
+def test_a_worker_frozen_for_less_than_its_grace_goes_on(
     store: JobStore, redis_url: str, redis_client: "redis.Redis"
 ) -> None:
     patient = {"lease_s": LEASE_S, "grace_s": 30.0}

@@ -1,4 +1,4 @@
-"""SIGTERM under load: whoever was let in is answered."""
+"""SIGTERM under load: every accepted request is answered."""
 
 import http.client
 import itertools
@@ -24,14 +24,14 @@ from tests.support.waiting import wait_until
 ORG, KIND = "org_acme", "transaction_batch"
 CALLERS, EACH = 16, 10
 HELD, AT_ONCE_S = 40, 2.0
-"""Who is held is due within a tick of 0.15 s; the rest is for a machine that is busy with the load."""
+"""Held requests are answered within a tick of 0.15 s; the rest is a margin for a busy machine."""
 ROWS = 20_000
 
 Ask = Callable[[http.client.HTTPConnection], int]
 
 
 class Callers:
-    """Threads that ask without a pause, each over a connection of its own, until that one is closed."""
+    """Threads that send requests without a pause, each over its own connection until that is closed."""
 
     def __init__(self, service: LiveService, ask: Ask, callers: int) -> None:
         self._address = urlsplit(service.url).netloc
@@ -42,13 +42,13 @@ class Callers:
         self.lost: list[BaseException] = []
 
     def start(self) -> None:
-        """Begin, and wait until each was let in and has been answered many times."""
+        """Start the threads, and wait until each has been answered several times."""
         for thread in self._threads:
             thread.start()
         wait_until(lambda: min(self._answers) > EACH)
 
     def join(self) -> None:
-        """Wait until the last of their connections was closed."""
+        """Wait until all connections are closed."""
         for thread in self._threads:
             thread.join(30)
 
@@ -56,7 +56,7 @@ class Callers:
         with closing(http.client.HTTPConnection(self._address, timeout=30)) as connection:
             connection.connect()
             try:
-                # http.client opens a new connection after `Connection: close`; that one may be refused.
+                # http.client would open a new connection after `Connection: close`, which may be refused.
                 while connection.sock is not None:
                     self.statuses.add(self._ask(connection))
                     self._answers[number] += 1
@@ -72,7 +72,7 @@ def server() -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def service(server: EmbeddedServer) -> Iterator[LiveService]:
-    """A service of this test alone, for it is stopped."""
+    """A service of this test's own, which the test stops."""
     with LiveService(server.url) as service:
         yield service
 
@@ -89,10 +89,10 @@ def key(store: JobStore) -> str:
 
 
 @pytest.mark.slow
-def test_sigterm_under_load_loses_no_request_that_was_sent_on_an_open_connection(
+def test_sigterm_under_load_loses_no_request_on_an_open_connection(
     service: LiveService, store: JobStore, key: str
 ) -> None:
-    # Given callers that poll, and others that change something
+    # Given callers that poll, and others that control a job
     path = f"/batch-import/jobs/{store.create(ORG, KIND).job_id}"
     pollers = Callers(service, lambda connection: poll(connection, path, key).status, CALLERS)
     controllers = Callers(service, controlling(f"{path}/control", key), 2)
@@ -102,16 +102,16 @@ def test_sigterm_under_load_loses_no_request_that_was_sent_on_an_open_connection
     os.kill(service.pid, signal.SIGTERM)
     for each in (pollers, controllers):
         each.join()
-    # Then every request got its answer, the last one with `Connection: close`
+    # Then every request is answered, the last one with `Connection: close`
     assert (pollers.lost, controllers.lost) == ([], [])
     assert pollers.statuses == controllers.statuses == {200}
 
 
 @pytest.mark.slow
-def test_under_load_whoever_is_held_is_answered_at_once_and_whoever_downloads_gets_the_whole(
+def test_sigterm_answers_held_requests_at_once_and_completes_downloads(
     service: LiveService, store: JobStore, key: str
 ) -> None:
-    # Given callers that are held, one that reads a long list slowly, and others that poll
+    # Given held requests, a slow download of a long list, and callers that poll
     job_id = store.create(ORG, KIND).job_id
     path = f"/batch-import/jobs/{job_id}"
     with ExitStack() as opened:
@@ -123,18 +123,18 @@ def test_under_load_whoever_is_held_is_answered_at_once_and_whoever_downloads_ge
         # When the service is told to stop
         os.kill(service.pid, signal.SIGTERM)
         told_at = time.monotonic()
-        # Then those hear at once that nothing has changed
+        # Then the held requests are answered at once with 304
         answers = [each.receive() for each in held]
         assert {(each.status, each.headers["connection"]) for each in answers} == {(304, "close")}
         assert time.monotonic() - told_at < AT_ONCE_S
-        # And that one gets the whole, and these are answered
+        # And the download is complete, and the polls are answered
         assert downloading.read().count(b"\n") == 1 + ROWS
         pollers.join()
         assert (pollers.lost, pollers.statuses) == ([], {200})
 
 
 def controlling(path: str, key: str) -> Ask:
-    """Asks for a pause, a resume, a pause …; gives the status of the answer."""
+    """Returns a function that requests pause and resume alternately, and returns the answer's status."""
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     actions = itertools.cycle(("pause", "resume"))
 
@@ -149,7 +149,7 @@ def controlling(path: str, key: str) -> Ask:
 
 
 def hold(service: LiveService, path: str, key: str) -> list[RawConnection]:
-    """The connections of many requests that are held."""
+    """Send many waiting reads. Returns their connections once all are held."""
     tag = exchange(service.port, request("GET", path, key=key)).headers["etag"]
     waiting = [RawConnection(service.port) for _ in range(HELD)]
     for each in waiting:
@@ -159,7 +159,7 @@ def hold(service: LiveService, path: str, key: str) -> list[RawConnection]:
 
 
 def failed_rows(store: JobStore) -> str:
-    """The path of a list that does not fit on the way, however much of it is sent ahead."""
+    """Create a job with many failed rows. Returns the path of its CSV, which exceeds all buffers on the way."""
     job_id = store.create(ORG, KIND).job_id
     with store.run(ORG, job_id) as run:
         for number in range(ROWS):

@@ -1,4 +1,4 @@
-"""Workers killed with SIGKILL in the middle of reporting: whoever takes over ends with exact counters."""
+"""Workers killed with SIGKILL while reporting: after a takeover the counters are exact."""
 
 import pytest
 

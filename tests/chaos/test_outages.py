@@ -1,4 +1,4 @@
-"""The store hangs, dies, comes back, or its answers get lost, under workers that run: nothing is counted wrong."""
+"""The store hangs, dies, comes back, or loses answers while workers run: nothing is counted wrong."""
 
 import time
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from batchstatus import JobStore, Status, StoreUnavailable
 from batchstatus.embedded import EmbeddedServer
 from tests.chaos.importing import assert_exact, import_until_told
 from tests.support.importers import Importer
-from tests.support.pollers import Poller
 from tests.support.proxy import LossyProxy
 from tests.support.sdk import ORG
+from tests.support.settling import Settler
 from tests.support.waiting import wait_until
 
 LEASE_S, GRACE_S = 0.5, 2.0
@@ -22,7 +22,7 @@ OPTIONS = {"lease_s": LEASE_S, "grace_s": GRACE_S, "timeout_s": 0.3}
 
 @pytest.fixture
 def server() -> Iterator[EmbeddedServer]:
-    """A server of this test alone, which loses nothing that it has acknowledged."""
+    """A server of this test's own, which loses nothing that it has acknowledged."""
     with EmbeddedServer("--appendonly", "yes", "--appendfsync", "always") as server:
         yield server
 
@@ -35,7 +35,7 @@ def store(server: EmbeddedServer) -> Iterator[JobStore]:
 
 
 def importing(store: JobStore, url: str, workers: ExitStack) -> tuple[str, Importer]:
-    """A job, and a worker that imports it until it is told to stop."""
+    """Create a job and start a worker that imports until told to stop. Returns both."""
     job_id = store.create(ORG, "transaction_batch").job_id
     importer = workers.enter_context(Importer(import_until_told, url, job_id, OPTIONS))
     assert importer.told() == "running"
@@ -43,7 +43,7 @@ def importing(store: JobStore, url: str, workers: ExitStack) -> tuple[str, Impor
 
 
 def goes_on(store: JobStore, job_id: str) -> None:
-    """Wait until the worker's reports arrive."""
+    """Wait until a report of the worker arrives."""
     before = store.get(ORG, job_id).done
     wait_until(lambda: store.get(ORG, job_id).done > before, 30)
 
@@ -57,7 +57,7 @@ def reachable(store: JobStore) -> bool:
 
 
 def ends_exact(store: JobStore, job_id: str, importer: Importer) -> None:
-    """Let the worker come to its end, which is the right one."""
+    """Let the worker complete its job, and assert that the counters are exact."""
     importer.tell("stop")
     assert_exact(store, job_id, importer.told())
 
@@ -68,26 +68,24 @@ def test_workers_outlive_a_store_that_hangs_longer_than_their_leases(
 ) -> None:
     with ExitStack() as workers:
         jobs = [importing(store, server.url, workers) for _ in range(3)]
-        with Poller(store, [job_id for job_id, _ in jobs]) as poller:
+        with Settler(store, [job_id for job_id, _ in jobs]) as settler:
             for hangs_s in (LEASE_S + GRACE_S + 0.5, 2 * LEASE_S):
                 for job_id, _ in jobs:
                     goes_on(store, job_id)
                 server.pause()
                 time.sleep(hangs_s)
                 server.resume()
-                back = poller.looks
-                wait_until(lambda back=back: poller.looks > back, 30)  # type: ignore[misc]
+                back = settler.looks
+                wait_until(lambda back=back: settler.looks > back, 30)  # type: ignore[misc]
             for job_id, importer in jobs:
                 goes_on(store, job_id)
                 ends_exact(store, job_id, importer)
-    assert poller.failed_looks > 0
-    assert poller.statuses <= {Status.RUNNING, Status.COMPLETED}
+    assert settler.failed_looks > 0
+    assert settler.statuses <= {Status.RUNNING, Status.COMPLETED}
 
 
 @pytest.mark.slow
-def test_workers_that_come_back_later_than_the_pollers_get_their_grace(
-    server: EmbeddedServer, store: JobStore
-) -> None:
+def test_workers_that_reconnect_after_a_look_get_their_grace(server: EmbeddedServer, store: JobStore) -> None:
     with LossyProxy(server.port) as proxy, ExitStack() as workers:
         jobs = [importing(store, proxy.url, workers) for _ in range(3)]
         for job_id, _ in jobs:
@@ -96,17 +94,17 @@ def test_workers_that_come_back_later_than_the_pollers_get_their_grace(
         proxy.cut()
         time.sleep(LEASE_S + GRACE_S + 0.5)
         server.resume()
-        with Poller(store, [job_id for job_id, _ in jobs]) as poller:
-            wait_until(lambda: poller.seen_past_lease >= len(jobs), 30)
+        with Settler(store, [job_id for job_id, _ in jobs]) as settler:
+            wait_until(lambda: settler.seen_past_lease >= len(jobs), 30)
             proxy.mend()
             for job_id, importer in jobs:
                 goes_on(store, job_id)
                 ends_exact(store, job_id, importer)
-    assert poller.statuses <= {Status.RUNNING, Status.COMPLETED}
+    assert settler.statuses <= {Status.RUNNING, Status.COMPLETED}
 
 
 @pytest.mark.slow
-def test_workers_outlive_a_store_that_is_killed_and_started_again(server: EmbeddedServer, store: JobStore) -> None:
+def test_workers_outlive_a_store_that_is_killed_and_restarted(server: EmbeddedServer, store: JobStore) -> None:
     with ExitStack() as workers:
         jobs = [importing(store, server.url, workers) for _ in range(3)]
         for away_s in (0, 0.2, LEASE_S + GRACE_S + 0.5):
@@ -122,7 +120,7 @@ def test_workers_outlive_a_store_that_is_killed_and_started_again(server: Embedd
 
 
 @pytest.mark.slow
-def test_reports_whose_answers_get_lost_count_once(server: EmbeddedServer, store: JobStore) -> None:
+def test_reports_whose_answers_are_lost_count_once(server: EmbeddedServer, store: JobStore) -> None:
     with LossyProxy(server.port) as proxy, ExitStack() as workers:
         job_id, importer = importing(store, proxy.url, workers)
         for lost in range(1, 9):

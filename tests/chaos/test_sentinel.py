@@ -1,4 +1,4 @@
-"""A primary behind Sentinel that is killed, or frozen and deposed: nothing that was acknowledged is lost."""
+"""A primary behind Sentinel that is killed, or frozen and deposed: no acknowledged write is lost."""
 
 import pytest
 
@@ -7,13 +7,13 @@ from tests.chaos.frozen import sentinel_primary_frozen
 
 
 @pytest.mark.slow
-def test_a_killed_primary_takes_nothing_with_it_that_was_acknowledged() -> None:
+def test_no_acknowledged_write_is_lost_with_a_killed_primary() -> None:
     found = sentinel_primary_killed(1)
     assert (found.lost, found.wrong) == ((), ())
     assert found.acknowledged > 100
 
 
 @pytest.mark.slow
-def test_a_primary_that_wakes_up_deposed_acknowledges_nothing_and_ends_no_job() -> None:
+def test_a_deposed_primary_that_wakes_up_acknowledges_nothing_and_ends_no_job() -> None:
     found = sentinel_primary_frozen()
     assert (found.lost, found.wrong) == ((), ())

@@ -1,4 +1,4 @@
-"""Faults of the server that everybody has: away, full, refusing, forgetful; and who may do what there."""
+"""Faults of a single server: away, full, refusing, forgetful; and the access rules of its users."""
 
 from collections.abc import Callable, Iterator
 
@@ -33,35 +33,35 @@ OF_THE_ADMINISTRATOR = {"acl|setuser", "client|setinfo", "config|resetstat", "in
 
 @pytest.mark.parametrize("replicas_too", [False, True], ids=["", "as all replicas restart"])
 @pytest.mark.parametrize("away", [store_hangs, store_restarts])
-def test_no_live_worker_loses_its_job_over_a_store_that_was_away(
+def test_no_live_worker_loses_its_job_while_the_store_is_away(
     away: Callable[..., Finding], replicas_too: bool
 ) -> None:
     found = away(1, replicas_too=replicas_too)
     assert (found.lost, found.wrong) == ((), ())
 
 
-def test_the_dead_are_found_in_time_and_the_living_left_alone() -> None:
+def test_wrong_clocks_neither_hide_dead_workers_nor_end_live_ones() -> None:
     found = workers_vanish(3)
     assert (found.lost, found.wrong) == ((), ())
 
 
-def test_a_full_store_takes_what_needs_no_room_and_refuses_the_rest_as_a_whole() -> None:
+def test_a_full_store_refuses_only_what_needs_memory_and_that_as_a_whole() -> None:
     found = store_full()
     assert (found.lost, found.wrong) == ((), ())
 
 
 @pytest.mark.parametrize("why", REFUSALS)
-def test_a_store_that_refuses_says_so_soon_and_is_outlived(why: str) -> None:
+def test_a_store_that_refuses_is_503_soon_and_imports_outlive_it(why: str) -> None:
     found = store_refuses(why)
     assert (found.lost, found.wrong) == ((), ())
 
 
-def test_a_read_only_store_is_read_and_refuses_each_write_as_a_whole() -> None:
+def test_a_read_only_store_can_be_read_and_refuses_each_write_as_a_whole() -> None:
     found = store_is_read_only()
     assert (found.lost, found.wrong) == ((), ())
 
 
-def test_a_store_that_forgets_its_scripts_is_told_them_again() -> None:
+def test_forgotten_scripts_are_sent_again() -> None:
     found = scripts_forgotten()
     assert (found.lost, found.wrong) == ((), ())
     assert found.tried > 10
@@ -72,7 +72,7 @@ def test_a_store_that_forgets_its_scripts_is_told_them_again() -> None:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Node]:
-    """A server with users of its own, and a replica."""
+    """A server of its own for users with limited rights, and a Redis replica of it."""
     with Node() as primary, Node() as replica:
         replica.ask("REPLICAOF", "127.0.0.1", primary.port)
         wait_until(lambda: primary.replicas_online() == 1, 30)
@@ -86,9 +86,7 @@ def admin(server: Node) -> Iterator["redis.Redis"]:
         yield client
 
 
-def test_a_user_with_the_documented_permissions_can_do_everything_and_has_none_to_spare(
-    server: Node, admin: "redis.Redis"
-) -> None:
+def test_the_documented_permissions_are_sufficient_and_all_needed(server: Node, admin: "redis.Redis") -> None:
     make_user(admin, documented_rule())
     admin.config_resetstat()
     do_everything(as_user(server.url))
@@ -106,7 +104,7 @@ ADDITIONS = {
 
 
 @pytest.mark.parametrize("condition", ADDITIONS)
-def test_what_else_a_user_needs_is_documented(server: Node, admin: "redis.Redis", condition: str) -> None:
+def test_additional_permissions_are_documented(server: Node, admin: "redis.Redis", condition: str) -> None:
     suffix, options = ADDITIONS[condition]
     url = as_user(server.url).removesuffix("/0") + suffix
     make_user(admin, documented_rule())
@@ -126,7 +124,7 @@ def create_one(url: str, **options: int) -> None:
 
 
 @pytest.mark.parametrize("expires_in_s", [None, 60])
-def test_keys_are_made_and_revoked_with_a_replica_to_confirm_it(
+def test_api_keys_are_created_and_revoked_with_min_replicas(
     server: Node, admin: "redis.Redis", expires_in_s: float | None
 ) -> None:
     store = batchstatus.connect(server.url, min_replicas=1)
@@ -137,7 +135,7 @@ def test_keys_are_made_and_revoked_with_a_replica_to_confirm_it(
     store.close()
 
 
-def test_a_worker_needs_no_access_to_the_keys_of_callers(server: Node, admin: "redis.Redis") -> None:
+def test_a_worker_needs_no_access_to_api_keys(server: Node, admin: "redis.Redis") -> None:
     make_user(admin, with_keys(documented_rule(), documented_keys("neither read nor make")))
     create_one(as_user(server.url))
     store = batchstatus.connect(as_user(server.url))
@@ -147,7 +145,7 @@ def test_a_worker_needs_no_access_to_the_keys_of_callers(server: Node, admin: "r
     store.close()
 
 
-def test_a_service_need_only_read_the_keys_of_callers(server: Node, admin: "redis.Redis") -> None:
+def test_a_service_needs_only_read_access_to_api_keys(server: Node, admin: "redis.Redis") -> None:
     store = batchstatus.connect(server.url)
     key, _ = store.api_keys.create(ORG, ["transactions:create"])
     store.close()

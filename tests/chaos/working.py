@@ -1,4 +1,4 @@
-"""A service at work: importers in processes of their own, a clerk and pollers, while something breaks."""
+"""A service under load while something breaks: importers in processes of their own, a clerk and pollers."""
 
 import time
 from contextlib import ExitStack
@@ -18,13 +18,13 @@ IMPORTERS, POLLERS = 4, 20
 ENOUGH = 100
 """The work goes on until more than so many writes were acknowledged."""
 WRITTEN_AGAIN_S = 5.0
-"""How soon writes are to work again after a primary is gone, where 1.5 s of silence count as gone."""
+"""Time limit for writes to work again after the loss of a primary, which is noticed after 1.5 s of silence."""
 
 
 class Work:
-    """What goes on at the store at `url`, every write confirmed by a replica; enter it with `with`.
+    """The load on the store at `url`, as a context manager. A Redis replica confirms every write.
 
-    `lost` and `wrong` fill up with what is found to be so, on the way and in `finding`, which ends the work.
+    `lost` and `wrong` collect what is found on the way and by `finding`, which ends the load.
     """
 
     def __init__(self, url: str, *, lease_s: float = 30.0, reads_may_be_old: bool = False) -> None:
@@ -40,7 +40,7 @@ class Work:
 
     @property
     def imports(self) -> list[str]:
-        """The ids of the jobs that are being imported."""
+        """The ids of the jobs being imported."""
         return list(self._importers)
 
     def __enter__(self) -> Self:
@@ -69,12 +69,12 @@ class Work:
         self._ending.close()
 
     def pause(self, job_id: str) -> None:
-        """Ask one of the imports to pause, and have that acknowledged."""
+        """Ask one of the imports to pause, until the store acknowledges that."""
         insist(lambda: self.store.control(ORG, job_id, "pause"))
         self._ledger.acknowledged += 1
 
     def resume(self, job_id: str) -> None:
-        """See that the pause was not forgotten, and end it."""
+        """Check that the pause was not lost, and end it."""
         metadata = insist(lambda: self.store.get(ORG, job_id)).metadata
         if "batchPauseRequested" not in metadata:
             self.lost.append(f"{job_id}: the pause was acknowledged, there is {metadata}")
@@ -82,7 +82,7 @@ class Work:
         self._ledger.acknowledged += 1
 
     def wait_written(self, job_id: str, since: float) -> None:
-        """Wait until the store acknowledges a new job again, and note how long after `since` that was."""
+        """Wait until the store acknowledges a new job again, and record the time since `since`."""
         insist(lambda: self.store.create(ORG, "transaction_batch", job_id=job_id))
         took_s = time.monotonic() - since
         self._recovery_s.append(took_s)
@@ -91,7 +91,7 @@ class Work:
         self._ledger.acknowledge(job_id, Promise(batchstatus.Status.QUEUED))
 
     def finding(self, fault: str) -> Finding:
-        """Bring all work to its end, and compare what was acknowledged with what there is."""
+        """End the load, and compare what was acknowledged with what is stored."""
         pollers = [each for each in self._clerk_and_pollers if isinstance(each, Poller)]
         wait_until(lambda: all(poller.answers[200] for poller in pollers), 30, "each poller has had an answer")
         wait_until(lambda: self._acknowledged() > ENOUGH, 60, "enough writes are acknowledged")
@@ -113,6 +113,6 @@ class Work:
         return self._ledger.acknowledged + reports
 
     def _end(self, job_id: str, importer: Importer) -> int:
-        """Let an importer complete its job, and check each of its rows; how many reports were acknowledged."""
+        """Let an importer complete its job, and check each row. Returns the number of acknowledged reports."""
         self.lost += trouble_at_the_end(self.store, job_id, importer)
         return self.store.get(ORG, job_id).rev

@@ -1,4 +1,4 @@
-"""What the tests of the live service share: a key that may read, and a job that it may read."""
+"""Fixtures of the tests of the live service: a key that may read, and a job that it may read."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Who may read what: 401, 403, 404 and then 400, on every route that reads a job (contract §1)."""
+"""Access to every route that reads a job (contract §1): 401, then 403, then 404, then 400."""
 
 import time
 from collections.abc import Iterator
@@ -36,19 +36,19 @@ MALFORMED = (
 
 @pytest.fixture
 def job_id(client: "redis.Redis") -> str:
-    """A job, that is there for who may see it."""
+    """A job that a caller with a permitted key can read."""
     return put_job(client, "job_1", kind="entity_automatic", failures=["a row"])
 
 
 @ROUTES
-def test_without_a_key_there_is_nothing_to_see(web: FlaskClient, job_id: str, route: str) -> None:
+def test_a_request_without_a_key_is_401(web: FlaskClient, job_id: str, route: str) -> None:
     refused = web.get(route.format(job_id))
     assert error_of(refused) == (401, "UNAUTHENTICATED")
     assert refused.headers["WWW-Authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("header", [*MALFORMED, f"Bearer {UNKNOWN_KEY}"])
-def test_a_malformed_or_unknown_key_is_answered_as_none(
+def test_a_malformed_or_unknown_key_is_answered_like_a_missing_one(
     web: FlaskClient, api_key: str, job_id: str, header: str
 ) -> None:
     for route in JOB_ROUTES:
@@ -57,13 +57,15 @@ def test_a_malformed_or_unknown_key_is_answered_as_none(
 
 
 @ROUTES
-def test_a_revoked_key_is_answered_as_none(web: FlaskClient, store: JobStore, job_id: str, route: str) -> None:
+def test_a_revoked_key_is_answered_like_a_missing_one(
+    web: FlaskClient, store: JobStore, job_id: str, route: str
+) -> None:
     key, record = store.api_keys.create(ORG, ["events:create"])
     store.api_keys.revoke(record.id)
     assert shown(get(web, route.format(job_id), key)) == shown(web.get(route.format(job_id)))
 
 
-def test_an_expired_key_is_answered_as_none(real_store: JobStore, redis_client: "redis.Redis") -> None:
+def test_an_expired_key_is_answered_like_a_missing_one(real_store: JobStore, redis_client: "redis.Redis") -> None:
     put_job(redis_client, "job_1", kind="entity_automatic")
     key, _ = real_store.api_keys.create(ORG, ["events:create"], expires_in_s=0.2)
     wait_until(lambda: not redis_client.exists(*redis_client.keys("batchstatus:apikey:*") or ["none"]))
@@ -74,7 +76,7 @@ def test_an_expired_key_is_answered_as_none(real_store: JobStore, redis_client: 
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR", "Bearer  "])
-def test_the_scheme_may_be_in_any_case(web: FlaskClient, api_key: str, job_id: str, scheme: str) -> None:
+def test_the_scheme_is_case_insensitive(web: FlaskClient, api_key: str, job_id: str, scheme: str) -> None:
     for route in routes_of(Kind.ENTITY_AUTOMATIC):
         answer = web.get(route.format(job_id), headers={"Authorization": f"{scheme} {api_key}"})
         assert answer.status_code == 200
@@ -92,7 +94,7 @@ def test_any_one_of_the_three_permissions_reads_jobs_of_every_kind(
 
 
 @ROUTES
-def test_without_any_of_the_three_permissions_a_key_is_forbidden(
+def test_a_key_without_any_of_the_three_permissions_is_403(
     web: FlaskClient, store: JobStore, job_id: str, route: str
 ) -> None:
     others = ["transactions:read", "entities:create", "events:delete", "my.transactions:create"]
@@ -104,7 +106,7 @@ def test_without_any_of_the_three_permissions_a_key_is_forbidden(
 
 @pytest.mark.parametrize("path_id", ["no_such_job", "not.an.id"])
 @pytest.mark.parametrize("query", ["", "nonsense"])
-def test_a_request_that_is_wrong_in_every_way_hears_401_then_403_then_404(
+def test_the_checks_come_in_the_order_401_403_404(
     web: FlaskClient, store: JobStore, api_key: str, path_id: str, query: str
 ) -> None:
     useless, _ = store.api_keys.create("org_other", ["reports:read"])
@@ -119,16 +121,14 @@ def test_a_request_that_is_wrong_in_every_way_hears_401_then_403_then_404(
 @pytest.mark.parametrize(
     "query", ["include=nonsense", "include=failures,nonsense", "include=failures&include=x,y", "include=%FF%00"]
 )
-def test_last_comes_400_with_the_bad_field_by_its_name(
-    web: FlaskClient, api_key: str, job_id: str, query: str
-) -> None:
+def test_a_bad_include_is_400_and_named(web: FlaskClient, api_key: str, job_id: str, query: str) -> None:
     refused = get(web, f"{JOB.format(job_id)}?{query}", api_key)
     assert error_of(refused) == (400, "INVALID_REQUEST")
     assert list(refused.json["error"]["details"]) == ["include"]
 
 
 @pytest.mark.parametrize("query", ["", "?", "?include=", "?include=,", "?INCLUDE=x", "?verbose=1"])
-def test_an_empty_include_and_what_nobody_asked_for_change_nothing(
+def test_an_empty_include_and_unknown_parameters_change_nothing(
     web: FlaskClient, api_key: str, job_id: str, query: str
 ) -> None:
     answer = get(web, JOB.format(job_id) + query, api_key)
@@ -136,7 +136,7 @@ def test_an_empty_include_and_what_nobody_asked_for_change_nothing(
 
 
 class Clock:
-    """Stands for the `time` of the access check."""
+    """Replaces the `time` module in the access check."""
 
     def __init__(self) -> None:
         self.now_s = 1_000.0
@@ -147,13 +147,13 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
-    """The clock by which the service remembers keys, which moves by hand alone."""
+    """The clock of the service's cache of keys; only the test moves it."""
     clock = Clock()
     monkeypatch.setattr("batchstatus.web.access.time", clock)
     return clock
 
 
-def test_a_revoked_key_that_was_just_used_is_dead_5_s_later(
+def test_a_cached_key_is_refused_5_s_after_its_revocation(
     web: FlaskClient, store: JobStore, job_id: str, clock: Clock
 ) -> None:
     key, record = store.api_keys.create(ORG, ["events:create"])
@@ -164,7 +164,7 @@ def test_a_revoked_key_that_was_just_used_is_dead_5_s_later(
         assert error_of(get(web, route.format(job_id), key)) == (401, "UNAUTHENTICATED")
 
 
-def test_being_used_all_the_time_keeps_no_revoked_key_alive(
+def test_constant_use_does_not_keep_a_revoked_key_alive(
     web: FlaskClient, store: JobStore, job_id: str, clock: Clock
 ) -> None:
     key, record = store.api_keys.create(ORG, ["events:create"])
@@ -176,7 +176,7 @@ def test_being_used_all_the_time_keeps_no_revoked_key_alive(
     assert error_of(last) == (401, "UNAUTHENTICATED")
 
 
-def test_a_key_that_expires_while_it_is_remembered_is_dead_5_s_later(
+def test_a_cached_key_is_refused_5_s_after_its_expiry(
     real_store: JobStore, redis_client: "redis.Redis", clock: Clock
 ) -> None:
     web = create_app(real_store).test_client()
@@ -188,7 +188,7 @@ def test_a_key_that_expires_while_it_is_remembered_is_dead_5_s_later(
     assert error_of(get(web, JOB.format("job_1"), key)) == (401, "UNAUTHENTICATED")
 
 
-def test_a_key_that_was_unknown_works_soon_after_it_is_made(
+def test_a_key_refused_as_unknown_works_soon_after_its_creation(
     web: FlaskClient, store: JobStore, client: "redis.Redis", job_id: str, clock: Clock
 ) -> None:
     key, _ = store.api_keys.create(ORG, ["events:create"])
@@ -200,7 +200,7 @@ def test_a_key_that_was_unknown_works_soon_after_it_is_made(
     assert get(web, JOB.format(job_id), key).status_code == 200
 
 
-def test_a_remembered_key_still_reads_its_own_organization_s_jobs_only(
+def test_a_cached_key_reads_only_the_jobs_of_its_organization(
     web: FlaskClient, store: JobStore, api_key: str, job_id: str
 ) -> None:
     other_key, _ = store.api_keys.create("org_other", ["events:create"])
@@ -210,7 +210,7 @@ def test_a_remembered_key_still_reads_its_own_organization_s_jobs_only(
 
 
 @pytest.mark.slow
-def test_a_revoked_key_is_dead_in_every_process_of_the_service_5_s_later(
+def test_every_process_refuses_a_key_5_s_after_its_revocation(
     live: LiveService, real_store: JobStore, redis_client: "redis.Redis"
 ) -> None:
     put_job(redis_client, "job_1")

@@ -29,7 +29,7 @@ def caller(web: FlaskClient, api_key: str, store: JobStore) -> Caller:
     return Caller(web, api_key)
 
 
-def test_a_200_carries_a_weak_tag_and_must_be_asked_for_again(caller: Caller) -> None:
+def test_a_200_carries_a_weak_entity_tag_and_must_be_revalidated(caller: Caller) -> None:
     answer = caller.poll()
     assert answer.status_code == 200
     assert answer.headers["ETag"].startswith('W/"')
@@ -37,7 +37,7 @@ def test_a_200_carries_a_weak_tag_and_must_be_asked_for_again(caller: Caller) ->
 
 
 @pytest.mark.parametrize("given", ["{tag}", "*", '"other", {tag}', "{strong}", '{tag} , W/"x"'])
-def test_a_tag_that_matches_gives_304_with_the_same_headers_and_no_body(caller: Caller, given: str) -> None:
+def test_a_matching_entity_tag_gives_304_with_the_same_headers(caller: Caller, given: str) -> None:
     first = caller.poll()
     tag = first.headers["ETag"]
     answer = caller.poll(If_None_Match=given.format(tag=tag, strong=tag.removeprefix("W/")))
@@ -48,16 +48,16 @@ def test_a_tag_that_matches_gives_304_with_the_same_headers_and_no_body(caller: 
 
 
 @pytest.mark.parametrize("given", ["", "nonsense", 'W/"', '"job-1"', ",,,", '"' + "x" * 5_000 + '"', "é"])
-def test_a_tag_that_is_malformed_or_absurd_is_ignored(caller: Caller, given: str) -> None:
+def test_a_malformed_or_overlong_entity_tag_is_ignored(caller: Caller, given: str) -> None:
     assert caller.poll(If_None_Match=given).status_code == 200
 
 
-def test_the_tag_of_an_absurdly_long_list_is_not_looked_for(caller: Caller) -> None:
+def test_an_overlong_list_of_entity_tags_is_ignored(caller: Caller) -> None:
     tag = caller.poll().headers["ETag"]
     assert caller.poll(If_None_Match=f'"{"x" * 2_000}", {tag}').status_code == 200
 
 
-def test_a_heartbeat_keeps_the_tag_and_a_counted_row_changes_it(caller: Caller, store: JobStore) -> None:
+def test_a_heartbeat_keeps_the_entity_tag_and_a_counted_row_changes_it(caller: Caller, store: JobStore) -> None:
     with store.run(ORG, "job-1", flush_s=0.02) as run:
         running = caller.poll()
         first_heartbeat = running.json["job"]["heartbeatAt"]
@@ -70,7 +70,7 @@ def test_a_heartbeat_keeps_the_tag_and_a_counted_row_changes_it(caller: Caller, 
         assert caller.poll(If_None_Match=running.headers["ETag"]).status_code == 200
 
 
-def test_failures_have_a_tag_of_their_own(caller: Caller, store: JobStore) -> None:
+def test_failures_have_an_entity_tag_of_their_own(caller: Caller, store: JobStore) -> None:
     with store.run(ORG, "job-1") as run:
         run.failed(ROW)
     light, full = caller.poll().headers["ETag"], caller.poll("?include=failures").headers["ETag"]
@@ -80,21 +80,21 @@ def test_failures_have_a_tag_of_their_own(caller: Caller, store: JobStore) -> No
     assert caller.poll(If_None_Match=full).status_code == 200
 
 
-def test_a_job_made_anew_under_the_same_id_has_another_tag(caller: Caller, store: JobStore, client) -> None:
+def test_a_job_recreated_under_the_same_id_has_another_entity_tag(caller: Caller, store: JobStore, client) -> None:
     before = caller.poll().headers["ETag"]
     created_ms = int(client.hget("batchstatus:{org_acme:job-1}", "createdAt"))
     client.hset("batchstatus:{org_acme:job-1}", "createdAt", created_ms + 1)
     assert caller.poll(If_None_Match=before).status_code == 200
 
 
-def test_a_304_is_for_those_who_may_read_only(caller: Caller, web: FlaskClient) -> None:
+def test_a_304_needs_a_valid_key(caller: Caller, web: FlaskClient) -> None:
     tag = caller.poll().headers["ETag"]
     answer = web.get("/batch-import/jobs/job-1", headers={"If-None-Match": tag})
     assert answer.status_code == 401
 
 
-def test_the_pace_suits_the_job(caller: Caller, store: JobStore) -> None:
-    # A queued job waits: late. A job with all its rows done but one is about to end: soon. An ended one: never.
+def test_retry_after_depends_on_the_jobs_progress(caller: Caller, store: JobStore) -> None:
+    # Queued: poll late. All rows but one done: the end is near, poll soon. Ended: do not poll again.
     assert caller.poll().headers["Retry-After"] == "5"
     with store.run(ORG, "job-1", flush_s=0.02) as run:
         run.succeeded(99)

@@ -1,4 +1,4 @@
-"""The control route (contract §5, §7): who may ask for what, in which order it is refused, what it answers."""
+"""The control route (contract §5, §7): access, the order of checks, effects and answers."""
 
 from contextlib import suppress
 from typing import Any
@@ -11,7 +11,6 @@ from batchstatus import Job, JobAborted, JobStore, Kind, Status
 from batchstatus.keys import Keys
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
-from batchstatus.transport.connection import Connection
 from batchstatus.web import access, create_app
 from batchstatus.web.views import control as module
 from tests.conftest import ORG
@@ -40,18 +39,18 @@ def job(store: JobStore) -> Job:
     return store.create(ORG, "transaction_batch", total_items=5, metadata={"fileName": "a.csv"})
 
 
-# Who may, and what is said first
+# Access and the order of checks
 
 
-def test_each_check_comes_before_the_next(store: JobStore, control: Controls, job: Job) -> None:
+def test_the_checks_come_in_the_order_of_the_contract(store: JobStore, control: Controls, job: Job) -> None:
     reads, reads_nothing = control.key_with("events:create"), control.key_with("transactions:read")
     wrong: dict[str, Any] = {"kind": "entity_automatic", "action": "explode", "x": 1}
-    # When all is wrong: the key, the job, the body, the kind
+    # When everything is wrong: the key, the job, the body, the kind
     assert refusal(control("unknown", key=None, **wrong)) == UNAUTHENTICATED
     assert refusal(control("unknown", key=reads_nothing, **wrong)) == FORBIDDEN
     assert refusal(control("unknown", key=reads, **wrong)) == JOB_NOT_FOUND
     assert refusal(control(job, key=reads, **wrong)) == INVALID_REQUEST
-    # When the body is good, and the job has ended
+    # When the body is valid, but the job has ended
     store.control(ORG, job.job_id, "cancel")
     assert refusal(control(job, "pause", "entity_automatic", reads)) == KIND_MISMATCH
     assert refusal(control(job, "pause", key=reads)) == FORBIDDEN
@@ -60,7 +59,7 @@ def test_each_check_comes_before_the_next(store: JobStore, control: Controls, jo
 
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("permission", PERMISSIONS.values())
-def test_controlling_needs_the_permission_of_the_jobs_own_kind(
+def test_control_needs_the_permission_of_the_jobs_kind(
     store: JobStore, control: Controls, kind: Kind, permission: str
 ) -> None:
     job = store.create(ORG, kind)
@@ -72,15 +71,13 @@ def test_controlling_needs_the_permission_of_the_jobs_own_kind(
         assert store.get(ORG, job.job_id) == job
 
 
-def test_a_kind_that_is_not_the_jobs_is_a_conflict_and_changes_nothing(
-    store: JobStore, control: Controls, job: Job
-) -> None:
+def test_a_wrong_kind_is_a_conflict_and_changes_nothing(store: JobStore, control: Controls, job: Job) -> None:
     for kind in set(Kind) - {job.kind}:
         assert refusal(control(job, kind=kind)) == KIND_MISMATCH
     assert store.get(ORG, job.job_id) == job
 
 
-def test_another_organizations_job_is_the_same_nothing_as_an_unknown_one(
+def test_another_organizations_job_is_answered_like_an_unknown_one(
     store: JobStore, control: Controls, job: Job
 ) -> None:
     theirs = control.key_with(*PERMISSIONS.values(), org="org_other")
@@ -126,7 +123,7 @@ def test_a_queued_job_can_be_paused_and_resumed_and_a_repeat_changes_nothing(
 
 @pytest.mark.parametrize("ending", [None, JobAborted("NO_ACCOUNT", "no such account"), ZeroDivisionError()])
 @pytest.mark.parametrize("asked_before", ["pause", None])
-def test_a_job_that_has_ended_shows_no_flags_and_takes_no_more_actions(
+def test_an_ended_job_shows_no_flags_and_refuses_actions(
     store: JobStore, control: Controls, job: Job, ending: Exception | None, asked_before: str | None
 ) -> None:
     with suppress(JobAborted, ZeroDivisionError), store.run(ORG, job.job_id):
@@ -142,7 +139,7 @@ def test_a_job_that_has_ended_shows_no_flags_and_takes_no_more_actions(
     assert store.get(ORG, job.job_id) == ended
 
 
-def test_a_cancelled_job_is_cancelled_again_and_neither_paused_nor_resumed(
+def test_a_cancelled_job_accepts_another_cancel_but_no_pause_or_resume(
     store: JobStore, control: Controls, job: Job
 ) -> None:
     control(job, "cancel")
@@ -153,21 +150,20 @@ def test_a_cancelled_job_is_cancelled_again_and_neither_paused_nor_resumed(
     assert store.get(ORG, job.job_id) == ended
 
 
-def test_a_job_whose_worker_died_is_found_to_have_ended(client: "redis.Redis") -> None:
-    # Given a job whose worker died, and which nobody has looked at since
+def test_control_settles_a_job_whose_worker_died(client: "redis.Redis") -> None:
+    # Given a job whose worker has died, without a look at it since
     store = JobStore(client, StoreSettings(lease_s=0.02, grace_s=0))
     job, control = store.create(ORG, "transaction_batch"), Controls(create_app(store).test_client(), store)
-    keys, times = Keys("batchstatus").job(ORG, job.job_id), {"lease_ms": 20, "grace_ms": 0, "retention_ms": 60_000}
-    verbs.claim(Connection(lambda: client), keys, token="of a dead worker", **times)
+    verbs.claim(store.connection, Keys("batchstatus").job(ORG, job.job_id), "of a dead worker")
     # When it is asked to pause, until someone knows
     wait_until(lambda: control(job, "pause").status_code != 200)
-    # Then it has ended, and shows nothing of what was asked before
+    # Then the job has ended, without a flag of the earlier requests
     assert refusal(control(job, "pause")) == JOB_ALREADY_TERMINAL
     ended = store.get(ORG, job.job_id)
     assert (ended.status, ended.metadata) == (Status.INTERRUPTED, {})
 
 
-def test_a_key_that_is_revoked_while_the_body_comes_controls_nothing(
+def test_a_key_revoked_while_the_body_arrives_is_refused(
     web: FlaskClient, store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = store.create(ORG, "transaction_batch")

@@ -1,4 +1,4 @@
-"""Control over HTTP of a job that runs: its answers show what was asked, and whether the worker has obeyed."""
+"""Control of a running job over HTTP: the answers show the request, and whether the worker has obeyed."""
 
 import threading
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def job(store: JobStore) -> Job:
 
 @contextmanager
 def running(store: JobStore, job: Job) -> Iterator[threading.Thread]:
-    """While an import of the job runs in a thread, which checks over and over, until it is cancelled."""
+    """Run an import of the job in a thread that checks in a loop, until the block ends or the job is cancelled."""
     stop = threading.Event()
 
     def work() -> None:
@@ -46,7 +46,7 @@ def running(store: JobStore, job: Job) -> Iterator[threading.Thread]:
         thread.join(15)
 
 
-def test_a_pause_shows_at_once_then_that_it_is_obeyed_and_a_resume_takes_both_back(
+def test_pause_shows_as_requested_then_as_obeyed_and_resume_clears_both(
     store: JobStore, control: Controls, job: Job
 ) -> None:
     with running(store, job):
@@ -61,9 +61,7 @@ def test_a_pause_shows_at_once_then_that_it_is_obeyed_and_a_resume_takes_both_ba
     assert (ended.status, ended.metadata) == (Status.COMPLETED, {"fileName": "a.csv"})
 
 
-def test_a_worker_that_checks_ends_the_job_as_cancelled_and_no_flag_is_left(
-    store: JobStore, control: Controls, job: Job
-) -> None:
+def test_a_worker_obeys_a_cancel_and_no_flag_is_left(store: JobStore, control: Controls, job: Job) -> None:
     with running(store, job) as worker:
         assert shown(control(job, "cancel"))["status"] in ("running", "cancelled")
         worker.join(15)
@@ -83,11 +81,11 @@ def test_a_cancel_ends_a_paused_job_too(store: JobStore, control: Controls, job:
     assert (shown(ended)["status"], flags(ended)) == ("cancelled", set())
 
 
-def test_a_cancel_under_way_shows_and_repeating_it_changes_nothing(
+def test_a_cancel_under_way_is_shown_and_repeating_it_changes_nothing(
     store: JobStore, control: Controls, job: Job
 ) -> None:
     with store.run(ORG, job.job_id) as run:
-        # The worker is busy with a row: it may hear of it, and cannot obey yet.
+        # The worker is busy with a row: it may have learnt of the cancel, but cannot obey yet.
         asked = control(job, "cancel")
         assert (shown(asked)["status"], flags(asked)) == ("running", {CANCEL})
         assert shown(asked)["metadata"] == {"fileName": "a.csv", CANCEL: True}

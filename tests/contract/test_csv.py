@@ -50,7 +50,7 @@ KINDS = pytest.mark.parametrize("kind", Kind)
 
 
 def parsed(body: bytes) -> list[list[str]]:
-    """The records of a file, by a parser that takes nothing but RFC 4180; the last one is ended as the others."""
+    """Returns the records of a file by a strict RFC 4180 parser. Asserts that the last record ends with CRLF."""
     text = body.decode("utf-8", "strict")
     assert text.endswith("\r\n")
     return list(csv.reader(io.StringIO(text, newline=""), strict=True))
@@ -69,7 +69,9 @@ def test_a_job_in_any_state_has_a_file_with_the_columns_of_its_kind(
 
 
 @KINDS
-def test_the_headers_make_it_a_download(web: FlaskClient, client: "redis.Redis", api_key: str, kind: Kind) -> None:
+def test_the_csv_has_the_headers_of_a_download(
+    web: FlaskClient, client: "redis.Redis", api_key: str, kind: Kind
+) -> None:
     put_job(client, "job_1", kind=kind, failures=["a row"])
     headers = get(web, CSV[kind].format("job_1"), api_key).headers
     assert headers["Content-Type"] == "text/csv; charset=utf-8"
@@ -79,7 +81,7 @@ def test_the_headers_make_it_a_download(web: FlaskClient, client: "redis.Redis",
 
 @KINDS
 @pytest.mark.parametrize("rows", [1, 500, 501, 999, 1_000, 1_001, 2_500])
-def test_every_stored_row_is_in_the_file_in_its_order(
+def test_the_csv_has_every_stored_row_in_order(
     web: FlaskClient, client: "redis.Redis", api_key: str, kind: Kind, rows: int
 ) -> None:
     stored = [json.dumps(failed_row(kind, number)) for number in range(rows)]
@@ -89,9 +91,7 @@ def test_every_stored_row_is_in_the_file_in_its_order(
     assert [record[0] for record in records] == [f"R-{number}" for number in range(rows)]
 
 
-def test_rows_beyond_what_is_stored_and_skipped_ones_are_not_in_the_file(
-    client: "redis.Redis", api_key: str
-) -> None:
+def test_the_csv_has_neither_unstored_nor_skipped_rows(client: "redis.Redis", api_key: str) -> None:
     store = JobStore(client, StoreSettings(max_rows=3))
     kind = Kind.ENTITY_AUTOMATIC
     job_id = run_to_the_end(store, store.create(ORG, kind), *(failed_row(kind, n) for n in range(5)), skips=2)
@@ -107,7 +107,7 @@ FORMULAS = ("=1+1", "+1", "-1", "@SUM(A1)", "\tx", "\rx", '=HYPERLINK("http://x"
 
 
 def rows_full_of(texts: Sequence[str], kind: Kind) -> list[list[str]]:
-    """For each text a row's cells: each free cell is the text, the code is a code."""
+    """Returns a row per text: every cell but the code holds the text."""
     return [["VALIDATION_ERROR" if member == "code" else text for member in MEMBERS[kind]] for text in texts]
 
 
@@ -116,7 +116,7 @@ def stored_rows(cells: list[list[str]], kind: Kind) -> list[str]:
 
 
 @KINDS
-def test_awkward_cells_come_back_as_they_were(
+def test_awkward_cells_are_parsed_back_unchanged(
     web: FlaskClient, client: "redis.Redis", api_key: str, kind: Kind
 ) -> None:
     cells = rows_full_of(AWKWARD, kind)
@@ -125,7 +125,7 @@ def test_awkward_cells_come_back_as_they_were(
 
 
 @KINDS
-def test_a_cell_that_a_spreadsheet_would_take_for_a_formula_is_prefixed(
+def test_a_cell_that_looks_like_a_formula_is_prefixed(
     web: FlaskClient, client: "redis.Redis", api_key: str, kind: Kind
 ) -> None:
     put_job(client, "job_1", kind=kind, failures=stored_rows(rows_full_of(FORMULAS, kind), kind))
@@ -133,7 +133,7 @@ def test_a_cell_that_a_spreadsheet_would_take_for_a_formula_is_prefixed(
     assert parsed(get(web, CSV[kind].format("job_1"), api_key).data) == [COLUMNS[kind], *prefixed]
 
 
-def test_quoting_is_that_of_rfc_4180_to_the_byte(web: FlaskClient, client: "redis.Redis", api_key: str) -> None:
+def test_quoting_follows_rfc_4180_to_the_byte(web: FlaskClient, client: "redis.Redis", api_key: str) -> None:
     row = {"externalId": 'a,"b"', "code": "VALIDATION_ERROR", "message": "=1\r\n2"}
     put_job(client, "job_1", failures=[json.dumps(row)])
     response = get(web, CSV[Kind.TRANSACTION_BATCH].format("job_1"), api_key)
@@ -141,7 +141,7 @@ def test_quoting_is_that_of_rfc_4180_to_the_byte(web: FlaskClient, client: "redi
 
 
 @KINDS
-def test_a_row_of_an_older_worker_is_in_the_file_too(
+def test_the_csv_includes_rows_of_older_workers(
     web: FlaskClient, client: "redis.Redis", api_key: str, kind: Kind
 ) -> None:
     half_a_surrogate = f'{{"{NAME[kind]}": "R-2", "message": "caf\\udce9"}}'
@@ -164,7 +164,9 @@ def test_the_legacy_path_gives_the_same_bytes_and_headers(
 
 
 @pytest.mark.parametrize("path", [*CSV.values(), LEGACY_CSV])
-def test_head_has_the_headers_alone(web: FlaskClient, client: "redis.Redis", api_key: str, path: str) -> None:
+def test_head_has_the_headers_without_the_body(
+    web: FlaskClient, client: "redis.Redis", api_key: str, path: str
+) -> None:
     kind = next((kind for kind, own in CSV.items() if own == path), Kind.ENTITY_AUTOMATIC)
     put_job(client, "job_1", kind=kind, failures=["a row"])
     status, headers, _ = shown(get(web, path.format("job_1"), api_key))
@@ -172,7 +174,7 @@ def test_head_has_the_headers_alone(web: FlaskClient, client: "redis.Redis", api
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-def test_a_real_download_is_whole(
+def test_a_download_from_the_live_service_is_complete(
     live: LiveService, redis_client: "redis.Redis", real_store: JobStore, version: str
 ) -> None:
     key, _ = real_store.api_keys.create(ORG, ["events:create"])

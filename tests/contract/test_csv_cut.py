@@ -1,4 +1,4 @@
-"""A CSV whose store fails in the middle is cut, and never looks whole (contract §3)."""
+"""A CSV download is cut if the store fails half-way, and never looks complete (contract §3)."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from tests.support.wire import CSV, job_key, put_job
 
 pytestmark = pytest.mark.slow
 
-# Far more than the kernel buffers: while the caller does not read, the service cannot have sent it all.
+# Far more than the kernel's buffers hold: while the caller does not read, the service cannot have sent everything.
 ROWS, ROW = 20_000, f'{{"externalId":"T-1","code":"VALIDATION_ERROR","message":"{"x" * 1_000}"}}'
 FAILURES = f"{job_key('big')}:failures"
 BUFFER = 4_096
@@ -29,7 +29,7 @@ def own() -> Iterator[Stage]:
 
 @pytest.fixture
 def stage(own: Stage) -> Iterator[Stage]:
-    """A store that holds a large job."""
+    """A stage whose store holds a large job."""
     own.client.delete(job_key("big"), FAILURES)
     put_job(own.client, "big", failures=[ROW] * ROWS)
     yield own
@@ -58,9 +58,7 @@ def slow_download(stage: Stage, version: str = "1.1") -> AbstractContextManager[
 
 
 @WITH_TROUBLE
-def test_to_a_caller_that_knows_chunks_the_last_one_never_comes(
-    stage: Stage, trouble: Callable[[Stage], object]
-) -> None:
+def test_a_cut_chunked_download_lacks_its_last_chunk(stage: Stage, trouble: Callable[[Stage], object]) -> None:
     with slow_download(stage) as response:
         assert (response.status, response.headers["Transfer-Encoding"]) == (200, "chunked")
         trouble(stage)
@@ -69,9 +67,7 @@ def test_to_a_caller_that_knows_chunks_the_last_one_never_comes(
 
 
 @WITH_TROUBLE
-def test_to_a_caller_that_knows_no_chunks_the_connection_is_reset(
-    stage: Stage, trouble: Callable[[Stage], object]
-) -> None:
+def test_a_cut_http_1_0_download_ends_with_a_reset(stage: Stage, trouble: Callable[[Stage], object]) -> None:
     with connect(stage.service.port, receive_buffer=BUFFER) as connection:
         connection.sendall(stage.request(CSV[Kind.TRANSACTION_BATCH].format("big"), version="1.0"))
         assert connection.recv(12) == b"HTTP/1.0 200"
@@ -80,14 +76,14 @@ def test_to_a_caller_that_knows_no_chunks_the_connection_is_reset(
             read_to_the_end(connection)
 
 
-def test_rows_that_are_added_meanwhile_do_no_harm(stage: Stage) -> None:
+def test_rows_added_during_a_download_do_no_harm(stage: Stage) -> None:
     with slow_download(stage) as response:
         stage.client.rpush(FAILURES, *[ROW] * 1_000)
         assert response.read().count(b"\r\n") == ROWS + 1
 
 
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
-def test_a_service_that_dies_does_not_make_it_look_whole_either(stage: Stage, version: str) -> None:
+def test_a_download_from_a_killed_service_does_not_look_complete(stage: Stage, version: str) -> None:
     with slow_download(stage, version) as response:
         for pid in stage.service.worker_pids():
             os.kill(pid, signal.SIGKILL)

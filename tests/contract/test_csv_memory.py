@@ -1,4 +1,4 @@
-"""A million failed rows go through the service without staying in it (contract §3: every stored row, streamed)."""
+"""A CSV of a million failed rows is streamed in constant memory (contract §3)."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ MAX_GROWTH_KIB = 20 * 1024
 
 
 def resident_kib(pid: int) -> int:
-    """The memory that a process has in RAM now, in KiB."""
+    """Returns the resident memory of a process in KiB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
 
@@ -34,7 +34,7 @@ def put_a_million(client: "redis.Redis") -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_a_million_rows_leave_the_processes_of_the_service_as_small_as_they_were(
+def test_streaming_a_million_rows_does_not_grow_the_processes(
     live: LiveService, real_store: JobStore, redis_client: "redis.Redis"
 ) -> None:
     key, _ = real_store.api_keys.create(ORG, ["entities:bulk_import"])
@@ -42,7 +42,7 @@ def test_a_million_rows_leave_the_processes_of_the_service_as_small_as_they_were
     put_job(redis_client, "small", kind="entity_automatic", failures=['{"taxId":"1"}'] * 5_000)
     path = CSV[Kind.ENTITY_AUTOMATIC]
     small, big = (request("GET", path.format(job_id), key=key) for job_id in ("small", "big"))
-    for _ in range(20):  # so that all processes have done this before
+    for _ in range(20):  # warm up all processes
         assert exchange(live.port, small).status == 200
     before = {pid: resident_kib(pid) for pid in live.worker_pids()}
     largest = dict(before)
@@ -61,10 +61,10 @@ def test_a_million_rows_leave_the_processes_of_the_service_as_small_as_they_were
 
 
 @pytest.mark.slow
-def test_a_caller_who_reads_slowly_gets_every_byte(
+def test_a_slow_reader_gets_every_byte(
     live: LiveService, real_store: JobStore, redis_client: "redis.Redis"
 ) -> None:
-    """More than all buffers on the way hold, so that the service cannot send all that it has at once."""
+    """The rows exceed all buffers on the way, so the service cannot send everything at once."""
     key, _ = real_store.api_keys.create(ORG, ["entities:bulk_import"])
     rows = [f'{{"taxId":"{number}","type":"company","message":"{"x" * 300}"}}' for number in range(50_000)]
     put_job(redis_client, "wide", kind="entity_automatic", failures=rows)

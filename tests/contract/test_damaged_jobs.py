@@ -1,4 +1,4 @@
-"""Jobs that someone damaged in Redis: an error that the log explains, and never a wrong number."""
+"""Jobs damaged in Redis give an error that the log explains, and never a wrong number."""
 
 import logging
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ PAUSE = b'{"kind":"transaction_batch","action":"pause"}'
 
 @dataclass(frozen=True)
 class Victim:
-    """A job that ended with a failed row, the key that it is stored under, and a caller that may read it."""
+    """An ended job with a failed row, its keys, and a caller that may read it."""
 
     job: Job
     keys: JobKeys
@@ -29,7 +29,7 @@ class Victim:
     api_key: str
 
     def damage(self, field: str, value: bytes) -> bytes | None:
-        """Overwrite a field of the job, and give what was there."""
+        """Overwrite a field of the job. Returns the previous value."""
         good: Any = self.client.hget(self.keys.job, field)
         self.client.hset(self.keys.job, field, value)
         return good
@@ -55,7 +55,7 @@ def refusal(answer: TestResponse) -> tuple[int, str]:
 
 
 def assert_500_everywhere(victim: Victim, caplog: pytest.LogCaptureFixture) -> None:
-    """Every route of the job answers with the one error shape, and the log names the job."""
+    """Assert that every route of the job answers 500 with the error body, and that the log names the job."""
     for method, route in JOB_ROUTES:
         caplog.clear()
         answer = victim.ask(route, method)
@@ -90,7 +90,7 @@ NO_NUMBERS = {
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS.values(), ids=NO_NUMBERS)
-def test_a_number_that_is_none_is_an_error(victim: Victim, value: bytes, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_malformed_number_is_500(victim: Victim, value: bytes, caplog: pytest.LogCaptureFixture) -> None:
     for field in ("succeeded", "skipped", "totalItems", "rev", "createdAt", "completedAt", "heartbeatAt"):
         good = victim.damage(field, value)
         assert refusal(victim.ask()) == INTERNAL_ERROR, field
@@ -124,7 +124,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize(("field", "value"), DAMAGE.values(), ids=DAMAGE)
-def test_a_field_that_cannot_be_right_is_an_error_and_left_as_it_is(
+def test_an_invalid_field_is_500_and_left_unchanged(
     victim: Victim, field: str, value: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     if field == "leaseExpiresAt":
@@ -136,13 +136,13 @@ def test_a_field_that_cannot_be_right_is_an_error_and_left_as_it_is(
 
 
 @pytest.mark.parametrize("field", ["jobId", "kind", "status", "succeeded", "failed", "createdAt", "rev"])
-def test_a_field_that_is_missing_is_an_error(victim: Victim, field: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_field_is_500(victim: Victim, field: str, caplog: pytest.LogCaptureFixture) -> None:
     victim.client.hdel(victim.keys.job, field)
     assert_500_everywhere(victim, caplog)
 
 
 def put(client: "redis.Redis", key: str, type_: str) -> None:
-    """Put something of a type where a job, or its rows, have been."""
+    """Replace the key of a job, or of its rows, with a value of this type."""
     client.delete(key)
     words = {"string": ("SET", "x"), "list": ("RPUSH", "x"), "set": ("SADD", "x"), "zset": ("ZADD", 1, "x")}
     words |= {"stream": ("XADD", "*", "x", "y"), "hash": ("HSET", "x", "y")}
@@ -152,7 +152,7 @@ def put(client: "redis.Redis", key: str, type_: str) -> None:
 
 
 @pytest.mark.parametrize("type_", ["string", "list", "set", "zset", "stream"])
-def test_a_key_of_another_type_is_an_error_however_often_it_is_asked_for(
+def test_a_key_of_another_type_is_500_each_time(
     victim: Victim, type_: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     put(victim.client, victim.keys.job, type_)
@@ -162,7 +162,7 @@ def test_a_key_of_another_type_is_an_error_however_often_it_is_asked_for(
 
 
 @pytest.mark.parametrize("type_", ["string", "hash"])
-def test_failed_rows_of_another_type_are_an_error_where_they_are_asked_for(victim: Victim, type_: str) -> None:
+def test_failed_rows_of_another_type_are_500_only_where_rows_are_read(victim: Victim, type_: str) -> None:
     put(victim.client, victim.keys.failures, type_)
     for route in ("/batch-import/jobs/{}?include=failures", "/batch-import/transaction-jobs/{}/failures"):
         assert refusal(victim.ask(route)) == INTERNAL_ERROR
@@ -171,12 +171,12 @@ def test_failed_rows_of_another_type_are_an_error_where_they_are_asked_for(victi
 
 
 @pytest.mark.parametrize("org", [b"org_other", b"", b"\xff", ORG.encode() + b"\0"])
-def test_a_job_that_says_it_is_another_organizations_is_not_found(victim: Victim, org: bytes) -> None:
+def test_a_job_that_names_another_organization_is_not_found(victim: Victim, org: bytes) -> None:
     victim.damage("orgId", org)
     assert {refusal(victim.ask(route, method)) for method, route in JOB_ROUTES} == {JOB_NOT_FOUND}
 
 
-def test_a_hash_of_someone_elses_is_no_job(victim: Victim) -> None:
+def test_a_hash_of_another_program_is_not_found(victim: Victim) -> None:
     put(victim.client, victim.keys.job, "hash")
     assert refusal(victim.ask()) == JOB_NOT_FOUND
 
@@ -198,7 +198,7 @@ BROKEN_METADATA = {
 
 
 @pytest.mark.parametrize("value", BROKEN_METADATA.values(), ids=BROKEN_METADATA)
-def test_broken_metadata_alone_reads_as_empty_and_is_logged(
+def test_broken_metadata_reads_as_empty_and_is_logged(
     victim: Victim, value: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     usual = victim.ask().json
@@ -211,7 +211,7 @@ def test_broken_metadata_alone_reads_as_empty_and_is_logged(
 
 
 @pytest.mark.parametrize("depth", [32, 254, 255, 600, 900, 950, 1_000])
-def test_metadata_of_any_depth_reads_as_it_is_or_as_empty(victim: Victim, depth: int) -> None:
+def test_metadata_of_any_depth_reads_unchanged_or_as_empty(victim: Victim, depth: int) -> None:
     victim.damage("metadata", b'{"a":' * depth + b"1" + b"}" * depth)
     answer = victim.ask()
     assert answer.status_code == 200
@@ -221,7 +221,7 @@ def test_metadata_of_any_depth_reads_as_it_is_or_as_empty(victim: Victim, depth:
     assert levels in (depth, 0)
 
 
-def test_metadata_may_hold_whatever_json_can(victim: Victim, store: JobStore) -> None:
+def test_metadata_may_hold_any_json(victim: Victim, store: JobStore) -> None:
     whole = {"n": 2**70, "m": -(2**70), "f": 1e300, "s": "\u2028\U0001f600\0", "": None, "x": [{}, [], True]}
     made = store.create(ORG, "transaction_batch", metadata=whole)
     assert victim.ask(f"/batch-import/jobs/{made.job_id}").json["job"]["metadata"] == whole

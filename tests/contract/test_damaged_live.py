@@ -1,4 +1,4 @@
-"""Jobs that someone damaged in Redis, against the service as users run it: by poll, by id and in the history."""
+"""Jobs damaged in Redis, read from the live service: by poll, by id and in the history."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ DEEP = b"[" * 100_000
 
 @dataclass(frozen=True)
 class Victim:
-    """A job between two others, the key that it is stored under, and how it has been."""
+    """A job between two others, its keys, and its body before the damage."""
 
     keys: JobKeys
     job_id: str
@@ -33,12 +33,12 @@ class Victim:
 
     @property
     def routes(self) -> tuple[str, str]:
-        """The poll, and several by id."""
+        """The poll of the job, and the request for three jobs by id."""
         older, newer = self.around
         return f"{HISTORY}/{self.job_id}", f"{HISTORY}?ids={older},{self.job_id},{newer}"
 
     def ask(self, target: str) -> tuple[Answer, list[str]]:
-        """The answer, and what has been logged for it beside the line of the request."""
+        """Returns the answer, and the lines logged for it except the request log."""
         before = len(self.live.log())
         answer = ask(self.live, target, key=self.key)
         lines = self.live.log()[before:].splitlines()
@@ -57,7 +57,7 @@ def victim(live: LiveService, real_store: JobStore, redis_client: "redis.Redis",
 
 
 def assert_named(lines: list[str], victim: Victim) -> None:
-    """What was logged says which key it is about: it has the organization and the job in one line."""
+    """Assert that a logged line names both the organization and the job."""
     assert any(ORG in line and victim.job_id in line for line in lines), lines
 
 
@@ -65,17 +65,17 @@ Damage = Callable[[Victim], object]
 
 
 def field(name: str, value: bytes) -> Damage:
-    """Overwrites a field of the job."""
+    """Returns a function that overwrites a field of the job."""
     return lambda victim: victim.client.hset(victim.keys.job, name, value)
 
 
 def without(name: str) -> Damage:
-    """Takes a field of the job away."""
+    """Returns a function that deletes a field of the job."""
     return lambda victim: victim.client.hdel(victim.keys.job, name)
 
 
 def instead(command: str, *words: str) -> Damage:
-    """Puts something else where the job has been."""
+    """Returns a function that replaces the job's key with the result of a command."""
 
     def replace(victim: Victim) -> None:
         victim.client.delete(victim.keys.job)
@@ -86,7 +86,7 @@ def instead(command: str, *words: str) -> Damage:
 
 
 def running_under(lease: bytes) -> Damage:
-    """Makes the job a running one, with such a lease."""
+    """Returns a function that makes the job a running one with this lease."""
     return lambda victim: victim.client.hset(
         victim.keys.job, mapping={"status": "running", "leaseExpiresAt": lease}
     )
@@ -120,26 +120,24 @@ DAMAGE: dict[str, Damage] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_job_is_500_by_poll_and_by_id_and_the_log_says_which_it_is(
-    victim: Victim, damage: Damage
-) -> None:
+def test_a_damaged_job_is_500_by_poll_and_by_id_and_is_logged(victim: Victim, damage: Damage) -> None:
     damage(victim)
     for target in victim.routes:
         answer, lines = victim.ask(target)
         assert answer.refusal == INTERNAL_ERROR
         assert answer.body == SAYS_NOTHING
         assert_named(lines, victim)
-    # And the others are there when they are asked for without it
+    # And the other jobs can be read without the damaged one
     answer, lines = victim.ask(f"{HISTORY}?ids={','.join(victim.around)}")
     assert [job["jobId"] for job in answer.json()["jobs"]] == [*victim.around]
     assert not any(victim.job_id in line for line in lines)
 
 
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_page_leaves_a_damaged_job_out_and_the_log_says_which_it_is(victim: Victim, damage: Damage) -> None:
+def test_a_page_omits_a_damaged_job_and_logs_it(victim: Victim, damage: Damage) -> None:
     damage(victim)
     newest_first = [*reversed(victim.around)]
-    # In a page, and on the way from one to the next
+    # On one page, and when paging from job to job
     answer, lines = victim.ask(HISTORY)
     assert answer.status == 200
     assert [job["jobId"] for job in answer.json()["jobs"]] == newest_first
@@ -163,9 +161,7 @@ BROKEN_METADATA = {
 
 
 @pytest.mark.parametrize("value", BROKEN_METADATA.values(), ids=BROKEN_METADATA)
-def test_broken_metadata_alone_reads_as_empty_everywhere_and_the_log_says_whose(
-    victim: Victim, value: bytes
-) -> None:
+def test_broken_metadata_reads_as_empty_everywhere_and_is_logged(victim: Victim, value: bytes) -> None:
     victim.client.hset(victim.keys.job, "metadata", value)
     for target in (*victim.routes, HISTORY):
         answer, lines = victim.ask(target)
@@ -177,7 +173,7 @@ def test_broken_metadata_alone_reads_as_empty_everywhere_and_the_log_says_whose(
         assert_named([line for line in lines if "metadata" in line], victim)
 
 
-def test_a_hash_that_says_it_is_another_organizations_is_no_job_at_all(victim: Victim) -> None:
+def test_a_job_that_names_another_organization_is_not_found(victim: Victim) -> None:
     for org in (b"org_other", b"", b"\xff", ORG.encode() + b"\0"):
         victim.client.hset(victim.keys.job, "orgId", org)
         polled, by_id, page = (victim.ask(target)[0] for target in (*victim.routes, HISTORY))
@@ -188,7 +184,7 @@ def test_a_hash_that_says_it_is_another_organizations_is_no_job_at_all(victim: V
 
 
 @pytest.mark.parametrize("score", ["inf", "-inf", "1e300", "1.5"])
-def test_an_entry_of_the_index_at_no_possible_time_is_passed_over(victim: Victim, score: str) -> None:
+def test_an_index_entry_with_an_impossible_time_is_omitted(victim: Victim, score: str) -> None:
     index = Keys("batchstatus").index(ORG, Kind.TRANSACTION_BATCH, Status.QUEUED)
     victim.client.zadd(index, {victim.job_id: score})
     found, cursor = [], ""
@@ -199,7 +195,7 @@ def test_an_entry_of_the_index_at_no_possible_time_is_passed_over(victim: Victim
     assert found == [*reversed(victim.around)]
 
 
-def test_an_index_that_is_something_else_is_500_and_the_log_says_which(victim: Victim) -> None:
+def test_an_index_of_another_type_is_500_and_is_logged(victim: Victim) -> None:
     index = Keys("batchstatus").index(ORG, Kind.TRANSACTION_BATCH, Status.COMPLETED)
     victim.client.set(index, "x", ex=60)
     try:

@@ -1,4 +1,4 @@
-"""Failed rows as JSON: one body from two routes, the first 500 of each list, counted in full (contract §3)."""
+"""Failed rows as JSON (contract §3): one body from two routes, the first 500 rows of each list, full counts."""
 
 import json
 import threading
@@ -9,6 +9,7 @@ from flask.testing import FlaskClient
 
 from batchstatus import JobStore, Kind
 from batchstatus.keys import Keys
+from batchstatus.messages import Batch
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection
@@ -31,7 +32,7 @@ from tests.support.wire import (
 
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("state", STATES)
-def test_include_failures_is_the_body_of_the_kind_s_own_route_byte_for_byte(
+def test_include_failures_equals_the_kinds_own_route_byte_for_byte(
     web: FlaskClient, store: JobStore, api_key: str, state: str, kind: Kind
 ) -> None:
     with job_in(state, store, kind) as job:
@@ -43,7 +44,7 @@ def test_include_failures_is_the_body_of_the_kind_s_own_route_byte_for_byte(
 @pytest.mark.parametrize(
     "query", ["include=failures,failures", "include=failures&include=failures", "include=,failures"]
 )
-def test_include_is_a_list_and_a_token_counts_once(
+def test_include_is_a_list_in_which_repeats_change_nothing(
     web: FlaskClient, client: "redis.Redis", api_key: str, query: str
 ) -> None:
     put_job(client, "job_1", failures=["a row"])
@@ -55,7 +56,7 @@ def test_include_is_a_list_and_a_token_counts_once(
 @pytest.mark.parametrize(
     ("failed", "shown", "truncated"), [(499, 499, False), (500, 500, False), (501, 500, True)]
 )
-def test_the_first_500_failed_rows_are_shown_and_all_of_them_counted(
+def test_the_first_500_failed_rows_are_shown_and_all_are_counted(
     web: FlaskClient, store: JobStore, api_key: str, kind: Kind, failed: int, shown: int, truncated: bool
 ) -> None:
     rows = [failed_row(kind, number) for number in range(1, failed + 1)]
@@ -65,7 +66,7 @@ def test_the_first_500_failed_rows_are_shown_and_all_of_them_counted(
     assert (body["truncated"], body["failuresTotal"], body["failed"]) == (truncated, failed, failed)
 
 
-def test_the_first_500_skipped_entities_are_shown_and_all_of_them_counted(
+def test_the_first_500_skipped_entities_are_shown_and_all_are_counted(
     web: FlaskClient, store: JobStore, api_key: str
 ) -> None:
     job_id = run_to_the_end(store, store.create(ORG, "entity_automatic"), skips=501)
@@ -76,9 +77,7 @@ def test_the_first_500_skipped_entities_are_shown_and_all_of_them_counted(
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_rows_beyond_what_is_stored_are_counted_all_the_same(
-    client: "redis.Redis", api_key: str, kind: Kind
-) -> None:
+def test_rows_beyond_the_storage_limit_are_still_counted(client: "redis.Redis", api_key: str, kind: Kind) -> None:
     store = JobStore(client, StoreSettings(max_rows=3))
     web = create_app(store).test_client()
     rows = [failed_row(kind, number) for number in range(1, 6)]
@@ -91,7 +90,7 @@ def test_rows_beyond_what_is_stored_are_counted_all_the_same(
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_a_job_without_a_judged_row_has_empty_lists(
+def test_a_job_that_aborts_before_its_first_row_has_empty_lists(
     web: FlaskClient, store: JobStore, api_key: str, kind: Kind
 ) -> None:
     job = store.create(ORG, kind, total_items=3)
@@ -103,23 +102,21 @@ def test_a_job_without_a_judged_row_has_empty_lists(
     assert body.get("skips", []) == []
 
 
-def test_counters_and_rows_are_of_one_moment_while_a_worker_reports(
+def test_counters_and_rows_are_one_snapshot_while_a_worker_reports(
     real_store: JobStore, redis_client: "redis.Redis"
 ) -> None:
     key, _ = real_store.api_keys.create(ORG, ["events:create"])
     job = real_store.create(ORG, "entity_automatic")
     keys, connection = Keys("batchstatus").job(ORG, job.job_id), Connection(redis_client)
-    times = {"lease_ms": 60_000, "retention_ms": 600_000}
-    fence = verbs.claim(connection, keys, token="t", grace_ms=0, **times).fence
+    claim, batch = verbs.claim(connection, keys, "t"), Batch(failures=({"taxId": "1"},), skips=({"taxId": "2"},))
 
-    together = threading.Barrier(2, timeout=30)  # ten reports meet each poll, however fast either of them is
+    together = threading.Barrier(2, timeout=30)  # ten reports per poll, however fast either side is
 
     def report() -> None:
         for seq in range(1, 401):
             if seq % 10 == 1:
                 together.wait()
-            rows = {"failures": ['{"taxId":"1"}'], "skips": ['{"taxId":"2"}']}
-            verbs.report(connection, keys, fence=fence, token="t", seq=seq, max_rows=1_000, **rows, **times)
+            verbs.report(connection, keys, claim, seq, batch)
 
     worker = threading.Thread(target=report)
     worker.start()
@@ -164,7 +161,7 @@ def test_a_row_stored_as_free_text_reads_as_a_processing_error(
     assert response.json["failures"] == [UNNAMED[kind] | {"code": "PROCESSING_ERROR", "message": message}]
 
 
-def test_a_row_that_is_nested_too_deep_to_read_is_free_text_too(
+def test_a_row_nested_too_deep_to_parse_reads_as_free_text(
     web: FlaskClient, client: "redis.Redis", api_key: str
 ) -> None:
     put_job(client, "job_1", failures=[b"[" * 5_000])
@@ -195,7 +192,7 @@ def test_a_row_stored_without_a_message_has_an_empty_one(
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_one_row_that_is_no_text_hides_no_other(
+def test_a_row_that_cannot_be_encoded_does_not_hide_the_others(
     web: FlaskClient, client: "redis.Redis", api_key: str, kind: Kind
 ) -> None:
     half_a_surrogate = f'{{"{NAME[kind]}": "R-1", "code": "VALIDATION_ERROR", "message": "caf\\udce9"}}'
@@ -206,7 +203,7 @@ def test_one_row_that_is_no_text_hides_no_other(
     assert [row[NAME[kind]] for row in response.json["failures"]] == ["R-1", "R-2"]
 
 
-def test_a_skip_stored_without_an_outcome_has_that_of_all_skips(
+def test_a_skip_stored_without_an_outcome_gets_the_default_one(
     web: FlaskClient, client: "redis.Redis", api_key: str
 ) -> None:
     row = {"taxId": "1", "type": "person", "code": "SKIPPED_ENTITY_ALREADY_EXISTS"}
@@ -216,7 +213,7 @@ def test_a_skip_stored_without_an_outcome_has_that_of_all_skips(
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_members_that_the_wire_does_not_know_stay_in_the_store(
+def test_unknown_members_of_a_row_are_not_sent(
     web: FlaskClient, client: "redis.Redis", api_key: str, kind: Kind
 ) -> None:
     stored = json.dumps(FAILED_ROW[kind] | {"line": 7, "secret": "x"})

@@ -1,6 +1,6 @@
-"""Broken requests by the thousand, over sockets: the service answers each in its own words, and goes on as before.
+"""Thousands of broken requests over sockets: the service answers each with its own error body, and stays healthy.
 
-For longer: `python -m tests.contract.test_fuzz_bytes --seconds 60`, or FUZZ_SECONDS=60 for pytest.
+To run longer: `python -m tests.contract.test_fuzz_bytes --seconds 60`, or FUZZ_SECONDS=60 for pytest.
 """
 
 import argparse
@@ -26,12 +26,12 @@ from tests.support.service import LiveService
 CALLERS = 8
 ANSWER_S = 20.0
 GROWTH_MIB = 16.0
-"""How much a worker process may grow: what Python and the caches take once, and no more as time goes on."""
+"""Upper limit for the growth of a process: Python and the caches grow once, and then no more."""
 
 
 @dataclass
 class Findings:
-    """What a run of the fuzzer has seen."""
+    """The result of a fuzzer run."""
 
     requests: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
@@ -40,11 +40,11 @@ class Findings:
 
     def __str__(self) -> str:
         seen = ", ".join(f"{status}: {count:,}" for status, count in sorted(self.statuses.items()))
-        return f"{self.requests:,} requests; {seen}; workers grew by {self.growth_mib:.1f} MiB at most"
+        return f"{self.requests:,} requests; {seen}; processes grew by {self.growth_mib:.1f} MiB at most"
 
 
 def about_several(job_id: str, key: str) -> list[bytes]:
-    """Good requests for several jobs, and for one as it has been, of all kinds."""
+    """Returns valid requests for several jobs, and conditional ones for a single job."""
     jobs, cursor = "/batch-import/jobs", "OTk5OTk5OTk5OTk5OTk5OS1h"
     times = "createdAfter=2026-01-01T00:00:00Z&createdBefore=2999-12-31T23:59:59.999%2B05:30"
     tag = 'If-None-Match: W/"x", "job-19ab04f2c3e-3-completed"'
@@ -58,7 +58,7 @@ def about_several(job_id: str, key: str) -> list[bytes]:
 
 
 def fuzz(live: LiveService, good: list[bytes], seconds: float, start: int) -> Findings:
-    """Send mutants for so long, from several connections at once; `start` makes the same ones again."""
+    """Send mutants for `seconds` over several connections at once. The same `start` gives the same mutants."""
     findings, until = Findings(), time.monotonic() + seconds
 
     def call(number: int) -> None:
@@ -85,13 +85,13 @@ def fuzz(live: LiveService, good: list[bytes], seconds: float, start: int) -> Fi
 
 
 def mib_of(pid: int) -> float:
-    """The memory that a process takes."""
+    """Returns the resident memory of a process in MiB."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def fuzz_and_watch(live: LiveService, store: JobStore, seconds: float, start: int) -> Findings:
-    """Warm the service up, fuzz it, and see that it is the same as before."""
+    """Warm up the service, fuzz it, and check that job, processes and readiness are unchanged."""
     key, _ = store.api_keys.create(ORG, ["transactions:create"])
     job = store.create(ORG, "transaction_batch", total_items=9)
     with store.run(ORG, job.job_id) as run:
@@ -102,7 +102,7 @@ def fuzz_and_watch(live: LiveService, store: JobStore, seconds: float, start: in
     pids = live.worker_pids()
     sizes = {pid: mib_of(pid) for pid in pids}
     findings = fuzz(live, good, seconds, start)
-    assert live.worker_pids() == pids, "a worker process has ended"
+    assert live.worker_pids() == pids, "a process of the service has ended"
     findings.growth_mib = max(mib_of(pid) - sizes[pid] for pid in pids)
     assert store.get(ORG, job.job_id) == before
     assert live.answers("/readyz")
@@ -110,14 +110,13 @@ def fuzz_and_watch(live: LiveService, store: JobStore, seconds: float, start: in
 
 
 @pytest.mark.slow
-def test_broken_requests_are_answered_in_our_own_words_and_leave_nothing_behind(
-    live: LiveService, real_store: JobStore
-) -> None:
+def test_broken_requests_get_our_error_body_and_do_no_damage(live: LiveService, real_store: JobStore) -> None:
     seconds, start = float(os.environ.get("FUZZ_SECONDS", "10")), int(os.environ.get("FUZZ_SEED", time.time()))
     findings = fuzz_and_watch(live, real_store, seconds, start)
     assert findings.complaints == [], f"FUZZ_SEED={start}"
     assert findings.growth_mib < GROWTH_MIB, findings
-    assert {200, 400, 401, 404, 405} <= findings.statuses.keys(), findings  # it got past the parser, and did not
+    # Some requests passed the parser, others did not.
+    assert {200, 400, 401, 404, 405} <= findings.statuses.keys(), findings
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The contract's example bodies (§§2 and 3), whole: every member, in its order, to the byte."""
+"""The example bodies of the contract (§§2 and 3), complete, byte for byte."""
 
 import re
 from typing import Any
@@ -62,7 +62,7 @@ STORED_AND_SHOWN = {
 
 
 @pytest.mark.parametrize(("stored", "golden"), STORED_AND_SHOWN.values(), ids=STORED_AND_SHOWN.keys())
-def test_a_job_as_it_is_stored_is_shown_so(
+def test_a_stored_job_has_exactly_this_body(
     web: FlaskClient, client: "redis.Redis", api_key: str, stored: dict[str, str | int], golden: str
 ) -> None:
     put_job(client, "job_1", **stored)
@@ -111,9 +111,7 @@ ENDED = {
 
 
 @pytest.mark.parametrize("state", ENDED)
-def test_a_job_that_a_worker_ended_is_shown_so(
-    web: FlaskClient, store: JobStore, api_key: str, state: str
-) -> None:
+def test_an_ended_job_has_exactly_this_body(web: FlaskClient, store: JobStore, api_key: str, state: str) -> None:
     with job_in(state, store, Kind.ENTITY_AUTOMATIC) as job:
         response = get(web, JOB.format(job.job_id), api_key)
     assert TIME.sub('"TIME"', response.text) == compact(ENDED[state].replace("JOB", job.job_id))
@@ -185,7 +183,7 @@ ROWS_STORED_AND_SHOWN = {
 
 @pytest.mark.parametrize("route", ["of its kind", "include=failures"])
 @pytest.mark.parametrize(("stored", "golden"), ROWS_STORED_AND_SHOWN.values(), ids=ROWS_STORED_AND_SHOWN.keys())
-def test_failed_rows_as_they_are_stored_are_shown_so(
+def test_stored_rows_have_exactly_this_body(
     web: FlaskClient, client: "redis.Redis", api_key: str, stored: dict[str, Any], golden: str, route: str
 ) -> None:
     put_job(client, "job_1", **stored)

@@ -20,7 +20,7 @@ Ask = Callable[..., TestResponse]
 
 @pytest.fixture
 def ask(web: FlaskClient, api_key: str) -> Ask:
-    """Asks for jobs with these parameters."""
+    """Returns a function that requests jobs with these parameters."""
     headers = {"Authorization": f"Bearer {api_key}"}
     return lambda query="", **asked: web.get(f"{PATH}{query}", query_string=asked or None, headers=headers)
 
@@ -39,7 +39,7 @@ def fits(schema: Schema, body: Any) -> bool:
 # A page
 
 
-def test_a_page_is_what_the_contract_says(ask: Ask, web: FlaskClient, store: JobStore, api_key: str) -> None:
+def test_a_page_matches_the_contract(ask: Ask, web: FlaskClient, store: JobStore, api_key: str) -> None:
     jobs = [store.create(ORG, kind, metadata={"fileName": f"{kind}.csv"}) for kind in Kind]
     answer = ask()
     assert list(answer.json) == ["success", "jobs", "nextCursor"]
@@ -47,7 +47,7 @@ def test_a_page_is_what_the_contract_says(ask: Ask, web: FlaskClient, store: Job
     assert set(ids(answer)) == {job.job_id for job in jobs}
     assert answer.json["nextCursor"] is None
     assert answer.headers["Cache-Control"] == "private, no-cache"
-    # each job as a poll shows it
+    # Each job has the same members as in a poll
     polled = web.get(f"{PATH}/{jobs[0].job_id}", headers={"Authorization": f"Bearer {api_key}"})
     assert polled.json["job"] in answer.json["jobs"]
 
@@ -64,14 +64,14 @@ def test_pages_follow_each_other_to_the_last(ask: Ask, store: JobStore) -> None:
     assert len(found) == 7
 
 
-def test_twenty_jobs_are_a_page_unless_it_is_told(ask: Ask, store: JobStore) -> None:
+def test_a_page_has_20_jobs_unless_a_limit_is_given(ask: Ask, store: JobStore) -> None:
     for _ in range(21):
         store.create(ORG, "transaction_batch")
     assert len(ids(ask())) == 20
     assert len(ids(ask(limit=100))) == 21
 
 
-def test_filters_take_lists_and_times(ask: Ask, store: JobStore) -> None:
+def test_filters_accept_lists_and_times(ask: Ask, store: JobStore) -> None:
     first = store.create(ORG, "transaction_batch")
     other = store.create(ORG, "entity_automatic")
     store.control(ORG, other.job_id, "cancel")
@@ -82,7 +82,7 @@ def test_filters_take_lists_and_times(ask: Ask, store: JobStore) -> None:
     assert set(ids(ask(createdBefore="2999-01-01T00:00:00.000+05:30"))) == {first.job_id, other.job_id}
 
 
-def test_other_organizations_jobs_are_in_no_page(ask: Ask, store: JobStore) -> None:
+def test_a_page_has_no_jobs_of_other_organizations(ask: Ask, store: JobStore) -> None:
     store.create("org_other", "transaction_batch")
     assert ids(ask()) == []
 
@@ -109,14 +109,14 @@ def test_other_organizations_jobs_are_in_no_page(ask: Ask, store: JobStore) -> N
         ({"ids": ",".join(str(number) for number in range(101))}, "ids"),
     ],
 )
-def test_what_makes_no_sense_is_400_and_named(ask: Ask, asked: dict[str, str], named: str) -> None:
+def test_a_bad_parameter_is_400_and_named(ask: Ask, asked: dict[str, str], named: str) -> None:
     answer = ask(**asked)
     assert answer.status_code == 400
     assert answer.json["error"]["code"] == "INVALID_REQUEST"
     assert list(answer.json["error"]["details"]) == [named]
 
 
-def test_every_bad_field_is_named_at_once(ask: Ask) -> None:
+def test_all_bad_parameters_are_named_at_once(ask: Ask) -> None:
     answer = ask(limit="x", kind="parcel", createdAfter="now")
     assert set(answer.json["error"]["details"]) == {"limit", "kind", "createdAfter"}
 
@@ -124,7 +124,7 @@ def test_every_bad_field_is_named_at_once(ask: Ask) -> None:
 @pytest.mark.parametrize(
     "query", ["?limit=1&limit=2", "?ids=a&ids=b", "?kind=transaction_batch&kind=entity_automatic"]
 )
-def test_a_parameter_that_is_there_twice_is_400(ask: Ask, query: str) -> None:
+def test_a_repeated_parameter_is_400(ask: Ask, query: str) -> None:
     answer = ask(query)
     assert (answer.status_code, list(answer.json["error"]["details"])) == (400, [query[1:].partition("=")[0]])
 
@@ -132,7 +132,7 @@ def test_a_parameter_that_is_there_twice_is_400(ask: Ask, query: str) -> None:
 # Several by id
 
 
-def test_jobs_come_in_the_order_asked_and_the_others_are_named(ask: Ask, store: JobStore) -> None:
+def test_jobs_by_id_come_in_the_order_of_the_request(ask: Ask, store: JobStore) -> None:
     jobs = [store.create(ORG, kind).job_id for kind in Kind]
     foreign = store.create("org_other", "transaction_batch").job_id
     asked = [jobs[2], "unknown", jobs[0], "mal:formed", foreign, jobs[2], "", "é"]
@@ -148,21 +148,21 @@ def test_several_jobs_are_one_round_trip_to_the_store(redis_client: "redis.Redis
     before: Any = redis_client.info("stats")
     real_store.get_many(ORG, jobs)
     after: Any = redis_client.info("stats")
-    # The server reads what has come on the socket: for one trip that may be a few times, and not a hundred.
+    # The server reads its socket a few times per round trip, but not a hundred times.
     assert after["total_reads_processed"] - before["total_reads_processed"] <= 6
 
 
-def test_a_damaged_job_among_them_is_500(ask: Ask, store: JobStore, client: "redis.Redis") -> None:
+def test_a_damaged_job_among_the_ids_is_500(ask: Ask, store: JobStore, client: "redis.Redis") -> None:
     job_id = store.create(ORG, "transaction_batch").job_id
     client.hset(Keys("batchstatus").job(ORG, job_id).job, "failed", "nan")
     assert ask(ids=job_id).status_code == 500
     assert ids(ask()) == []
 
 
-# Who may
+# Access
 
 
-def test_it_takes_a_key_with_one_of_the_permissions(web: FlaskClient, store: JobStore) -> None:
+def test_history_needs_a_key_with_a_read_permission(web: FlaskClient, store: JobStore) -> None:
     key, _ = store.api_keys.create(ORG, ["reports:read"])
     for headers, status in ({}, 401), ({"Authorization": f"Bearer {key}"}, 403):
         assert web.get(f"{PATH}?limit=x", headers=headers).status_code == status

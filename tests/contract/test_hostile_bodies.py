@@ -1,4 +1,4 @@
-"""Request bodies that are no control request, against the service as users run it: nothing of them is obeyed."""
+"""Invalid bodies of control requests, sent to the live service: none has an effect."""
 
 import json
 from typing import Any
@@ -20,7 +20,7 @@ def control(live: LiveService, job_id: str, key: str | None, body: bytes, *lines
 
 
 def padded(size: int) -> bytes:
-    """A good body, made long by spaces."""
+    """Returns a valid body, padded with spaces to `size` bytes."""
     return PAUSE.ljust(size)
 
 
@@ -64,7 +64,7 @@ def padded(size: int) -> bytes:
         pytest.param(b'{"kind":"transaction_batch"}', {"action"}, id="no action"),
     ],
 )
-def test_a_body_that_is_no_control_request_is_400_and_names_what_is_wrong(
+def test_an_invalid_body_is_400_and_names_the_bad_members(
     live: LiveService, real_store: JobStore, key: str, job_id: str, body: bytes, bad: set[str]
 ) -> None:
     before = real_store.get(ORG, job_id)
@@ -106,14 +106,12 @@ def test_a_member_of_the_wrong_type_or_value_is_400_and_named(
     assert real_store.get(ORG, job_id).rev == 1
 
 
-def test_what_is_wrong_is_named_all_at_once(live: LiveService, key: str, job_id: str) -> None:
+def test_all_bad_members_are_named_at_once(live: LiveService, key: str, job_id: str) -> None:
     answer = control(live, job_id, key, b'{"kind":1,"action":2,"x":3,"y":4}')
     assert answer.json()["error"]["details"].keys() == {"kind", "action", "x", "y"}
 
 
-def test_64_kib_are_the_most_that_a_body_may_have(
-    live: LiveService, real_store: JobStore, key: str, job_id: str
-) -> None:
+def test_a_body_is_limited_to_64_kib(live: LiveService, real_store: JobStore, key: str, job_id: str) -> None:
     for size in (MAX_BYTES + 1, MAX_BYTES + 2, 1_000_000):
         assert control(live, job_id, key, padded(size)).refusal == PAYLOAD_TOO_LARGE
     assert real_store.get(ORG, job_id).rev == 1
@@ -122,7 +120,7 @@ def test_64_kib_are_the_most_that_a_body_may_have(
 
 
 @pytest.mark.parametrize("size", [MAX_BYTES - 1, MAX_BYTES, MAX_BYTES + 1, MAX_BYTES + 2, 200_000])
-def test_a_body_in_chunks_may_have_no_more(
+def test_a_chunked_body_is_limited_to_64_kib(
     live: LiveService, real_store: JobStore, key: str, job_id: str, size: int
 ) -> None:
     whole = padded(size)
@@ -137,11 +135,13 @@ def test_a_body_in_chunks_may_have_no_more(
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/json; charset=utf-16", "x" * 5_000, ""])
-def test_a_body_is_json_whatever_it_is_called(live: LiveService, key: str, job_id: str, content_type: str) -> None:
+def test_a_body_is_read_as_json_whatever_its_content_type(
+    live: LiveService, key: str, job_id: str, content_type: str
+) -> None:
     assert control(live, job_id, key, PAUSE, f"Content-Type: {content_type}").status == 200
 
 
-def test_a_body_that_nobody_asked_for_is_let_alone(live: LiveService, key: str, job_id: str) -> None:
+def test_an_unexpected_body_is_ignored(live: LiveService, key: str, job_id: str) -> None:
     path = f"/batch-import/jobs/{job_id}"
     usual = ask(live, path, key=key)
     for body in (b"{", b"x" * 100_000):

@@ -1,4 +1,4 @@
-"""`If-None-Match` and `Prefer` that no client of ours would send, against the service as users run it."""
+"""Hostile `If-None-Match` and `Prefer` headers, sent to the live service."""
 
 import pytest
 
@@ -12,7 +12,7 @@ HEADERS = ("If-None-Match", "Prefer")
 
 
 class Poller:
-    """Polls a job, with header lines as they are."""
+    """Polls a job with raw header lines."""
 
     def __init__(self, live: LiveService, key: str, job_id: str) -> None:
         self._live, self._key = live, key
@@ -25,8 +25,8 @@ class Poller:
         return ask(self._live, self.path, *lines, key=self._key)
 
     def spelt(self, given: str) -> bytes:
-        """A header line in which `{tag}` stands for the job's tag, `{strong}` for it without W/, `{bare}` for it
-        without quotes.
+        """Returns a header line with the job's entity tag for `{tag}`, without W/ for `{strong}`, without quotes
+        for `{bare}`.
         """
         strong = self.tag.removeprefix("W/")
         return given.format(tag=self.tag, strong=strong, bare=strong.strip('"')).encode("latin-1")
@@ -38,7 +38,7 @@ def poller(live: LiveService, key: str, job_id: str) -> Poller:
 
 
 def assert_304(answer: Answer, usual: Answer) -> None:
-    """There is no body, and the headers are those of the 200 but for what describes its body."""
+    """Assert a 304 without a body, with the headers of the 200 except those that describe the body."""
     same = {name: value for name, value in usual.unnamed[1].items() if not name.startswith("content-")}
     assert answer.unnamed == (304, same, b"")
 
@@ -70,14 +70,14 @@ NO_TAGS = [
     pytest.param(['If-None-Match: "x"', 'If-None-Match: "y"'], id="two others in two lines"),
     pytest.param(["If-None-Match: nonsense", "If-None-Match:"], id="nonsense in two lines"),
 ]
-"""Header lines that name no tag, or not this one, or are too long to be read."""
+"""Header lines without a valid entity tag, with other tags only, or too long to be read."""
 
 
 @pytest.mark.parametrize("lines", NO_TAGS)
-def test_an_if_none_match_that_names_no_tag_is_ignored(poller: Poller, lines: list[str]) -> None:
+def test_an_if_none_match_without_the_jobs_entity_tag_is_ignored(poller: Poller, lines: list[str]) -> None:
     encoded = [poller.spelt(line) for line in lines]
     assert poller.poll(*encoded).unnamed == poller.usual.unnamed
-    # And nobody waits for a change of what they do not know
+    # And the service does not wait for a change, since the caller knows no state to compare with
     asked_to_wait = poller.poll(*encoded, "Prefer: wait=30")
     assert (asked_to_wait.status, asked_to_wait.body) == (200, poller.usual.body)
 
@@ -95,7 +95,7 @@ def test_an_if_none_match_that_names_no_tag_is_ignored(poller: Poller, lines: li
         pytest.param(["If-None-Match:", "If-None-Match: {tag}"], id="an empty one before"),
     ],
 )
-def test_repeated_lines_are_one_list_in_which_the_tag_is_found(poller: Poller, lines: list[str]) -> None:
+def test_the_entity_tag_is_found_in_a_list_over_several_lines(poller: Poller, lines: list[str]) -> None:
     assert_304(poller.poll(*(poller.spelt(line) for line in lines)), poller.usual)
 
 
@@ -126,13 +126,13 @@ NO_WAITS = [
     pytest.param(["Prefer: wait=soon", "Prefer: wait=never"], id="nonsense in two lines"),
     pytest.param(["Prefer: " + "x" * 2_000, "Prefer: wait=1"], id="in the line after 2 kB"),
 ]
-"""Header lines that ask for no wait."""
+"""Header lines without a valid wait."""
 
 
 @pytest.mark.parametrize("lines", NO_WAITS)
-def test_a_prefer_that_asks_for_no_wait_is_answered_at_once(poller: Poller, lines: list[str]) -> None:
+def test_a_prefer_without_a_valid_wait_is_answered_at_once(poller: Poller, lines: list[str]) -> None:
     encoded = [line.encode("latin-1") for line in lines]
-    # A request that was held says so by Preference-Applied.
+    # The answer to a held request has Preference-Applied.
     assert_304(poller.poll(f"If-None-Match: {poller.tag}", *encoded), poller.usual)
     assert poller.poll(*encoded).unnamed == poller.usual.unnamed
 
@@ -145,7 +145,7 @@ def test_a_prefer_that_asks_for_no_wait_is_answered_at_once(poller: Poller, line
         pytest.param(['Prefer: handling=strict; x="a", WAIT = "1" ; y=z'], id="spelt as oddly as may be"),
     ],
 )
-def test_a_wait_that_is_asked_for_in_an_odd_way_is_one_all_the_same(poller: Poller, lines: list[str]) -> None:
+def test_an_oddly_spelt_wait_is_honoured(poller: Poller, lines: list[str]) -> None:
     answer = poller.poll(f"If-None-Match: {poller.tag}", *lines)
     assert answer.headers.pop("preference-applied") == "wait=1"
     assert_304(answer, poller.usual)
@@ -155,25 +155,27 @@ def test_a_wait_that_is_asked_for_in_an_odd_way_is_one_all_the_same(poller: Poll
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_nine_kb_of_either_is_no_http_as_we_speak_it(poller: Poller, name: str) -> None:
+def test_either_header_of_9_kb_is_431(poller: Poller, name: str) -> None:
     for letter in (b"x", b'"', b"\xe9", b","):
         assert poller.poll(name.encode() + b": " + letter * 9_000).refusal == (431, "BAD_REQUEST")
 
 
 @pytest.mark.parametrize("name", HEADERS)
 @pytest.mark.parametrize("broken", ["{}: a\0b", "{}: \0", "{} : a", "{}: a\rb", "{}: a\r\n b", "{}\0: a"])
-def test_either_with_a_control_character_is_no_http_as_we_speak_it(poller: Poller, name: str, broken: str) -> None:
+def test_either_header_with_a_control_character_is_400(poller: Poller, name: str, broken: str) -> None:
     assert poller.poll(broken.format(name)).refusal == BAD_REQUEST
 
 
-def test_neither_matters_to_who_has_no_key(live: LiveService, job_id: str) -> None:
+def test_both_headers_are_ignored_without_a_key(live: LiveService, job_id: str) -> None:
     for line in ("If-None-Match: *", "Prefer: wait=30", "If-None-Match: \xff", "Prefer: \xff"):
         for method, route in JOB_ROUTES:
             given = (line.encode("latin-1"), "Prefer: wait=1")
             assert ask(live, route.format(job_id), *given, method=method).refusal == UNAUTHENTICATED
 
 
-def test_neither_matters_where_there_is_no_tag(live: LiveService, real_store: JobStore, key: str) -> None:
+def test_both_headers_are_ignored_where_there_is_no_entity_tag(
+    live: LiveService, real_store: JobStore, key: str
+) -> None:
     job_id = real_store.create(ORG, "entity_automatic").job_id
     routes = [route.format(job_id) for method, route in JOB_ROUTES if method == "GET"]
     tagged = routes[:2]

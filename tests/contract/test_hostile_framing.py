@@ -1,4 +1,4 @@
-"""Requests whose bytes are not, or not quite, HTTP: where one ends and the next begins is never a guess."""
+"""Bytes that are not, or not quite, HTTP: the service never guesses where a request ends."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -17,16 +17,16 @@ from tests.support.service import LiveService
 PAUSE = b'{"kind":"transaction_batch","action":"pause"}'
 SMUGGLED = b"GET /livez HTTP/1.1\r\nHost: batchstatus.test\r\n\r\n"
 HEAD_S = 15.0
-"""How long the service waits for the head of a request."""
+"""The service's time limit for the head of a request."""
 
 
 def control(job_id: str, key: str | None, *lines: str | bytes, body: bytes = PAUSE) -> bytes:
-    """A request to pause the job."""
+    """Returns a request to pause the job."""
     return request("POST", f"/batch-import/jobs/{job_id}/control", *lines, key=key, body=body)
 
 
 def only_answer(live: LiveService, data: bytes) -> Answer:
-    """The answer to bytes of which nothing else may come: the connection is closed after it."""
+    """Send bytes and return the answer. Asserts that the service then closes the connection."""
     with RawConnection(live.port) as connection:
         connection.send(data)
         answer = connection.receive()
@@ -64,7 +64,7 @@ def only_answer(live: LiveService, data: bytes) -> Answer:
         pytest.param(["Transfer-Encoding: \x0bchunked"], id="a vertical tab"),
     ],
 )
-def test_a_body_of_doubtful_length_is_refused_and_the_connection_closed(
+def test_a_body_of_ambiguous_length_is_refused_and_the_connection_closed(
     live: LiveService, real_store: JobStore, key: str, job_id: str, lines: list[str]
 ) -> None:
     encoded = [line.encode("latin-1") for line in lines]
@@ -74,7 +74,7 @@ def test_a_body_of_doubtful_length_is_refused_and_the_connection_closed(
     assert real_store.get(ORG, job_id).rev == 1
 
 
-def test_a_coding_that_nobody_knows_is_501(live: LiveService, key: str, job_id: str) -> None:
+def test_an_unknown_transfer_coding_is_501(live: LiveService, key: str, job_id: str) -> None:
     answer = only_answer(live, control(job_id, key, "Transfer-Encoding: xchunked") + SMUGGLED)
     assert answer.refusal == (501, "BAD_REQUEST")
 
@@ -104,9 +104,7 @@ def test_broken_chunks_are_refused_and_the_connection_closed(
     assert real_store.get(ORG, job_id).rev == 1
 
 
-def test_broken_chunks_that_nobody_read_are_found_out_before_the_next_request(
-    live: LiveService, job_id: str
-) -> None:
+def test_broken_chunks_of_an_unread_body_are_found_before_the_next_request(live: LiveService, job_id: str) -> None:
     broken = control(job_id, None, "Transfer-Encoding: chunked", body=b"2c\r\n%s\r\n0\r\n\r\n" % PAUSE)
     with RawConnection(live.port) as connection:
         connection.send(broken + SMUGGLED)
@@ -115,18 +113,18 @@ def test_broken_chunks_that_nobody_read_are_found_out_before_the_next_request(
         assert connection.is_closed()
 
 
-def test_good_chunks_are_a_body_like_any_other(live: LiveService, key: str, job_id: str) -> None:
+def test_a_valid_chunked_body_is_accepted(live: LiveService, key: str, job_id: str) -> None:
     pieces = b"".join(b"1\r\n%c\r\n" % byte for byte in PAUSE) + b"0;last\r\nX-Checksum: 1\r\n\r\n"
     with RawConnection(live.port) as connection:
         connection.send(control(job_id, key, "Transfer-Encoding: Chunked", body=pieces) + SMUGGLED)
         assert connection.receive().json()["job"]["metadata"] == {"batchPauseRequested": True}
-        assert connection.receive().json() == {"success": True}  # it was a second request then
+        assert connection.receive().json() == {"success": True}  # SMUGGLED was read as a second request
 
 
 @pytest.mark.parametrize(
     "lines", [["Content-Length: 46"], ["Transfer-Encoding: chunked"]], ids=["length", "chunks"]
 )
-def test_a_body_that_ends_too_soon_is_refused(
+def test_a_truncated_body_is_refused(
     live: LiveService, real_store: JobStore, key: str, job_id: str, lines: list[str]
 ) -> None:
     body = PAUSE if "Content" in lines[0] else b"2d\r\n%s\r\n" % PAUSE
@@ -137,7 +135,7 @@ def test_a_body_that_ends_too_soon_is_refused(
     assert real_store.get(ORG, job_id).rev == 1
 
 
-def test_what_follows_a_body_that_nobody_read_is_the_next_request(live: LiveService, key: str) -> None:
+def test_the_next_request_starts_after_an_unread_body(live: LiveService, key: str) -> None:
     with RawConnection(live.port) as connection:
         for _ in range(3):
             connection.send(request("GET", "/batch-import/jobs/x", key=key, body=SMUGGLED))
@@ -167,28 +165,28 @@ def test_what_follows_a_body_that_nobody_read_is_the_next_request(live: LiveServ
         pytest.param(b"*1\r\n$4\r\nPING\r\n", id="Redis"),
     ],
 )
-def test_what_is_no_http_is_refused_and_the_connection_closed(live: LiveService, data: bytes) -> None:
+def test_bytes_that_are_not_http_are_refused_and_the_connection_closed(live: LiveService, data: bytes) -> None:
     assert only_answer(live, data).refusal == BAD_REQUEST
 
 
 @pytest.mark.parametrize(
     "line", [b"X: a\r\n b", b"X : a", b": a", b"X", b"X\x00: a", b"X: \x00", b"X(): a", b"X\xe9: a", b" X: a"]
 )
-def test_a_header_that_is_none_is_refused(live: LiveService, line: bytes) -> None:
+def test_a_malformed_header_is_refused(live: LiveService, line: bytes) -> None:
     assert only_answer(live, request("GET", "/livez", line)).refusal == BAD_REQUEST
 
 
 @pytest.mark.parametrize("count", [101, 5_000])
-def test_a_hundred_headers_are_enough(live: LiveService, count: int) -> None:
+def test_more_than_100_headers_are_431(live: LiveService, count: int) -> None:
     assert ask(live, "/livez", *(f"X-{n}: y" for n in range(90))).status == 200
     assert ask(live, "/livez", *(f"X-{n}: y" for n in range(count))).refusal == (431, "BAD_REQUEST")
 
 
-def test_a_header_of_a_megabyte_is_refused(live: LiveService) -> None:
+def test_a_header_of_a_megabyte_is_431(live: LiveService) -> None:
     assert ask(live, "/livez", "X: " + "y" * 1_000_000).refusal == (431, "BAD_REQUEST")
 
 
-def test_headers_of_64_kib_together_are_the_most_in_every_request_of_a_connection(live: LiveService) -> None:
+def test_the_head_of_every_request_is_limited_to_64_kib(live: LiveService) -> None:
     for size, status in ((700, 200), (2_000, 431)):
         many = request("GET", "/livez", *(f"X-{n}: {'y' * size}" for n in range(80)))
         with RawConnection(live.port) as connection:
@@ -198,7 +196,7 @@ def test_headers_of_64_kib_together_are_the_most_in_every_request_of_a_connectio
             assert connection.receive().status == status
 
 
-def test_what_nobody_read_of_a_body_is_thrown_away_and_the_next_request_is_answered(live: LiveService) -> None:
+def test_the_rest_of_an_unread_body_is_discarded(live: LiveService) -> None:
     long = b"x" * 200_000
     chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(long), long)
     with RawConnection(live.port) as connection:
@@ -209,7 +207,7 @@ def test_what_nobody_read_of_a_body_is_thrown_away_and_the_next_request_is_answe
             assert connection.receive().status == 200
 
 
-def test_an_expectation_that_we_do_not_know_is_refused(live: LiveService, key: str, job_id: str) -> None:
+def test_an_unknown_expectation_is_417(live: LiveService, key: str, job_id: str) -> None:
     assert exchange(live.port, control(job_id, key, "Expect: 100-continue")).status == 200
     assert ask(live, "/livez", "Expect: the unexpected").refusal == (417, "BAD_REQUEST")
 
@@ -218,9 +216,7 @@ def test_an_expectation_that_we_do_not_know_is_refused(live: LiveService, key: s
 
 
 @pytest.mark.slow
-def test_callers_that_never_finish_their_bodies_hurt_only_themselves(
-    live: LiveService, key: str, job_id: str
-) -> None:
+def test_callers_with_unfinished_bodies_disturb_nobody_else(live: LiveService, key: str, job_id: str) -> None:
     def stall(_: int) -> Answer:
         with RawConnection(live.port, BODY_S + 20) as connection:
             connection.send(control(job_id, key, "Content-Length: 45", body=PAUSE[:44]))
@@ -228,20 +224,20 @@ def test_callers_that_never_finish_their_bodies_hurt_only_themselves(
             assert connection.is_closed()
         return answer
 
-    # Given more of them than failures of the store would open the circuit breaker
+    # Given more stalling callers than the failures that open the circuit breaker
     with ThreadPoolExecutor(4 * FAILURES) as stalling:
         answers = [stalling.submit(stall, number) for number in range(4 * FAILURES)]
-        # When others poll meanwhile
+        # When another caller polls meanwhile
         seen = set()
         while not all(answer.done() for answer in answers):
             seen.add(ask(live, f"/batch-import/jobs/{job_id}", key=key).status)
-    # Then these are answered, and those are told in the end
+    # Then the polls are answered, and the stalling callers get 408 in the end
     assert seen == {200}
     assert {answer.result().refusal for answer in answers} == {(408, "BAD_REQUEST")}
 
 
 @pytest.mark.slow
-def test_a_body_may_take_longer_than_the_store_may(live: LiveService, key: str, job_id: str) -> None:
+def test_a_body_may_take_longer_than_the_store_timeout(live: LiveService, key: str, job_id: str) -> None:
     with RawConnection(live.port) as connection:
         connection.send(control(job_id, key, "Content-Length: 45", body=PAUSE[:20]))
         assert connection.says_nothing_for(2.5 * StoreSettings.timeout_s)
@@ -250,7 +246,7 @@ def test_a_body_may_take_longer_than_the_store_may(live: LiveService, key: str, 
 
 
 @pytest.mark.slow
-def test_a_head_that_never_ends_is_not_waited_for(live: LiveService) -> None:
+def test_a_head_that_never_ends_is_cut_off(live: LiveService) -> None:
     connections: list[RawConnection] = []
     with ExitStack() as stack:
         for start in (b"", b"GET /livez HT", b"GET /livez HTTP/1.1\r\nHost: a.test\r\nX"):

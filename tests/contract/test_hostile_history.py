@@ -1,4 +1,4 @@
-"""Queries for several jobs that no client of ours would send, against the service as users run it."""
+"""Hostile queries for several jobs, sent to the live service."""
 
 import itertools
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ from tests.support.service import LiveService
 
 HISTORY = "/batch-import/jobs"
 FIRST_OF_ALL, LAST_OF_ALL = "OTk5OTk5OTk5OTk5OTk5OS1h", "MC1h"
-"""Cursors that nobody has given out: 9999999999999999-a and 0-a."""
+"""Cursors that the service never returned: 9999999999999999-a and 0-a."""
 
 ARABIC_12 = "%D9%A1%D9%A2"
 BAD_NUMBERS = (
     *("", "0", "-1", "%2B1", "101", "1_0", "1_000", "1.0", "1e1", "0x1", "%201", "1%0a", "1%00", "1,2", "NaN"),
     *(ARABIC_12, "%C2%B2", "%EF%BC%91", "%ff", "9" * 5_000, "0" * 5_000 + "1"),
 )
-"""What is no `limit`, as a URL has it."""
+"""Invalid values of `limit`, URL-encoded."""
 
 
 def listed(live: LiveService, key: str, query: str = "") -> Any:
-    """The body of a page, or of several jobs, that is as the contract has it."""
+    """Returns the body of a page, or of several jobs. Asserts the members of the contract."""
     answer = ask(live, f"{HISTORY}?{query}", key=key)
     body = answer.json()
     assert answer.status == 200, (query, body)
@@ -40,7 +40,7 @@ def ids(jobs: Sequence[Any]) -> list[str]:
 
 
 def assert_refused(answer: Answer, *named: str) -> None:
-    """The answer says that the request is wrong, names what is wrong with it, and nothing else."""
+    """Assert that the answer is an INVALID_REQUEST that names exactly these parameters."""
     assert answer.refusal == INVALID_REQUEST
     assert set(answer.json()["error"]["details"]) == set(named)
 
@@ -74,7 +74,7 @@ def assert_refused(answer: Answer, *named: str) -> None:
     ],
     ids=lambda value: f"{value:.32}",
 )
-def test_what_makes_no_sense_is_400_and_named(live: LiveService, key: str, name: str, value: str) -> None:
+def test_a_bad_parameter_is_400_and_named(live: LiveService, key: str, name: str, value: str) -> None:
     target = f"{HISTORY}?{name}={value}"
     assert_refused(ask(live, target, key=key), {"%00": "\0", "%C3%A9": "é"}.get(name, name))
     assert ask(live, target).refusal == UNAUTHENTICATED
@@ -92,7 +92,7 @@ GOOD = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_parameter_that_is_there_twice_is_400_and_named(live: LiveService, key: str, name: str) -> None:
+def test_a_repeated_parameter_is_400_and_named(live: LiveService, key: str, name: str) -> None:
     assert ask(live, f"{HISTORY}?{name}={GOOD[name]}", key=key).status == 200
     for one, other in itertools.product(("", "%00", GOOD[name]), repeat=2):
         for separator in ("&", "&&"):
@@ -110,7 +110,7 @@ def test_a_parameter_that_is_there_twice_is_400_and_named(live: LiveService, key
         ("ids=&limit=x&cursor=x", ["ids", "limit", "cursor"]),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_named_all_at_once(live: LiveService, key: str, query: str, named: list[str]) -> None:
+def test_all_bad_parameters_are_named_at_once(live: LiveService, key: str, query: str, named: list[str]) -> None:
     assert_refused(ask(live, f"{HISTORY}?{query}", key=key), *named)
 
 
@@ -126,37 +126,37 @@ def test_what_is_wrong_is_named_all_at_once(live: LiveService, key: str, query: 
         pytest.param(b"ids=" + b"a," * 4_500, (414, "BAD_REQUEST"), id="ids of 9 kB"),
     ],
 )
-def test_a_query_that_no_url_may_have_is_no_http_as_we_speak_it(
+def test_a_query_with_invalid_bytes_or_of_9_kb_is_a_bad_request(
     live: LiveService, key: str, query: bytes, refusal: tuple[int, str]
 ) -> None:
     for with_key in (key, None):
         assert ask(live, HISTORY.encode() + b"?" + query, key=with_key).refusal == refusal
 
 
-def test_who_may_not_read_hears_nothing_about_the_query(live: LiveService, real_store: JobStore) -> None:
+def test_errors_of_access_come_before_errors_of_the_query(live: LiveService, real_store: JobStore) -> None:
     powerless, _ = real_store.api_keys.create(ORG, ["reports:read"])
     for query in ("", "?limit=x", "?cursor=%00", "?ids=", "?ids=a", "?ids=a&limit=1", "?x=1"):
         assert ask(live, HISTORY + query).refusal == UNAUTHENTICATED
         assert ask(live, HISTORY + query, key=powerless).refusal == FORBIDDEN
 
 
-def test_a_filter_may_name_a_word_twice_and_each_counts_once(live: LiveService, key: str, job_id: str) -> None:
+def test_repeated_words_in_a_filter_change_nothing(live: LiveService, key: str, job_id: str) -> None:
     for query in ("status=queued,failed,queued", "kind=transaction_batch,transaction_batch", "&&&"):
         assert listed(live, key, query) == listed(live, key)
     assert ids(listed(live, key)["jobs"]) == [job_id]
 
 
 @pytest.mark.parametrize("value", BAD_NUMBERS, ids=lambda value: f"{value:.32}")
-def test_a_limit_is_nothing_to_failed_and_skipped_rows(
+def test_a_limit_does_not_affect_the_routes_of_a_job(
     live: LiveService, real_store: JobStore, key: str, value: str
 ) -> None:
-    # Given a job with both, of which every route that reads one has something to show
+    # Given a job with failed and skipped rows, so that every route has rows to show
     job_id = real_store.create(ORG, "entity_automatic").job_id
     with real_store.run(ORG, job_id) as run:
         for number in range(3):
             run.failed({"taxId": f"{number}", "type": "person", "code": "VALIDATION_ERROR", "message": "no name"})
             run.skipped({"taxId": f"{number}", "type": "person"})
-    # Then a limit, which none of them knows, makes no difference
+    # Then a limit, which these routes do not know, changes nothing
     for method, route in JOB_ROUTES:
         if method == "GET":
             target = route.format(job_id)
@@ -170,14 +170,14 @@ def test_a_limit_is_nothing_to_failed_and_skipped_rows(
 
 @pytest.fixture
 def theirs(real_store: JobStore) -> str:
-    """A key of another organization, which has jobs, some before and some after those of ORG."""
+    """A key of another organization."""
     made, _ = real_store.api_keys.create("org_other", ["events:create"])
     return made
 
 
 @pytest.fixture
 def ours(real_store: JobStore, theirs: str) -> list[str]:
-    """Jobs of ORG, of all kinds, newest first; the other organization has made one before and after each."""
+    """Jobs of ORG, of all kinds, newest first. The other organization created a job before and after each."""
     for kind in itertools.islice(itertools.cycle(Kind), 8):
         for org in ("org_other", ORG):
             real_store.create(org, kind)
@@ -185,19 +185,19 @@ def ours(real_store: JobStore, theirs: str) -> list[str]:
     return [job.job_id for job in real_store.list(ORG, limit=100).jobs]
 
 
-def test_a_cursor_of_another_organization_is_a_place_and_shows_nothing_of_it(
+def test_a_cursor_of_another_organization_reveals_nothing(
     live: LiveService, key: str, theirs: str, ours: list[str]
 ) -> None:
     seen = []
     for limit in range(1, 9):
         cursor = listed(live, theirs, f"limit={limit}")["nextCursor"]
         found = ids(listed(live, key, f"cursor={cursor}")["jobs"])
-        assert found == ours[len(ours) - len(found) :]  # its own jobs, from some place on to the last
+        assert found == ours[len(ours) - len(found) :]  # ORG's jobs from some position to the last
         seen.append(len(found))
-    assert seen == sorted(seen, reverse=True)  # the further their cursor, the further ours
+    assert seen == sorted(seen, reverse=True)  # a later cursor is a later position in ORG's history too
 
 
-def test_a_cursor_of_another_filter_goes_on_from_its_place_with_the_new_one(
+def test_a_cursor_can_be_used_with_another_filter(
     live: LiveService, key: str, ours: list[str], real_store: JobStore
 ) -> None:
     for kind, other in itertools.permutations(Kind, 2):
@@ -211,7 +211,7 @@ def test_a_cursor_of_another_filter_goes_on_from_its_place_with_the_new_one(
             assert (ids(body["jobs"]), body["nextCursor"]) == (found, None)
 
 
-def test_a_cursor_that_somebody_made_up_is_a_place_at_most(live: LiveService, key: str, ours: list[str]) -> None:
+def test_an_invented_cursor_is_only_a_position(live: LiveService, key: str, ours: list[str]) -> None:
     assert ids(listed(live, key, f"cursor={FIRST_OF_ALL}")["jobs"]) == ours
     assert listed(live, key, f"cursor={LAST_OF_ALL}") == {"success": True, "jobs": [], "nextCursor": None}
 
@@ -220,12 +220,12 @@ def test_a_cursor_that_somebody_made_up_is_a_place_at_most(live: LiveService, ke
 
 
 @pytest.mark.parametrize("value", ["", ",", ",,,,", "," * 150])
-def test_no_id_at_all_is_400(live: LiveService, key: str, value: str) -> None:
+def test_an_empty_list_of_ids_is_400(live: LiveService, key: str, value: str) -> None:
     assert_refused(ask(live, f"{HISTORY}?ids={value}", key=key), "ids")
     assert_refused(ask(live, f"{HISTORY}?ids", key=key), "ids")
 
 
-def test_a_hundred_ids_are_the_most(live: LiveService, key: str, job_id: str) -> None:
+def test_more_than_100_ids_are_400(live: LiveService, key: str, job_id: str) -> None:
     hundred = [f"id-{number}" for number in range(99)] + [job_id]
     body = listed(live, key, f"ids={','.join(hundred)}")
     assert (ids(body["jobs"]), body["notFound"]) == ([job_id], hundred[:-1])
@@ -234,7 +234,7 @@ def test_a_hundred_ids_are_the_most(live: LiveService, key: str, job_id: str) ->
         assert_refused(ask(live, f"{HISTORY}?ids={','.join(too_many)}", key=key), "ids")
 
 
-def test_of_thousands_of_parameters_not_each_is_named(live: LiveService, key: str, job_id: str) -> None:
+def test_too_many_parameters_give_a_single_detail(live: LiveService, key: str, job_id: str) -> None:
     many = "&".join(f"p{number}" for number in range(1_300))
     for path in (HISTORY, f"{HISTORY}/{job_id}"):
         assert_refused(ask(live, f"{path}?{many}", key=key), "query")
@@ -245,12 +245,12 @@ def test_of_thousands_of_parameters_not_each_is_named(live: LiveService, key: st
     "more",
     ["limit=1", "cursor=%00", "kind=parcel", "status=", "createdAfter=x", "createdBefore=", "include=failures"],
 )
-def test_nothing_else_goes_with_ids(live: LiveService, key: str, job_id: str, more: str) -> None:
+def test_ids_cannot_be_combined_with_other_parameters(live: LiveService, key: str, job_id: str, more: str) -> None:
     for query in (f"ids={job_id}&{more}", f"{more}&ids={job_id}"):
         assert_refused(ask(live, f"{HISTORY}?{query}", key=key), more.partition("=")[0])
 
 
-def test_an_id_that_is_there_twice_is_answered_once(live: LiveService, key: str, job_id: str) -> None:
+def test_a_repeated_id_is_answered_once(live: LiveService, key: str, job_id: str) -> None:
     unknown = new_job_id()
     body = listed(live, key, f"ids={job_id},{unknown},{job_id},{unknown},{job_id}")
     assert (ids(body["jobs"]), body["notFound"]) == ([job_id], [unknown])
@@ -278,11 +278,11 @@ MALFORMED = {
     "x" * 65: "x" * 65,
     "x" * 4_096: "x" * 4_096,
 }
-"""Ids that are none, and what they come back as."""
+"""Malformed ids, URL-encoded, and how the answer returns them."""
 
 
 @pytest.mark.parametrize(("sent", "shown"), MALFORMED.items(), ids=lambda each: f"{each!r:.32}")
-def test_a_malformed_id_is_not_found_and_comes_back_as_it_was(
+def test_a_malformed_id_is_not_found_and_returned_unchanged(
     live: LiveService, key: str, job_id: str, sent: str, shown: str
 ) -> None:
     sent, shown = (each.replace("{job_id}", job_id) for each in (sent, shown))
@@ -293,12 +293,12 @@ def test_a_malformed_id_is_not_found_and_comes_back_as_it_was(
 
 
 @pytest.mark.parametrize("sent", ["%ff", "%ff%fe", "%c0%af", "%ed%a0%80", "%zz", "%", "{job_id}%ff"])
-def test_an_id_that_is_no_utf_8_is_not_found(live: LiveService, key: str, job_id: str, sent: str) -> None:
+def test_an_id_that_is_not_utf_8_is_not_found(live: LiveService, key: str, job_id: str, sent: str) -> None:
     body = listed(live, key, f"ids={sent.format(job_id=job_id)},{job_id}")
     assert (ids(body["jobs"]), len(body["notFound"])) == ([job_id], 1)
 
 
-def test_jobs_of_another_organization_are_the_very_same_nothing_as_unknown_ones(
+def test_jobs_of_another_organization_are_answered_like_unknown_ones(
     live: LiveService, real_store: JobStore, theirs: str, ours: list[str], key: str
 ) -> None:
     for job_id in ours:
@@ -311,7 +311,7 @@ def test_jobs_of_another_organization_are_the_very_same_nothing_as_unknown_ones(
     assert ids(listed(live, key, f"ids={','.join(ours)}")["jobs"]) == ours
 
 
-def test_an_id_that_two_organizations_use_is_to_each_its_own_job(
+def test_two_organizations_with_the_same_id_each_see_their_own_job(
     live: LiveService, real_store: JobStore, key: str, theirs: str
 ) -> None:
     real_store.create(ORG, "transaction_batch", job_id="november")

@@ -1,4 +1,4 @@
-"""API keys from hostile callers, against the service as users run it: who has no valid key learns nothing."""
+"""API keys of hostile callers, sent to the live service: without a valid key, a caller learns nothing."""
 
 import time
 from collections.abc import Iterator
@@ -29,10 +29,10 @@ ROUTES = [*JOB_ROUTES, ("GET", "/batch-import/jobs"), ("GET", "/batch-import/job
 """Every route that needs a key."""
 
 SOONEST_FOR_ALL_S = 5.0
-"""How long a key that has been revoked, or has expired, may still work somewhere."""
+"""How long a revoked or expired key may still work in some process."""
 
 ENOUGH = 24
-"""Connections, each to a worker process of the kernel's choice, so that none is missed but once in 2^23."""
+"""Number of connections, each to a process of the kernel's choice: they miss one of two processes once in 2^23."""
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def key(real_store: JobStore) -> str:
 
 @pytest.fixture
 def path(job_id: str) -> str:
-    """Where to poll a job of ORG."""
+    """The path of a poll of ORG's job."""
     return f"/batch-import/jobs/{job_id}"
 
 
@@ -52,17 +52,17 @@ def poll(live: LiveService, path: str, *lines: str | bytes, key: str | None = No
 
 
 def statuses(live: LiveService, path: str, key: str) -> set[int]:
-    """What the worker processes answer, each of them."""
+    """Returns the statuses that the processes answer."""
     return {poll(live, path, key=key).status for _ in range(ENOUGH)}
 
 
 def refusals(live: LiveService, job_id: str, *lines: str | bytes, key: str | None = None) -> set[tuple[int, str]]:
-    """How the routes refuse, each of them."""
+    """Returns the refusals of all routes."""
     return {ask(live, route.format(job_id), *lines, method=method, key=key).refusal for method, route in ROUTES}
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer  "])
-def test_a_valid_key_is_let_in_however_its_scheme_is_spelt(
+def test_a_valid_key_is_accepted_in_any_spelling_of_the_scheme(
     live: LiveService, path: str, key: str, scheme: str
 ) -> None:
     assert poll(live, path, f"Authorization: {scheme} {key}").status == 200
@@ -96,7 +96,7 @@ def test_a_valid_key_is_let_in_however_its_scheme_is_spelt(
         pytest.param(["Cookie: Authorization=Bearer {key}"], id="a cookie"),
     ],
 )
-def test_anything_but_one_whole_key_in_the_one_header_is_401(
+def test_anything_but_one_valid_authorization_header_is_401(
     live: LiveService, job_id: str, key: str, lines: list[str]
 ) -> None:
     for method, route in ROUTES:
@@ -108,9 +108,7 @@ def test_anything_but_one_whole_key_in_the_one_header_is_401(
 
 
 @pytest.mark.parametrize("name", ["api_key", "key", "access_token", "authorization", "Authorization"])
-def test_a_key_in_the_query_is_no_key_and_is_not_logged(
-    live: LiveService, job_id: str, key: str, name: str
-) -> None:
+def test_a_key_in_the_query_is_ignored_and_not_logged(live: LiveService, job_id: str, key: str, name: str) -> None:
     for method, route in ROUTES:
         target = f"{route.format(job_id)}{'&' if '?' in route else '?'}{name}={key}"
         assert ask(live, target, method=method).refusal == UNAUTHENTICATED, target
@@ -118,16 +116,16 @@ def test_a_key_in_the_query_is_no_key_and_is_not_logged(
 
 
 @pytest.mark.parametrize("letter", ["x", "\xe9"])
-def test_a_header_of_9_kb_is_no_http_as_we_speak_it(live: LiveService, job_id: str, letter: str) -> None:
+def test_an_authorization_header_of_9_kb_is_431(live: LiveService, job_id: str, letter: str) -> None:
     header = b"Authorization: Bearer " + letter.encode("latin-1") * 9_000
     assert refusals(live, job_id, header) == {(431, "BAD_REQUEST")}
 
 
-def test_a_nul_in_the_header_is_no_http_as_we_speak_it(live: LiveService, path: str, key: str) -> None:
+def test_an_authorization_header_with_a_nul_is_400(live: LiveService, path: str, key: str) -> None:
     assert poll(live, path, f"Authorization: Bearer {key}\0").refusal == BAD_REQUEST
 
 
-def test_a_key_without_any_of_the_permissions_is_403_whatever_is_asked(
+def test_a_key_without_any_read_permission_is_403_whatever_the_request(
     live: LiveService, real_store: JobStore, path: str
 ) -> None:
     powerless, _ = real_store.api_keys.create(ORG, ["transactions:read", "entities:create"])
@@ -135,7 +133,7 @@ def test_a_key_without_any_of_the_permissions_is_403_whatever_is_asked(
         assert poll(live, target, key=powerless).refusal == FORBIDDEN
 
 
-def test_a_key_of_another_organization_finds_the_very_same_nothing_as_for_an_unknown_job(
+def test_another_organizations_job_is_answered_like_an_unknown_one(
     live: LiveService, real_store: JobStore
 ) -> None:
     theirs, _ = real_store.api_keys.create("org_other", READ)
@@ -148,7 +146,7 @@ def test_a_key_of_another_organization_finds_the_very_same_nothing_as_for_an_unk
             assert foreign.unnamed == unknown.unnamed
 
 
-def test_a_key_whose_record_someone_damaged_lets_nobody_in(
+def test_a_key_with_a_damaged_record_is_500(
     live: LiveService, real_store: JobStore, path: str, key: str, redis_client
 ) -> None:
     (record,) = redis_client.keys("*apikey:*")
@@ -157,7 +155,7 @@ def test_a_key_whose_record_someone_damaged_lets_nobody_in(
 
 
 @pytest.mark.slow
-def test_an_expired_key_is_dead_on_every_worker_process_5_s_later(
+def test_every_process_refuses_a_key_5_s_after_its_expiry(
     live: LiveService, real_store: JobStore, job_id: str, path: str
 ) -> None:
     for lives_s in (1.5, 6.0, 24.0):  # on a busy machine it may have expired before all processes have seen it
@@ -174,7 +172,7 @@ def test_an_expired_key_is_dead_on_every_worker_process_5_s_later(
 
 
 @pytest.mark.slow
-def test_a_revoked_key_is_dead_on_every_worker_process_5_s_later_however_busy_it_is(
+def test_every_process_refuses_a_busy_key_5_s_after_its_revocation(
     live: LiveService, real_store: JobStore, job_id: str, path: str
 ) -> None:
     busy, record = real_store.api_keys.create(ORG, READ)
@@ -191,14 +189,14 @@ def test_a_revoked_key_is_dead_on_every_worker_process_5_s_later_however_busy_it
 
 @pytest.fixture
 def own_store() -> Iterator[EmbeddedServer]:
-    """A Valkey that a test may take away."""
+    """A Valkey that a test may stop."""
     with EmbeddedServer() as server:
         yield server
 
 
 @pytest.mark.slow
-def test_a_revoked_key_is_not_honoured_while_the_store_cannot_be_asked(own_store: EmbeddedServer) -> None:
-    # Given a key that every worker process knows, and that is revoked just before the store goes away
+def test_a_revoked_key_is_not_honoured_while_the_store_is_away(own_store: EmbeddedServer) -> None:
+    # Given a key that every process has cached, and that is revoked just before the store goes away
     store = JobStore.open(own_store.url, StoreSettings())
     key, record = store.api_keys.create(ORG, READ)
     path = f"/batch-import/jobs/{store.create(ORG, 'transaction_batch').job_id}"
@@ -207,14 +205,14 @@ def test_a_revoked_key_is_not_honoured_while_the_store_cannot_be_asked(own_store
         store.api_keys.revoke(record.id)
         own_store.pause()
         gone_at = time.monotonic()
-        # When it is used all the while, and past the time for which it may be remembered
+        # When the key is used all the time, and for longer than it may be cached
         seen = set()
         while time.monotonic() < gone_at + SOONEST_FOR_ALL_S + 1:
             answer = poll(live, path, key=key)
             seen.add((answer.refusal, answer.headers["retry-after"]))
-        # Then nobody can tell whether it is good, and it is not taken for good
+        # Then the service cannot verify the key, and does not accept it
         assert seen == {(STORE_UNAVAILABLE, "1")}
-        # Nor when the store is back, and every process has found out
+        # Nor is the key accepted when the store is back and every process has noticed
         own_store.resume()
         seen_since = set()
         wait_until(lambda: seen_since.update(now := statuses(live, path, key)) or 503 not in now)

@@ -1,4 +1,4 @@
-"""Job ids and paths that no client of ours would send, against the service as users run it."""
+"""Hostile job ids and paths, sent to the live service."""
 
 import pytest
 
@@ -42,7 +42,7 @@ from tests.support.service import LiveService
         pytest.param("x" * 4096, id="4 kB"),
     ],
 )
-def test_a_malformed_job_id_is_the_very_same_nothing_as_an_unknown_one(
+def test_a_malformed_id_is_answered_like_an_unknown_one(
     live: LiveService, key: str, job_id: str, malformed: str
 ) -> None:
     for method, route in JOB_ROUTES:
@@ -54,7 +54,7 @@ def test_a_malformed_job_id_is_the_very_same_nothing_as_an_unknown_one(
         assert ask(live, target, method=method).refusal == UNAUTHENTICATED
 
 
-def test_a_job_id_of_10_kb_is_too_long_for_any_path(live: LiveService, key: str) -> None:
+def test_a_job_id_of_10_kb_is_414(live: LiveService, key: str) -> None:
     for method, route in JOB_ROUTES:
         for more in ({"key": key}, {}):
             answer = ask(live, route.format("x" * 10_240), method=method, **more)
@@ -74,9 +74,7 @@ def test_a_job_id_of_10_kb_is_too_long_for_any_path(live: LiveService, key: str)
         pytest.param(b"elsewhere.test:443", id="another server"),
     ],
 )
-def test_a_target_that_no_url_may_have_is_no_http_as_we_speak_it(
-    live: LiveService, key: str, target: bytes
-) -> None:
+def test_an_invalid_request_target_is_400(live: LiveService, key: str, target: bytes) -> None:
     assert ask(live, target, key=key).refusal == BAD_REQUEST
 
 
@@ -94,7 +92,7 @@ def test_a_target_that_no_url_may_have_is_no_http_as_we_speak_it(
         *("/batch-import/entity-jobs/{}/failures.json", "http://elsewhere.test//livez"),
     ],
 )
-def test_a_path_that_there_is_not_is_404_with_a_key_and_without(
+def test_an_unknown_path_is_404_with_and_without_a_key(
     live: LiveService, key: str, job_id: str, target: str
 ) -> None:
     with_key, without = (ask(live, target.format(job_id), **more) for more in ({"key": key}, {}))
@@ -102,13 +100,13 @@ def test_a_path_that_there_is_not_is_404_with_a_key_and_without(
     assert with_key.unnamed == without.unnamed
 
 
-def test_a_target_may_name_the_host_as_a_proxy_would(live: LiveService, key: str, job_id: str) -> None:
+def test_an_absolute_request_target_is_accepted(live: LiveService, key: str, job_id: str) -> None:
     path = f"/batch-import/jobs/{job_id}"
     assert ask(live, f"http://elsewhere.test{path}", key=key).unnamed == ask(live, path, key=key).unnamed
     encoded = ask(live, "http://elsewhere.test/batch-import/jobs/a%2Fb?x=%2F", key=key)
     assert encoded.refusal == JOB_NOT_FOUND
 
 
-def test_a_slash_in_the_query_is_nothing_to_the_path(live: LiveService, key: str, job_id: str) -> None:
+def test_a_slash_in_the_query_does_not_affect_the_path(live: LiveService, key: str, job_id: str) -> None:
     answer = ask(live, f"/batch-import/jobs/{job_id}?include=a%2Fb", key=key)
     assert answer.json()["error"]["details"] == {"include": "unknown: a/b"}

@@ -1,4 +1,4 @@
-"""Hosts, proxies, methods and queries that no client of ours would send, against the service as users run it."""
+"""Hostile hosts, proxy headers, methods and queries, sent to the live service."""
 
 import pytest
 
@@ -35,7 +35,7 @@ EVIL_HOSTS = [
 
 
 @pytest.mark.parametrize("host", EVIL_HOSTS)
-def test_the_host_makes_no_difference_and_is_never_echoed(
+def test_the_host_header_has_no_effect_and_is_not_echoed(
     live: LiveService, key: str, job_id: str, host: str
 ) -> None:
     targets = [HISTORY, BY_ID.format(job_id), f"{HISTORY}?limit=x", f"{HISTORY}/{job_id}", f"{HISTORY}/x"]
@@ -67,16 +67,14 @@ def test_http_1_1_needs_one_host_and_http_1_0_none(live: LiveService, key: str, 
     ],
     ids=lambda lines: lines[0].partition(":")[0],
 )
-def test_what_a_proxy_might_say_makes_no_difference(
-    live: LiveService, key: str, job_id: str, lines: list[str]
-) -> None:
+def test_headers_of_proxies_have_no_effect(live: LiveService, key: str, job_id: str, lines: list[str]) -> None:
     path = f"/batch-import/jobs/{job_id}"
     for target in (path, HISTORY, BY_ID.format(job_id)):
         assert ask(live, target, *lines, key=key).unnamed == ask(live, target, key=key).unnamed
     assert ask(live, f"/batch-import{path}", *lines, key=key).refusal == NOT_FOUND
 
 
-def test_a_sane_request_id_is_kept_and_any_other_replaced(live: LiveService) -> None:
+def test_a_valid_request_id_is_kept_and_any_other_replaced(live: LiveService) -> None:
     assert ask(live, "/livez", "X-Request-Id: trace-1.2:3/4").headers["x-request-id"] == "trace-1.2:3/4"
     for odd in ("", "a b", "x" * 129, "é", "<b>", "a,b"):
         given = ask(live, "/livez", f"X-Request-Id: {odd}".encode("latin-1")).headers["x-request-id"]
@@ -88,9 +86,7 @@ def test_a_sane_request_id_is_kept_and_any_other_replaced(live: LiveService) -> 
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "BREW"])
-def test_every_other_method_is_405_and_says_which_there_are(
-    live: LiveService, key: str, job_id: str, method: str
-) -> None:
+def test_every_other_method_is_405_with_allow(live: LiveService, key: str, job_id: str, method: str) -> None:
     for known, route in ROUTES:
         answer = ask(live, route.format(job_id), "Cookie: secret", method=method, key=key)
         assert answer.refusal == METHOD_NOT_ALLOWED
@@ -98,7 +94,7 @@ def test_every_other_method_is_405_and_says_which_there_are(
         assert b"secret" not in answer.body
 
 
-def test_reading_is_not_for_post_nor_control_for_get(live: LiveService, key: str, job_id: str) -> None:
+def test_post_cannot_read_and_get_cannot_control(live: LiveService, key: str, job_id: str) -> None:
     for known, route in ROUTES:
         other = "GET" if known == "POST" else "POST"
         for body in (b"", b"{", b"x" * 70_000):
@@ -109,7 +105,7 @@ def test_reading_is_not_for_post_nor_control_for_get(live: LiveService, key: str
 
 
 @pytest.mark.parametrize("method", ["get", "G@T", "GET\0", "M" * 40, ""])
-def test_a_method_that_is_none_is_no_http_as_we_speak_it(live: LiveService, method: str) -> None:
+def test_a_malformed_method_is_400(live: LiveService, method: str) -> None:
     assert ask(live, "/livez", method=method).refusal == BAD_REQUEST
 
 
@@ -122,7 +118,7 @@ def test_head_is_get_without_the_body(live: LiveService, key: str, job_id: str) 
                 connection.send(request("HEAD", path, **more) + request("GET", path, **more))
                 head, get = connection.receive(to_head=True), connection.receive()
             assert (head.status, head.body) == (get.status, b"")
-            get.headers.pop("transfer-encoding", None)  # which a HEAD need not have (RFC 9110 §9.3.2)
+            get.headers.pop("transfer-encoding", None)  # optional in the answer to a HEAD (RFC 9110 §9.3.2)
             assert head.unnamed[1] == get.unnamed[1], path
 
 
@@ -158,7 +154,7 @@ def test_an_unknown_include_is_400_and_named(live: LiveService, key: str, job_id
     assert answer.json()["error"]["details"].keys() == {"include"}
 
 
-def test_whether_there_is_a_job_is_said_before_what_is_wrong_with_the_query(live: LiveService, key: str) -> None:
+def test_404_comes_before_errors_of_the_query(live: LiveService, key: str) -> None:
     target = f"/batch-import/jobs/{new_job_id()}?include=rows"
     assert ask(live, target).refusal == UNAUTHENTICATED
     assert ask(live, target, key=key).refusal == JOB_NOT_FOUND

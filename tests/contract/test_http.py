@@ -1,4 +1,4 @@
-"""HTTP manners that hold on every route: methods, paths, ids of requests (contract §7)."""
+"""HTTP behaviour of every route: methods, paths, request ids (contract §7)."""
 
 import re
 
@@ -36,9 +36,7 @@ def test_head_is_get_without_the_body(web: FlaskClient, api_key: str, job_id: st
 
 
 @pytest.mark.parametrize("method", OTHER_METHODS)
-def test_any_other_method_is_405_and_told_which_there_are(
-    web: FlaskClient, api_key: str, job_id: str, method: str
-) -> None:
+def test_any_other_method_is_405_with_allow(web: FlaskClient, api_key: str, job_id: str, method: str) -> None:
     for route in ROUTES:
         for headers in ({}, bearer(api_key)):
             refused = web.open(route.format(job_id), method=method, headers=headers, data=b"x" * 100)
@@ -56,7 +54,7 @@ def test_any_other_method_is_405_and_told_which_there_are(
         "/" + "a/" * 500,
     ],
 )  # fmt: skip
-def test_an_unknown_path_is_not_found_and_not_repeated(web: FlaskClient, path: str) -> None:
+def test_an_unknown_path_is_404_and_not_echoed(web: FlaskClient, path: str) -> None:
     for method in ("GET", *OTHER_METHODS):
         refused = web.open(path, method=method)
         assert error_of(refused) == (404, "NOT_FOUND")
@@ -64,9 +62,7 @@ def test_an_unknown_path_is_not_found_and_not_repeated(web: FlaskClient, path: s
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_trailing_or_doubled_slash_is_another_path(
-    web: FlaskClient, api_key: str, job_id: str, route: str
-) -> None:
+def test_a_trailing_or_doubled_slash_is_404(web: FlaskClient, api_key: str, job_id: str, route: str) -> None:
     path, _, query = route.format(job_id).partition("?")
     for other in (f"{path}/", f"/{path}", f"{path}//", path.replace("/", "//"), f"/./{path}"):
         # Not through the client's own reading of a URL, which takes //livez for a host.
@@ -77,7 +73,7 @@ def test_a_trailing_or_doubled_slash_is_another_path(
 
 
 @pytest.mark.parametrize("given", ["a", "0199-f00d", "req:1/2+3=4_5.6", "x" * 128])
-def test_a_sane_request_id_is_kept(web: FlaskClient, api_key: str, job_id: str, given: str) -> None:
+def test_a_valid_request_id_is_kept(web: FlaskClient, api_key: str, job_id: str, given: str) -> None:
     for route in (*ROUTES, "/nothing"):
         for headers in ({}, bearer(api_key)):
             answer = web.get(route.format(job_id), headers={**headers, "X-Request-Id": given})
@@ -87,7 +83,7 @@ def test_a_sane_request_id_is_kept(web: FlaskClient, api_key: str, job_id: str, 
 @pytest.mark.parametrize(
     "given", [None, "", " ", "two words", "x" * 129, "<script>", "caf\xe9", "a,b", "a;b", '"a"']
 )
-def test_any_other_request_id_is_replaced_each_time_by_a_new_one(
+def test_any_other_request_id_is_replaced_by_a_new_one(
     web: FlaskClient, api_key: str, job_id: str, given: str | None
 ) -> None:
     headers = {} if given is None else {"X-Request-Id": given}
@@ -101,7 +97,7 @@ def test_any_other_request_id_is_replaced_each_time_by_a_new_one(
 @pytest.mark.parametrize(
     ("size", "error"), [(64 * 1024, (400, "INVALID_REQUEST")), (64 * 1024 + 1, (413, "PAYLOAD_TOO_LARGE"))]
 )
-def test_a_body_above_64_kib_is_too_large(
+def test_a_body_above_64_kib_is_413(
     web: FlaskClient, api_key: str, job_id: str, size: int, error: tuple[int, str]
 ) -> None:
     answer = web.post(f"/batch-import/jobs/{job_id}/control", data=b"x" * size, headers=bearer(api_key))

@@ -1,4 +1,4 @@
-"""What the server itself answers, before or beside the application: in JSON, named, never HTML (contract §7)."""
+"""Answers of the server itself, outside the application: JSON with a request id, never HTML (contract §7)."""
 
 import re
 import socket
@@ -13,7 +13,7 @@ from tests.support.wire import FAILURES, JOB, JOB_ROUTES, OPS, ORG, checked_erro
 
 
 def error_in(answer: Answer) -> tuple[int, str]:
-    """Status and code of an error, checked; it has an id, and says how long it is."""
+    """Returns status and code of an error. Asserts the error body, the request id and the Content-Length."""
     assert re.fullmatch(r"[A-Za-z0-9-]{16,64}", answer.headers["x-request-id"])
     assert int(answer.headers["content-length"]) == len(answer.body)
     return answer.status, checked_error(answer.headers["content-type"], answer.body)
@@ -42,7 +42,7 @@ NOT_HTTP = {
 
 
 @pytest.mark.parametrize("sent", NOT_HTTP.values(), ids=NOT_HTTP.keys())
-def test_what_is_not_http_is_refused_in_json_and_not_repeated(live: LiveService, sent: bytes) -> None:
+def test_bytes_that_are_not_http_are_refused_in_json_and_not_echoed(live: LiveService, sent: bytes) -> None:
     answer = exchange(live.port, sent)
     assert error_in(answer) == (400, "BAD_REQUEST")
     assert b"secret" not in answer.body
@@ -61,12 +61,14 @@ TOO_MUCH = {
 
 
 @pytest.mark.parametrize(("sent", "status"), TOO_MUCH.values(), ids=TOO_MUCH.keys())
-def test_what_is_too_much_is_refused_by_its_own_status(live: LiveService, sent: bytes, status: int) -> None:
+def test_each_limit_and_each_unknown_feature_has_its_own_status(
+    live: LiveService, sent: bytes, status: int
+) -> None:
     assert error_in(exchange(live.port, sent)) == (status, "BAD_REQUEST")
 
 
 @pytest.mark.parametrize("host", ["", "<script>", "a b", "evil.example:99999999", "[::1", "caf\xe9"])
-def test_the_host_is_of_no_interest_and_not_repeated(live: LiveService, host: str) -> None:
+def test_the_host_header_has_no_effect_and_is_not_echoed(live: LiveService, host: str) -> None:
     for path, status in (("/livez", 200), ("/nothing", 404), ("/livez/", 404)):
         answer = exchange(live.port, f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode("latin-1"))
         assert answer.status == status
@@ -76,12 +78,12 @@ def test_the_host_is_of_no_interest_and_not_repeated(live: LiveService, host: st
 @pytest.mark.parametrize(
     "path", ["//livez", "///livez", "/livez//", "//batch-import/jobs/job_1", "/%2Flivez", "//x/livez"]
 )
-def test_doubled_slashes_are_another_path(live: LiveService, path: str) -> None:
+def test_doubled_slashes_are_404(live: LiveService, path: str) -> None:
     assert error_in(exchange(live.port, request("GET", path))) == (404, "NOT_FOUND")
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE", "POST", "PUT", "DELETE", "PATCH", "CONNECT"])
-def test_other_methods_are_405_and_not_repeated(live: LiveService, method: str) -> None:
+def test_other_methods_are_405_and_nothing_is_echoed(live: LiveService, method: str) -> None:
     for route in (*JOB_ROUTES, *OPS):
         sent = request(method, route.format("job_1"), "X-Secret: secret", body=b"secret")
         answer = exchange(live.port, sent)
@@ -90,21 +92,21 @@ def test_other_methods_are_405_and_not_repeated(live: LiveService, method: str) 
         assert b"secret" not in answer.body
 
 
-def test_options_for_the_server_as_a_whole_are_refused_as_well(live: LiveService) -> None:
+def test_options_for_the_whole_server_is_404(live: LiveService) -> None:
     assert error_in(exchange(live.port, request("OPTIONS", "*"))) == (404, "NOT_FOUND")
 
 
 @pytest.mark.parametrize(
     ("given", "kept"), [("req-1", True), ("x" * 128, True), ("a b", False), ("caf\xe9", False)]
 )
-def test_a_request_id_comes_back_if_it_is_sane(live: LiveService, given: str, kept: bool) -> None:
+def test_a_valid_request_id_is_returned(live: LiveService, given: str, kept: bool) -> None:
     for path in (*OPS, "/nothing", JOB.format("job_1")):
         answer = exchange(live.port, request("GET", path, f"X-Request-Id: {given}".encode("latin-1")))
         assert (answer.headers["x-request-id"] == given) is kept
         assert re.fullmatch(r"[A-Za-z0-9-]{5,128}", answer.headers["x-request-id"])
 
 
-def test_head_sends_no_body_so_that_the_next_answer_on_the_connection_is_in_step(
+def test_head_sends_no_body_before_the_next_answer(
     live: LiveService, real_store: JobStore, redis_client: "redis.Redis"
 ) -> None:
     key, _ = real_store.api_keys.create(ORG, ["events:create"])
@@ -123,21 +125,21 @@ def test_head_sends_no_body_so_that_the_next_answer_on_the_connection_is_in_step
                 assert lengths[0] is None or int(lengths[0]) == len(got.body)
 
 
-def test_requests_that_are_sent_ahead_are_answered_in_their_order(live: LiveService) -> None:
+def test_pipelined_requests_are_answered_in_order(live: LiveService) -> None:
     with RawConnection(live.port) as connection:
         asked = (("GET", "/livez"), ("GET", "/nothing"), ("GET", "/readyz"), ("PUT", "/livez"))
         connection.send(b"".join(request(method, path) for method, path in asked))
         assert [connection.receive().status for _ in range(4)] == [200, 404, 200, 405]
 
 
-def test_a_body_that_nobody_reads_does_not_pass_for_the_next_request(live: LiveService) -> None:
+def test_an_unread_body_is_not_taken_for_the_next_request(live: LiveService) -> None:
     with RawConnection(live.port) as connection:
         connection.send(request("POST", "/livez", body=request("GET", "/nothing")))
         connection.send(request("GET", "/livez"))
         assert [connection.receive().status for _ in range(2)] == [405, 200]
 
 
-def test_a_caller_of_http_1_0_is_answered_and_let_go(live: LiveService) -> None:
+def test_an_http_1_0_connection_is_closed_after_the_answer(live: LiveService) -> None:
     with connect(live.port) as connection:
         connection.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
         head, _, body = read_to_the_end(connection).partition(b"\r\n\r\n")
@@ -145,7 +147,7 @@ def test_a_caller_of_http_1_0_is_answered_and_let_go(live: LiveService) -> None:
     assert body == b'{"success":true}'
 
 
-def test_a_caller_that_leaves_in_the_middle_of_a_request_disturbs_nobody(live: LiveService) -> None:
+def test_a_caller_that_leaves_in_mid_request_disturbs_nobody(live: LiveService) -> None:
     for part in (b"", b"GET /li", request("GET", "/livez")[:-2], request("GET", FAILURES[Kind.TRANSACTION_BATCH])):
         with connect(live.port) as connection:
             connection.sendall(part)

@@ -1,4 +1,4 @@
-"""What a caller may not see is not there: unknown, malformed, foreign, of another kind, expired (§§1, 3, 7)."""
+"""404 for unknown, malformed, foreign and expired jobs, and for jobs of another kind (contract §§1, 3, 7)."""
 
 import pytest
 import redis
@@ -43,7 +43,7 @@ MALFORMED = (
 
 
 @pytest.mark.parametrize("job_id", MALFORMED)
-def test_a_malformed_id_is_answered_as_an_unknown_one(web: FlaskClient, api_key: str, job_id: str) -> None:
+def test_a_malformed_id_is_answered_like_an_unknown_one(web: FlaskClient, api_key: str, job_id: str) -> None:
     for route in JOB_ROUTES:
         unknown = get(web, route.format(UNKNOWN), api_key)
         assert error_of(unknown) == (404, "JOB_NOT_FOUND")
@@ -51,7 +51,7 @@ def test_a_malformed_id_is_answered_as_an_unknown_one(web: FlaskClient, api_key:
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_a_job_of_another_organization_is_answered_as_an_unknown_one(
+def test_another_organizations_job_is_answered_like_an_unknown_one(
     web: FlaskClient, store: JobStore, client: "redis.Redis", api_key: str, kind: Kind
 ) -> None:
     put_job(client, "job_1", kind=kind)
@@ -61,7 +61,7 @@ def test_a_job_of_another_organization_is_answered_as_an_unknown_one(
         assert shown(get(web, route.format("job_1"), foreign)) == shown(unknown)
 
 
-def test_a_key_below_which_another_organization_has_written_is_answered_as_unknown(
+def test_a_job_that_names_another_organization_is_answered_like_an_unknown_one(
     web: FlaskClient, client: "redis.Redis", api_key: str
 ) -> None:
     put_job(client, "job_1")
@@ -71,7 +71,7 @@ def test_a_key_below_which_another_organization_has_written_is_answered_as_unkno
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_a_path_for_another_kind_is_answered_as_an_unknown_id(
+def test_a_path_of_another_kind_is_answered_like_an_unknown_id(
     web: FlaskClient, client: "redis.Redis", api_key: str, kind: Kind
 ) -> None:
     put_job(client, "job_1", kind=kind, failures=["a row"])
@@ -82,26 +82,28 @@ def test_a_path_for_another_kind_is_answered_as_an_unknown_id(
         assert answer.status_code == 200 or shown(answer) == unknown
 
 
-def test_every_route_says_the_same_of_an_unknown_job(web: FlaskClient, api_key: str) -> None:
+def test_every_route_answers_the_same_for_an_unknown_job(web: FlaskClient, api_key: str) -> None:
     answers = [shown(get(web, route.format(UNKNOWN), api_key)) for route in JOB_ROUTES]
     assert answers == [answers[0]] * 9
 
 
 @pytest.mark.parametrize("query", ["?include=failures&x=1", "?include=nonsense", "?include=failures,nonsense"])
-def test_what_else_is_asked_of_an_unknown_job_changes_nothing(web: FlaskClient, api_key: str, query: str) -> None:
+def test_the_query_changes_nothing_for_an_unknown_job(web: FlaskClient, api_key: str, query: str) -> None:
     plain = get(web, JOB.format(UNKNOWN), api_key)
     assert shown(get(web, JOB.format(UNKNOWN) + query, api_key)) == shown(plain)
 
 
 @pytest.mark.parametrize("job_id", ["a", "_", "-", "a" * 64, "Job-1_B"])
-def test_an_id_of_the_caller_s_own_is_found(web: FlaskClient, store: JobStore, api_key: str, job_id: str) -> None:
+def test_a_job_with_an_id_of_its_creators_choice_is_found(
+    web: FlaskClient, store: JobStore, api_key: str, job_id: str
+) -> None:
     store.create(ORG, "entity_automatic", job_id=job_id)
     for route in routes_of(Kind.ENTITY_AUTOMATIC):
         assert get(web, route.format(job_id), api_key).status_code == 200
     assert get(web, JOB.format(job_id), api_key).json["job"]["jobId"] == job_id
 
 
-def test_two_organizations_may_use_one_id_and_each_sees_its_own_job(
+def test_two_organizations_with_the_same_id_each_see_their_own_job(
     web: FlaskClient, store: JobStore, client: "redis.Redis", api_key: str
 ) -> None:
     put_job(client, "job_1", kind="transaction_batch", failures=["ours"])
@@ -115,7 +117,7 @@ def test_two_organizations_may_use_one_id_and_each_sees_its_own_job(
     )
 
 
-def test_a_job_expires_a_retention_after_its_last_change_and_is_then_unknown(redis_client: "redis.Redis") -> None:
+def test_a_job_is_unknown_once_its_retention_has_passed(redis_client: "redis.Redis") -> None:
     store = JobStore(redis_client, StoreSettings(lease_s=0.2, grace_s=0.0, retention_s=2.0))
     web = create_app(store).test_client()
     key, _ = store.api_keys.create(ORG, ["events:create"])
@@ -130,7 +132,9 @@ def test_a_job_expires_a_retention_after_its_last_change_and_is_then_unknown(red
     assert redis_client.keys("batchstatus:{*") == []
 
 
-def test_reading_a_job_makes_it_live_no_longer(web: FlaskClient, client: "redis.Redis", api_key: str) -> None:
+def test_reading_a_job_does_not_extend_its_retention(
+    web: FlaskClient, client: "redis.Redis", api_key: str
+) -> None:
     put_job(client, "job_1", status="running", heartbeatAt=1, leaseExpiresAt=4102444800000)
     client.pexpire(job_key("job_1"), 50_000)
     for route in routes_of(Kind.TRANSACTION_BATCH):

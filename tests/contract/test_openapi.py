@@ -1,4 +1,4 @@
-"""`GET /openapi.json` says what the service does: no more, no less, and in valid OpenAPI 3.1."""
+"""`GET /openapi.json` is valid OpenAPI 3.1 and describes exactly the behaviour of the service."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,20 +32,20 @@ each_operation = pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=map
 
 
 def validate(schema: dict[str, Any], value: Any) -> None:
-    """Check a value against a schema of the document."""
+    """Validate a value against a schema of the document."""
     whole = {**schema, "components": DOCUMENT["components"]}
     jsonschema_rs.Draft202012Validator(whole, validate_formats=True).validate(value)
 
 
 def resolved(described: dict[str, Any]) -> dict[str, Any]:
-    """What is described, wherever in the document it is."""
+    """Returns a description with its `$ref` resolved."""
     for name in described.get("$ref", "#").split("/")[1:]:
         described = DOCUMENT[name] if name == "components" else described[name]
     return described
 
 
 def assert_described(method: str, path: str, answer: TestResponse) -> None:
-    """The answer has a status, headers and a body as the document has them, and a body of no other type."""
+    """Assert that status, headers, media type and body of the answer match the document."""
     described = resolved(DOCUMENT["paths"][path][method]["responses"][str(answer.status_code)])
     for name, header in described["headers"].items():
         header = resolved(header)
@@ -63,14 +63,14 @@ def assert_described(method: str, path: str, answer: TestResponse) -> None:
 # The document
 
 
-def test_it_is_valid_openapi_3_1_and_its_schemas_are_valid() -> None:
+def test_the_document_and_its_schemas_are_valid_openapi_3_1() -> None:
     jsonschema_rs.Draft202012Validator(OPENAPI_31).validate(DOCUMENT)
     assert DOCUMENT["openapi"].startswith("3.1.")
     for schema in DOCUMENT["components"]["schemas"].values():
         jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
 
 
-def test_each_schema_is_explained_and_its_examples_are_examples_of_it() -> None:
+def test_each_schema_has_a_description_and_valid_examples() -> None:
     exemplified = 0
     for schema in DOCUMENT["components"]["schemas"].values():
         assert schema["description"]
@@ -80,7 +80,7 @@ def test_each_schema_is_explained_and_its_examples_are_examples_of_it() -> None:
     assert exemplified >= 4
 
 
-def test_every_route_of_the_service_is_described_and_there_is_no_other(web: FlaskClient) -> None:
+def test_the_document_describes_exactly_the_routes_of_the_service(web: FlaskClient) -> None:
     routes = {
         (method.lower(), rule.rule.replace("<job_id>", "{jobId}"))
         for rule in web.application.url_map.iter_rules()
@@ -91,23 +91,25 @@ def test_every_route_of_the_service_is_described_and_there_is_no_other(web: Flas
 
 
 @each_operation
-def test_an_operation_says_whether_it_needs_a_key_and_truly_does(web: FlaskClient, method: str, path: str) -> None:
+def test_an_operation_needs_a_key_exactly_if_the_document_says_so(
+    web: FlaskClient, method: str, path: str
+) -> None:
     answer = web.open(path.replace("{jobId}", "job_1"), method=method)
     needs_a_key = DOCUMENT["paths"][path][method]["security"] == [{"apiKey": []}]
     assert (answer.status_code == 401) is needs_a_key is path.startswith(("/batch-import", "/entities"))
     assert_described(method, path, answer)
 
 
-def test_it_is_served_to_anyone(web: FlaskClient) -> None:
+def test_the_document_is_served_without_a_key(web: FlaskClient) -> None:
     assert web.get("/openapi.json").json == DOCUMENT
 
 
-# What is answered
+# The answers
 
 
 @pytest.fixture
 def ask(web: FlaskClient, store: JobStore) -> Callable[..., TestResponse]:
-    """Sends a request with a key that may do all, or with these permissions, and checks the answer."""
+    """Returns a function that sends a request with all permissions, or `may` alone, and checks the answer."""
     keys = {None: store.api_keys.create(ORG, ALL)[0]}
 
     def send(
@@ -133,7 +135,7 @@ ENDINGS: dict[str, BaseException | None] = {
 
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_job_of_any_kind_that_ended_in_any_way_is_answered_as_described(
+def test_answers_for_ended_jobs_match_the_document(
     store: JobStore, ask: Callable[..., TestResponse], kind: Kind, ending: str
 ) -> None:
     job, error = store.create(ORG, kind, metadata={"fileName": "a.csv", "n": [1, None]}), ENDINGS[ending]
@@ -149,7 +151,7 @@ def test_a_job_of_any_kind_that_ended_in_any_way_is_answered_as_described(
     assert ask("get", reading[0], job.job_id, "?include=failures").json["failuresTotal"] == 1
 
 
-def test_a_job_under_way_is_answered_as_described(store: JobStore, ask: Callable[..., TestResponse]) -> None:
+def test_answers_for_a_running_job_match_the_document(store: JobStore, ask: Callable[..., TestResponse]) -> None:
     job = store.create(ORG, "entity_automatic")
     poll = partial(ask, "get", "/batch-import/jobs/{jobId}", job.job_id)
     control = partial(ask, "post", "/batch-import/jobs/{jobId}/control", job.job_id)
@@ -160,9 +162,7 @@ def test_a_job_under_way_is_answered_as_described(store: JobStore, ask: Callable
             assert answer.json["job"]["metadata"].keys() == poll().json["job"]["metadata"].keys()
 
 
-def test_a_job_that_is_as_it_was_is_answered_as_described(
-    store: JobStore, ask: Callable[..., TestResponse]
-) -> None:
+def test_a_304_matches_the_document(store: JobStore, ask: Callable[..., TestResponse]) -> None:
     job = store.create(ORG, "entity_automatic")
     poll = partial(ask, "get", "/batch-import/jobs/{jobId}", job.job_id)
     first = poll()
@@ -171,7 +171,7 @@ def test_a_job_that_is_as_it_was_is_answered_as_described(
     assert again.headers["Retry-After"] == first.headers["Retry-After"]
 
 
-def test_every_error_is_answered_as_described(
+def test_every_error_matches_the_document(
     store: JobStore, client: "redis.Redis", ask: Callable[..., TestResponse]
 ) -> None:
     job, pause = store.create(ORG, "transaction_batch"), {"kind": "transaction_batch", "action": "pause"}
@@ -198,7 +198,7 @@ def test_every_error_is_answered_as_described(
 
 
 @each_operation
-def test_a_store_that_is_away_is_answered_as_described(method: str, path: str) -> None:
+def test_answers_without_a_store_match_the_document(method: str, path: str) -> None:
     web = create_app(JobStore.open("redis://127.0.0.1:1/0", StoreSettings(timeout_s=0.2))).test_client()
     headers = {"Authorization": f"Bearer bsk_{'x' * 43}"}
     answer = web.open(path.replace("{jobId}", "job_1"), method=method, headers=headers)

@@ -1,4 +1,4 @@
-"""Requests made up from the OpenAPI document, good ones and bad ones, against the service as users run it."""
+"""Valid and invalid requests generated from the OpenAPI document, sent to the live service."""
 
 import json
 from typing import Any
@@ -21,17 +21,17 @@ OPERATIONS = [operation.ok() for operation in SCHEMA.get_all_operations()]
 GOOD, BAD = GenerationMode.POSITIVE, GenerationMode.NEGATIVE
 EXAMPLES = 20
 EXCLUDED = {
-    GOOD: [positive_data_acceptance],  # cursors cannot be made up, and no other parameter goes with `ids`
-    BAD: [negative_data_rejection],  # a bad job id was replaced, and a bad key as well
+    GOOD: [positive_data_acceptance],  # cursors cannot be generated, and `ids` excludes other parameters
+    BAD: [negative_data_rejection],  # invalid job ids and keys are replaced with valid ones
 }
 
 CASES = [(operation, GOOD) for operation in OPERATIONS]
 CASES += [
     (operation, BAD) for operation in OPERATIONS if operation.path_parameters or operation.query
-]  # others take nothing
+]  # the others have no input
 
 
-def test_the_document_that_they_are_made_from_is_the_one_that_is_served(live: LiveService) -> None:
+def test_the_live_service_serves_the_document(live: LiveService) -> None:
     answer = requests.get(f"{live.url}/openapi.json", timeout=10)
     assert (answer.status_code, answer.headers["Content-Type"]) == (200, "application/json")
     assert answer.json() == json.loads(json.dumps(document()))
@@ -40,7 +40,7 @@ def test_the_document_that_they_are_made_from_is_the_one_that_is_served(live: Li
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("operation", "mode"), CASES, ids=[f"{each.label} {mode}" for each, mode in CASES])
-def test_whatever_is_sent_the_answer_is_as_described(
+def test_every_answer_matches_the_document(
     live: LiveService, real_store: JobStore, operation: schemathesis.APIOperation, mode: GenerationMode
 ) -> None:
     key, _ = real_store.api_keys.create(ORG, ["transactions:create", "events:create"])
@@ -53,8 +53,7 @@ def test_whatever_is_sent_the_answer_is_as_described(
     def send(case: Any, job_id: str | None) -> None:
         if job_id and case.path_parameters:
             case.path_parameters["jobId"] = job_id
-        # Schemathesis's checks: no 5xx; a status, headers, a type and a body that are described; no way around
-        # the key.
+        # Schemathesis checks: no 5xx; status, headers, media type and body as described; no access without a key.
         response = case.call_and_validate(
             base_url=live.url,
             session=session,

@@ -1,4 +1,4 @@
-"""What an answer costs the store: one command for a poll, one transaction for failed rows (contract §2)."""
+"""The cost of an answer at the store (contract §2): one command per poll, one transaction for failed rows."""
 
 import json
 import time
@@ -20,7 +20,7 @@ KINDS = pytest.mark.parametrize("kind", Kind)
 
 @pytest.fixture
 def api(real_store: JobStore, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
-    """The service on the real Valkey; to it no time passes after which it would look up a key again."""
+    """The service on the real Valkey, with a frozen clock, so that no cached key is looked up again."""
     monkeypatch.setattr("batchstatus.web.access.time", SimpleNamespace(monotonic=lambda: 1_000.0))
     return create_app(real_store).test_client()
 
@@ -31,27 +31,27 @@ def key(real_store: JobStore) -> str:
 
 
 def put_large(client: "redis.Redis", kind: Kind) -> str:
-    """A running job of this kind with many failed rows; gives its id."""
+    """Store a running job of this kind with many failed rows. Returns the job's id."""
     rows = [json.dumps(FAILED_ROW[kind])] * 3_000
     lease = {"heartbeatAt": 1, "leaseExpiresAt": 4_102_444_800_000}
     return put_job(client, "large", kind=kind, status="running", failures=rows, skips=rows, **lease)
 
 
 class Cost:
-    """What the server has done since this was made: commands by name, and round trips."""
+    """The server's commands by name, and its round trips, since the creation of this object."""
 
     def __init__(self, client: "redis.Redis") -> None:
         self._client = client
         client.config_resetstat()
 
     def commands(self) -> Counter[str]:
-        """The commands by their names, without those that count them."""
+        """Returns the commands by name, without those of this class."""
         stats = self._client.info("commandstats")
         calls = Counter({name.removeprefix("cmdstat_"): int(stat["calls"]) for name, stat in stats.items()})
         return calls - Counter({"config|resetstat": 1, "info": 9})
 
     def round_trips(self) -> int:
-        """How often the server has read from a connection, but for its own counting."""
+        """Returns how often the server has read from a connection, without the reads of this class."""
         return int(self._client.info("stats")["total_reads_processed"]) - 1
 
 
@@ -60,7 +60,7 @@ def test_a_poll_is_one_round_trip_however_many_rows_have_failed(
     api: FlaskClient, redis_client: "redis.Redis", key: str, kind: Kind
 ) -> None:
     path = JOB.format(put_large(redis_client, kind))
-    assert get(api, path, key).json["job"]["failed"] == 3_000  # and now the key is known
+    assert get(api, path, key).json["job"]["failed"] == 3_000  # this also caches the key
     cost, start = Cost(redis_client), time.monotonic()
     assert {get(api, path, key).status_code for _ in range(POLLS)} == {200}
     elapsed_s = time.monotonic() - start
@@ -86,7 +86,7 @@ def test_failed_rows_and_counters_are_one_transaction_in_one_round_trip(
 
 
 @KINDS
-def test_a_csv_is_read_in_pages_of_which_none_is_read_twice(
+def test_a_csv_reads_each_page_of_rows_once(
     api: FlaskClient, redis_client: "redis.Redis", key: str, kind: Kind
 ) -> None:
     path = CSV[kind].format(put_large(redis_client, kind))
@@ -95,7 +95,7 @@ def test_a_csv_is_read_in_pages_of_which_none_is_read_twice(
     assert cost.commands()["lrange"] == 3_000 / PAGE_ROWS
 
 
-def test_a_key_is_looked_up_once_in_a_few_seconds_and_a_wrong_one_too(
+def test_a_key_is_looked_up_once_in_a_few_seconds_even_if_unknown(
     api: FlaskClient, redis_client: "redis.Redis", key: str
 ) -> None:
     cost = Cost(redis_client)
@@ -106,7 +106,7 @@ def test_a_key_is_looked_up_once_in_a_few_seconds_and_a_wrong_one_too(
 
 
 @pytest.mark.parametrize("header", ["", "Bearer nonsense", "Basic dXNlcjpwYXNz", "Bearer bsk_short"])
-def test_what_cannot_be_a_key_does_not_reach_the_store(
+def test_a_malformed_key_does_not_reach_the_store(
     api: FlaskClient, redis_client: "redis.Redis", header: str
 ) -> None:
     cost = Cost(redis_client)
@@ -114,7 +114,7 @@ def test_what_cannot_be_a_key_does_not_reach_the_store(
     assert cost.commands() == {}
 
 
-def test_an_id_that_cannot_be_and_a_method_or_path_that_is_not_do_not_reach_the_store(
+def test_malformed_ids_and_unknown_paths_and_methods_do_not_reach_the_store(
     api: FlaskClient, redis_client: "redis.Redis", key: str
 ) -> None:
     get(api, JOB.format("not.an.id"), key)

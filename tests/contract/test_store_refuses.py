@@ -1,4 +1,4 @@
-"""A store that answers, but not with what was asked: 503 all the same, and well again by itself (contract §7)."""
+"""A store that refuses or sends garbage gives 503, and the service recovers by itself (contract §7)."""
 
 import threading
 from collections.abc import Iterator
@@ -25,16 +25,16 @@ RECOVERED_S = 2.0
 PATHS = (JOB.format("job_1"), INCLUDE_FAILURES.format("job_1"), CSV[Kind.TRANSACTION_BATCH].format("job_1"))
 
 
-def what_it_says(answer: Answer) -> tuple[int, str, bool]:
-    """Status, code, and whether it says when to try again."""
+def said_by(answer: Answer) -> tuple[int, str, bool]:
+    """Returns status, code, and True if the answer has Retry-After."""
     code = checked_error(answer.headers["content-type"], answer.body) if answer.status >= 400 else "OK"
     return answer.status, code, "retry-after" in answer.headers
 
 
 def assert_unavailable(stage: Stage) -> None:
-    """Every route that needs the store is unavailable, and the process is alive."""
+    """Assert that every route that needs the store answers 503, and that the process is alive."""
     asked = [*map(stage.request, PATHS), request("GET", "/readyz")] * 2
-    said = [what_it_says(each.answer) for each in at_once(stage, asked)]
+    said = [said_by(each.answer) for each in at_once(stage, asked)]
     assert said == [(503, "STORE_UNAVAILABLE", True)] * 8
     assert exchange(stage.service.port, request("GET", "/livez")).status == 200
 
@@ -47,7 +47,7 @@ def own() -> Iterator[Stage]:
 
 @pytest.fixture
 def stage(own: Stage) -> Iterator[Stage]:
-    """A store and a service that are well, and a running job_1."""
+    """A healthy store and service, and a running job_1."""
     mend(own)
     yield own
     own.client.config_set("maxclients", 10_000)
@@ -56,7 +56,7 @@ def stage(own: Stage) -> Iterator[Stage]:
 
 @pytest.fixture(scope="module")
 def proxied(own: Stage) -> Iterator[tuple[AnsweringProxy, Stage]]:
-    """The same store behind a proxy that can answer in its place, and a service that knows only the proxy."""
+    """The same store behind a proxy that can answer in its place, and a service that uses the proxy."""
     with AnsweringProxy(own.server.port) as proxy, LiveService(proxy.url) as service:
         yield proxy, Stage(own.server, service, own.client, own.key)
 
@@ -85,7 +85,7 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS.keys())
-def test_whatever_stands_in_the_way_of_an_answer_it_is_503(
+def test_any_refusal_or_malformed_reply_of_the_store_is_503(
     stage: Stage, proxied: tuple[AnsweringProxy, Stage], answer: bytes
 ) -> None:
     proxy, front = proxied
@@ -96,9 +96,7 @@ def test_whatever_stands_in_the_way_of_an_answer_it_is_503(
     wait_until(lambda: is_whole(front), RECOVERED_S, "a poll is answered with the job")
 
 
-def test_a_store_that_answers_drop_by_drop_is_not_waited_for(
-    stage: Stage, proxied: tuple[AnsweringProxy, Stage]
-) -> None:
+def test_a_store_that_trickles_its_reply_is_503(stage: Stage, proxied: tuple[AnsweringProxy, Stage]) -> None:
     proxy, front = proxied
     wait_until(lambda: is_whole(front))
     proxy.answer, proxy.pace_s = b"*200\r\n" + b"$1\r\na\r\n" * 100, 0.3
@@ -107,7 +105,7 @@ def test_a_store_that_answers_drop_by_drop_is_not_waited_for(
     wait_until(lambda: is_whole(front), RECOVERED_S, "a poll is answered with the job")
 
 
-def test_a_store_that_takes_no_more_clients(stage: Stage) -> None:
+def test_a_store_that_takes_no_more_clients_is_503(stage: Stage) -> None:
     stage.client.ping()
     stage.client.config_set("maxclients", 1)
     stage.client.client_kill_filter(_type="normal", skipme=True)
@@ -116,13 +114,13 @@ def test_a_store_that_takes_no_more_clients(stage: Stage) -> None:
     wait_until(lambda: is_whole(stage), RECOVERED_S, "a poll is answered with the job")
 
 
-def test_a_store_that_is_told_to_pause(stage: Stage) -> None:
+def test_a_store_in_client_pause_is_503(stage: Stage) -> None:
     stage.client.client_pause(4_000)
     assert_unavailable(stage)
     wait_until(lambda: is_whole(stage), 30)
 
 
-def test_a_wrong_password_until_it_is_the_right_one() -> None:
+def test_a_wrong_password_is_503_until_it_becomes_right() -> None:
     with EmbeddedServer("--requirepass", "right") as server:
         right, wrong = (server.url.replace("redis://", f"redis://:{word}@") for word in ("right", "wrong"))
         with redis.Redis.from_url(right) as client, LiveService(wrong, wait_for="/livez") as service:
@@ -134,7 +132,7 @@ def test_a_wrong_password_until_it_is_the_right_one() -> None:
             wait_until(lambda: is_whole(stage), RECOVERED_S, "a poll is answered with the job")
 
 
-def test_no_password_where_one_is_needed(stage: Stage) -> None:
+def test_a_missing_password_is_503(stage: Stage) -> None:
     stage.client.config_set("requirepass", "secret")
     stage.client.client_kill_filter(_type="normal", skipme=True)
     assert_unavailable(stage)
@@ -142,7 +140,7 @@ def test_no_password_where_one_is_needed(stage: Stage) -> None:
     wait_until(lambda: is_whole(stage), RECOVERED_S, "a poll is answered with the job")
 
 
-def test_a_store_that_is_still_loading_its_data(tmp_path: Path) -> None:
+def test_a_store_that_is_loading_its_data_is_503(tmp_path: Path) -> None:
     filled = EmbeddedServer("--appendonly", "yes", directory=tmp_path)
     with filled, redis.Redis.from_url(filled.start().url) as client, client.pipeline(False) as pipeline:
         key, _ = JobStore(client).api_keys.create(ORG, ["events:create"])
@@ -169,7 +167,7 @@ def test_a_store_that_is_still_loading_its_data(tmp_path: Path) -> None:
 
 
 def is_loading(client: "redis.Redis") -> bool:
-    """Whether the server is up, and loading."""
+    """Returns True if the server is up and loading its data."""
     try:
         client.ping()
     except redis.exceptions.BusyLoadingError:
@@ -179,7 +177,7 @@ def is_loading(client: "redis.Redis") -> bool:
     return False
 
 
-def test_a_pool_whose_connections_are_all_in_use(redis_url: str) -> None:
+def test_an_exhausted_connection_pool_is_503(redis_url: str) -> None:
     settings = StoreSettings(max_connections=1, timeout_s=0.3)
     client = open_client(redis_url, settings)
     store = JobStore(client, settings)
@@ -197,7 +195,7 @@ def test_a_pool_whose_connections_are_all_in_use(redis_url: str) -> None:
 
 
 @pytest.mark.parametrize("timeout_ms", ["200", "3000"])
-def test_the_bound_is_the_one_that_is_configured(own: Stage, timeout_ms: str) -> None:
+def test_the_configured_timeout_bounds_the_answer(own: Stage, timeout_ms: str) -> None:
     mend(own)
     with LiveService(own.server.url, BATCHSTATUS_STORE_TIMEOUT_MS=timeout_ms) as service:
         stage = Stage(own.server, service, own.client, own.key)
@@ -205,6 +203,6 @@ def test_the_bound_is_the_one_that_is_configured(own: Stage, timeout_ms: str) ->
         own.server.pause()
         timed = at_once(stage, [stage.request(JOB.format("job_1"))] * 4)
     mend(own)
-    assert {what_it_says(each.answer) for each in timed} == {(503, "STORE_UNAVAILABLE", True)}
+    assert {said_by(each.answer) for each in timed} == {(503, "STORE_UNAVAILABLE", True)}
     bound_s = int(timeout_ms) / 1_000
     assert bound_s <= min(each.took_s for each in timed) < bound_s + 0.7 + busy_s

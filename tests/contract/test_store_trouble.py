@@ -1,4 +1,4 @@
-"""While the store hangs or is gone: 503 within the bound, never a hang, a 500 or a wrong status (contract §7)."""
+"""A store that hangs or is gone: 503 within the time limit, never a hang or a wrong status (contract §7)."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 POLLERS = 40
 ANSWERED_S = 1.2
-"""The configured bound of 1 s, and what it takes to say so."""
+"""The configured time limit of 1 s, and a margin for sending the answer."""
 BURSTS = 5
 RECOVERED_S = 2.0
 
@@ -31,14 +31,14 @@ def own() -> Iterator[Stage]:
 
 @pytest.fixture
 def stage(own: Stage) -> Iterator[Stage]:
-    """A store and a service that are well, and a running job_1, that both processes have been asked for."""
+    """A healthy store and service, and a running job_1 that both processes have served."""
     mend(own)
     yield own
     mend(own)
 
 
 def is_unavailable(answer: Answer) -> bool:
-    """Whether it says, as it should, that the store is not there at the moment."""
+    """Returns True for a complete 503 STORE_UNAVAILABLE, with Retry-After and request id."""
     code = checked_error(answer.headers["content-type"], answer.body)
     tries_again = int(answer.headers.get("retry-after", 0)) >= 1
     return (answer.status, code, tries_again) == (503, "STORE_UNAVAILABLE", True) and bool(
@@ -51,10 +51,9 @@ def slowest_s(timed: list[Timed]) -> float:
 
 
 def assert_unavailable_in_time(stage: Stage, sent: list[bytes]) -> None:
-    """Each is answered with 503, always; and in time, in one burst of a few.
+    """Assert that every request is answered with 503, and within the time limit in one of a few bursts.
 
-    A machine that is busy with other things takes a while for any burst: how long, we see from answers that
-    need no store, and allow for it.
+    On a busy machine any burst takes a while: answers that need no store show how long, which is allowed for.
     """
     seen_s: list[tuple[float, float]] = []
     while not seen_s or seen_s[-1][0] > ANSWERED_S + seen_s[-1][1]:
@@ -77,9 +76,7 @@ HANGS_OR_IS_GONE = pytest.mark.parametrize("trouble", TROUBLE)
 
 
 @HANGS_OR_IS_GONE
-def test_every_one_of_many_polls_is_answered_in_time_and_all_is_well_soon_after(
-    stage: Stage, trouble: str
-) -> None:
+def test_many_polls_are_answered_in_time_and_the_service_recovers_soon(stage: Stage, trouble: str) -> None:
     before = stage.get(JOB.format("job_1"))
     TROUBLE[trouble](stage)
     assert_unavailable_in_time(stage, [stage.request(JOB.format("job_1"))] * POLLERS)
@@ -92,7 +89,7 @@ def test_every_one_of_many_polls_is_answered_in_time_and_all_is_well_soon_after(
 
 
 @HANGS_OR_IS_GONE
-def test_a_key_that_nobody_has_seen_yet_is_not_refused_but_unavailable(stage: Stage, trouble: str) -> None:
+def test_a_key_that_is_not_cached_is_503_not_401(stage: Stage, trouble: str) -> None:
     store = JobStore.open(stage.server.url, StoreSettings())
     fresh = [store.api_keys.create(ORG, ["events:create"])[0] for _ in range(POLLERS)]
     store.close()
@@ -102,9 +99,7 @@ def test_a_key_that_nobody_has_seen_yet_is_not_refused_but_unavailable(stage: St
 
 
 @HANGS_OR_IS_GONE
-def test_every_route_that_needs_the_store_is_unavailable_and_what_needs_none_is_as_ever(
-    stage: Stage, trouble: str
-) -> None:
+def test_exactly_the_routes_that_need_the_store_are_503(stage: Stage, trouble: str) -> None:
     ways = [route.format(job_id) for route in JOB_ROUTES for job_id in ("job_1", "no_such_job")]
     TROUBLE[trouble](stage)
     assert_unavailable_in_time(stage, [*(stage.request(way) for way in ways), request("GET", "/readyz")])
@@ -119,7 +114,7 @@ def test_every_route_that_needs_the_store_is_unavailable_and_what_needs_none_is_
         assert {exchange(stage.service.port, sent).status for _ in range(5)} == {status}
 
 
-def test_many_more_polls_than_there_are_connections_are_all_told_the_same(stage: Stage) -> None:
+def test_more_polls_than_connections_are_all_503(stage: Stage) -> None:
     for _ in range(5):
         stage.server.pause()
         timed = at_once(stage, [stage.request(JOB.format("job_1"))] * 320)
@@ -128,7 +123,7 @@ def test_many_more_polls_than_there_are_connections_are_all_told_the_same(stage:
         wait_until(lambda: is_whole(stage))
 
 
-def test_whatever_the_store_does_nobody_is_shown_another_s_job(stage: Stage) -> None:
+def test_nobody_gets_another_callers_answer_whatever_the_store_does(stage: Stage) -> None:
     paths = {f"mine_{number}": JOB.format(put_job(stage.client, f"mine_{number}")) for number in range(20)}
     over, statuses, wrong = threading.Event(), set(), []
 
@@ -155,7 +150,7 @@ def test_whatever_the_store_does_nobody_is_shown_another_s_job(stage: Stage) -> 
     assert (wrong, statuses) == ([], {200, 503})
 
 
-def test_a_remembered_key_is_not_honoured_for_long_while_the_store_cannot_be_asked(
+def test_a_cached_key_is_not_honoured_for_long_while_the_store_is_away(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = JobStore.open(stage.server.url, StoreSettings())

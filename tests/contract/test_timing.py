@@ -1,4 +1,4 @@
-"""Another organization's job and an unknown one: nobody can tell them apart, not even by a clock."""
+"""Another organization's job cannot be told from an unknown one, not even by the time of the answer."""
 
 import random
 import time
@@ -13,11 +13,11 @@ from tests.support.service import LiveService
 
 PAIRS = 1_000
 NOT_BY_CHANCE = 1e-6
-"""How improbable a difference has to be before we take it for one."""
+"""The significance level: a less probable difference is not taken for chance."""
 
 
 def mann_whitney(these: list[float], those: list[float]) -> float:
-    """How probable it is that two samples of one distribution differ at least so much in rank (two-sided)."""
+    """Returns the two-sided p-value of the Mann-Whitney U test: the probability of such a difference by chance."""
     ranked = sorted([(value, True) for value in these] + [(value, False) for value in those])
     rank_sum = sum(rank for rank, (_, is_one_of_these) in enumerate(ranked, 1) if is_one_of_these)
     n, m = len(these), len(those)
@@ -26,7 +26,7 @@ def mann_whitney(these: list[float], those: list[float]) -> float:
     return 2 * NormalDist().cdf(-abs(z))
 
 
-def test_the_measure_finds_a_difference_and_none_where_there_is_none() -> None:
+def test_the_measure_detects_a_difference_only_where_there_is_one() -> None:
     chance = random.Random(1)
     these, those = ([chance.lognormvariate(0, 0.5) for _ in range(PAIRS)] for _ in range(2))
     assert mann_whitney(these, those) > 0.01
@@ -34,7 +34,7 @@ def test_the_measure_finds_a_difference_and_none_where_there_is_none() -> None:
 
 
 @pytest.mark.slow
-def test_another_organizations_job_is_the_same_nothing_in_the_same_time(
+def test_another_organizations_job_takes_as_long_as_an_unknown_one(
     live: LiveService, real_store: JobStore
 ) -> None:
     # Given a large job of another organization
@@ -50,7 +50,7 @@ def test_another_organizations_job_is_the_same_nothing_in_the_same_time(
     seconds: dict[bytes, list[float]] = {foreign: [], unknown: []}
     answers: list[Answer] = []
 
-    # When it and an unknown one are asked for in turns, now one first and now the other
+    # When that job and an unknown one are requested alternately, in random order
     with RawConnection(live.port) as connection:
         for _ in range(PAIRS):
             for asked in random.sample([foreign, unknown], 2):
@@ -59,7 +59,7 @@ def test_another_organizations_job_is_the_same_nothing_in_the_same_time(
                 answers.append(connection.receive())
                 seconds[asked].append(time.perf_counter() - started)
 
-    # Then neither the answers nor the time they took tell which was which
+    # Then neither the answers nor their times tell the two apart
     assert answers[0].refusal == (404, "JOB_NOT_FOUND")
     assert all(answer.unnamed == answers[0].unnamed for answer in answers)
     probability = mann_whitney(seconds[foreign], seconds[unknown])

@@ -57,7 +57,7 @@ def poller(live: LiveService, real_store: JobStore, job_id: str) -> Iterator[Pol
     poller.close()
 
 
-def test_without_a_change_the_wait_ends_with_304_when_the_time_is_up(poller: Poller) -> None:
+def test_a_wait_without_a_change_ends_with_304_when_the_time_is_up(poller: Poller) -> None:
     tag = poller.poll().headers["ETag"]
     answer = poller.poll(tag, "wait=1")
     assert (answer.status, answer.headers["Preference-Applied"]) == (304, "wait=1")
@@ -103,7 +103,7 @@ def test_counters_do_not_end_the_wait_but_are_delivered_at_its_end(
         assert poller.seconds >= 1.0
 
 
-def test_more_than_30_s_counts_as_30_however_much(poller: Poller, real_store: JobStore, job_id: str) -> None:
+def test_a_wait_is_limited_to_30_s(poller: Poller, real_store: JobStore, job_id: str) -> None:
     known = poller.poll().headers["ETag"]
     real_store.control(ORG, job_id, "pause")
     answer = poller.poll(known, "wait=1000000000000")
@@ -113,7 +113,7 @@ def test_more_than_30_s_counts_as_30_however_much(poller: Poller, real_store: Jo
 @pytest.mark.parametrize(
     ("tag", "prefer"),
     [
-        (False, "wait=30"),  # nothing known, nothing to wait for
+        (False, "wait=30"),  # no entity tag, so no state to compare with
         (True, ""),
         (True, "wait=0"),
         (True, "wait=-1"),
@@ -124,7 +124,7 @@ def test_more_than_30_s_counts_as_30_however_much(poller: Poller, real_store: Jo
         (True, "x" * 5_000),
     ],
 )
-def test_nonsense_and_half_a_question_are_answered_at_once(poller: Poller, tag: bool, prefer: str) -> None:
+def test_an_invalid_or_incomplete_wait_is_answered_at_once(poller: Poller, tag: bool, prefer: str) -> None:
     known = poller.poll().headers["ETag"] if tag else ""
     answer = poller.poll(known, prefer.encode().decode("latin-1"))
     assert answer.status == (304 if tag else 200)
@@ -139,7 +139,7 @@ def test_a_terminal_job_is_answered_at_once(poller: Poller, real_store: JobStore
     assert poller.seconds < 1.0
 
 
-def test_a_key_that_is_revoked_during_the_wait_gets_no_answer(live: LiveService, real_store: JobStore) -> None:
+def test_a_key_revoked_during_the_wait_is_401(live: LiveService, real_store: JobStore) -> None:
     key, record = real_store.api_keys.create(ORG, ["events:create"])
     poller = Poller(live, key, real_store.create(ORG, "transaction_batch").job_id)
     with held(poller, live, "wait=6") as answer:
@@ -149,20 +149,20 @@ def test_a_key_that_is_revoked_during_the_wait_gets_no_answer(live: LiveService,
 
 
 @pytest.mark.slow
-def test_held_requests_are_answered_at_once_when_the_service_stops_or_the_store_is_away() -> None:
+def test_held_requests_end_when_the_service_stops_or_the_store_is_away() -> None:
     with EmbeddedServer() as server, LiveService(server.url) as service:
         store = connect(server.url)
         key, _ = store.api_keys.create(ORG, ["events:create"])
         pollers = [Poller(service, key, store.create(ORG, "transaction_batch").job_id) for _ in range(20)]
         tags = [poller.poll().headers["ETag"] for poller in pollers]
 
-        # Given 20 held requests, when the store goes away they hear of it
+        # When the store goes away, 20 held requests are answered with 503
         statuses = _hold_all(pollers, tags, service, server.pause)
         assert set(statuses) == {503}
         server.resume()
         wait_until(lambda: pollers[0].poll().status == 200)
 
-        # And when the service is told to stop, they are answered before it does
+        # And when the service is told to stop, held requests are answered first
         statuses = _hold_all(pollers, tags, service, lambda: os.kill(service.pid, signal.SIGTERM))
         assert set(statuses) == {304}
         for poller in pollers:

@@ -1,4 +1,4 @@
-"""Every JSON answer, of every route and in every state, is what the schemas say: no more, no less."""
+"""Every JSON answer, of every route and in every state, matches its schema exactly."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from tests.support.wire import FAILURES, INCLUDE_FAILURES, JOB, OPS, STATES, get
 
 
 def obeys(schema: Schema, body: dict[str, Any]) -> bool:
-    """Whether a body loads without an error, and is the same again when it is dumped.
+    """Returns True if a body loads without errors and dumps to itself.
 
-    `success` is looked at by itself: it is a Constant, which takes any value, and none at all, for its own.
+    `success` is checked separately: it is a Constant, which loads any value, and a missing one.
     """
     assert schema.unknown == RAISE
     assert body["success"] is schema.fields["success"].constant  # type: ignore[attr-defined]
@@ -47,12 +47,12 @@ def test_failed_rows_of_a_job_in_any_state_obey_the_schema_of_its_kind(
 
 
 @pytest.mark.parametrize("path", OPS)
-def test_what_an_orchestrator_asks_is_answered_with_success_alone(web: FlaskClient, path: str) -> None:
+def test_livez_and_readyz_answer_with_success_alone(web: FlaskClient, path: str) -> None:
     assert web.get(path).json == {"success": True}
 
 
 @pytest.mark.parametrize("schema", [JobResponseSchema, *FAILURES_SCHEMAS.values()], ids=lambda each: each.__name__)
-def test_what_is_constant_or_required_is_in_every_body_that_a_schema_dumps(schema: type[Schema]) -> None:
+def test_only_the_job_failure_may_be_absent_from_a_body(schema: type[Schema]) -> None:
     absent = {name for name, field in schema().fields.items() if not field.required}
     assert isinstance(schema().fields["success"], fields.Constant)
     assert absent - {"success"} <= {"jobFailure"}
@@ -68,5 +68,5 @@ def test_what_is_constant_or_required_is_in_every_body_that_a_schema_dumps(schem
         {"success": False},
     ],
 )
-def test_the_schema_of_errors_takes_no_other_body(body: dict[str, Any]) -> None:
+def test_the_error_schema_refuses_any_other_body(body: dict[str, Any]) -> None:
     assert ErrorSchema().validate(body)

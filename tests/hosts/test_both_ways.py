@@ -161,7 +161,7 @@ def test_a_damaged_job_has_one_answer(both: Both, client: Any, api_key: str) -> 
 
 
 def test_a_store_that_is_away_has_one_answer(both: Both, api_key: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(both.direct.application.parts.store._connection, "command", _away)  # type: ignore[attr-defined]
+    monkeypatch.setattr(both.direct.application.parts.store.connection, "command", _away)  # type: ignore[attr-defined]
     monkeypatch.setattr(both.direct.application.parts.store, "get", _away)  # type: ignore[attr-defined]
     assert both.get(JOB.format("job_1"), headers=bearer(api_key)).status_code == 503
 

@@ -11,7 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from batchstatus import values
-from batchstatus.model import TERMINAL, Action, Job, JobFailure, Kind, Status, Wanted
+from batchstatus.messages import Wanted
+from batchstatus.model import TERMINAL, Action, Job, JobFailure, Kind, Status
 
 GRACE_MS = 3_000
 LEASE_MS = 30_000

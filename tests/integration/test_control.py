@@ -10,10 +10,11 @@ import pytest
 import redis
 
 from batchstatus import JobStore, LeaseLost, Status
+from batchstatus.jobs.transitions import Transitions
 from batchstatus.keys import Keys
+from batchstatus.messages import Batch, Claim
 from batchstatus.reaper import Reaper
 from batchstatus.settings import StoreSettings
-from batchstatus.worker import reporter
 from tests.support.imports import KIND, ORG, PAUSE, PAUSED, aside, flags, importing, stop_in_the_middle
 from tests.support.waiting import wait_until
 
@@ -59,7 +60,7 @@ def test_a_paused_job_stands_still_under_a_living_lease_and_goes_on_when_resumed
 
     # When time passes, far beyond the lease it then had
     def is_later() -> bool:
-        reaper.look()
+        reaper.reap()
         now = swift.get(ORG, job.job_id)
         assert (now.status, now.done, now.rev) == (Status.RUNNING, paused.done, paused.rev)
         return now.heartbeat_at is not None and now.heartbeat_at.timestamp() > until
@@ -77,14 +78,14 @@ def test_a_run_says_that_it_is_paused_only_after_all_that_it_has_counted(
 ) -> None:
     # Given a worker that has counted more than one report takes, while the store is slow
     job, slow, reports = store.create(ORG, KIND), threading.Event(), []
-    real = reporter.verbs.report
+    real = Transitions.report
 
-    def report(*arguments: Any, **content: Any) -> Any:
+    def report(steps: Transitions, claim: Claim, seq: int, batch: Batch, *, paused: bool) -> Any:
         slow.wait(15)
-        reports.append((content["paused"], content["succeeded"] + len(content["failures"])))
-        return real(*arguments, **content)
+        reports.append((paused, batch.succeeded + len(batch.failures)))
+        return real(steps, claim, seq, batch, paused=paused)
 
-    monkeypatch.setattr(reporter.verbs, "report", report)
+    monkeypatch.setattr(Transitions, "report", report)
     store.control(ORG, job.job_id, "pause")
     with store.run(ORG, job.job_id, flush_rows=10) as run:
         run.succeeded(7)
@@ -143,7 +144,7 @@ def test_a_pause_is_no_stall(swift: JobStore) -> None:
         wait_until(lambda: PAUSED in flags(swift, job))
         # Without its heartbeats it would be interrupted by then
         over = time.monotonic() + swift.settings.lease_s + swift.settings.grace_s + 1
-        wait_until(lambda: reaper.look() or time.monotonic() > over)
+        wait_until(lambda: reaper.reap() or time.monotonic() > over)
         assert swift.get(ORG, job.job_id).status is Status.RUNNING
         swift.control(ORG, job.job_id, "resume")
         checking.result(15)

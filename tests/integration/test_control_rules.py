@@ -18,7 +18,8 @@ from batchstatus import (
     Status,
 )
 from batchstatus.keys import Keys
-from batchstatus.model import Action, Claim, Verdict
+from batchstatus.messages import Claim, Verdict
+from batchstatus.model import Action
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection
@@ -112,7 +113,7 @@ def test_the_job_of_a_dead_worker_is_settled_before_it_is_controlled(client: "re
     store = JobStore(client, StoreSettings(grace_s=0))
     job = store.create(ORG, KIND)
     _claim(client, job, lease_ms=1)
-    wait_until(lambda: store.look(ORG, job.job_id)[0] is Verdict.SUSPECT)
+    wait_until(lambda: store.reader.look(ORG, job.job_id).verdict is Verdict.SUSPECT)
     with pytest.raises(InvalidTransition, match="interrupted"):
         store.control(ORG, job.job_id, "cancel")
     ended = store.get(ORG, job.job_id)
@@ -159,6 +160,5 @@ def test_control_renews_the_time_of_all_keys_of_a_job(
 
 def _claim(client: "redis.Redis", job: Job, lease_ms: int = 30_000) -> Claim:
     """Be a worker that claims the job and does nothing more."""
-    keys = Keys("batchstatus").job(ORG, job.job_id)
-    times = {"lease_ms": lease_ms, "grace_ms": 0, "retention_ms": RETENTION_S * 1000}
-    return verbs.claim(Connection(lambda: client), keys, token="token", **times)
+    keys, settings = Keys("batchstatus").job(ORG, job.job_id), StoreSettings(lease_s=lease_ms / 1000)
+    return verbs.claim(Connection(client, settings), keys, "token")

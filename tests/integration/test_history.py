@@ -13,9 +13,10 @@ import redis
 
 from batchstatus import InvalidValue, JobAborted, JobStore, Kind, Status, StoreUnavailable
 from batchstatus.jobs import transitions
-from batchstatus.jobs.index import History
+from batchstatus.jobs.index import Index
 from batchstatus.keys import Keys
 from batchstatus.protocol import verbs
+from batchstatus.reaper import Reaper
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection
 from tests.support.sdk import TroubledClient, claim_and_vanish, store_ms
@@ -306,8 +307,8 @@ def test_a_step_into_the_index_writes_also_when_it_is_repeated(
     job = real_store.create(ORG, KIND)
     connection, keys = Connection(redis_client), (KEYS.index(ORG, KIND, Status.QUEUED),)
     repeat = {
-        "enter": lambda: verbs.enter(connection, keys, job_id=job.job_id),
-        "place": lambda: verbs.place(connection, keys, job_id=job.job_id, created_ms=job.created_ms),
+        "enter": lambda: verbs.enter(connection, keys, job.job_id),
+        "place": lambda: verbs.place(connection, keys, job.job_id, job.created_ms),
     }[step]
     before: Any = redis_client.info("persistence")
     repeat()
@@ -341,20 +342,20 @@ def test_a_cluster_that_has_lost_the_slot_of_the_index_goes_on_and_puts_it_right
 ) -> None:
     store = JobStore(client)
     job = store.create(ORG, KIND)
-    monkeypatch.setattr(Connection, "has_many_servers", True)
-    place, tidy = History.place, History.tidy
+    monkeypatch.setattr(Connection, "has_many_servers", lambda _: True)
+    place, tidy = Index.place, Index.tidy
 
     def away(*_: Any) -> None:
         raise StoreUnavailable("CLUSTERDOWN")
 
-    monkeypatch.setattr(History, "place", away)
-    monkeypatch.setattr(History, "tidy", away)
+    monkeypatch.setattr(Index, "place", away)
+    monkeypatch.setattr(Index, "tidy", away)
     run_to_its_end(store, job.job_id)
     assert store.get(ORG, job.job_id).status == Status.COMPLETED
-    monkeypatch.setattr(History, "place", place)
-    monkeypatch.setattr(History, "tidy", tidy)
+    monkeypatch.setattr(Index, "place", place)
+    monkeypatch.setattr(Index, "tidy", tidy)
     assert listed(store, statuses=["completed"]) == []
-    store.retention.sweep()
+    Reaper(store).sweep()
     assert listed(store, statuses=["completed"]) == [job.job_id]
 
 
@@ -366,7 +367,7 @@ def test_a_single_server_that_takes_no_entry_takes_no_step(
     def away(*_: Any) -> None:
         raise StoreUnavailable("away")
 
-    monkeypatch.setattr(History, "place", away)
+    monkeypatch.setattr(Index, "place", away)
     with pytest.raises(StoreUnavailable):
         store.control(ORG, job.job_id, "cancel")
     assert store.get(ORG, job.job_id).status == Status.QUEUED

@@ -1,17 +1,13 @@
 """A claim that was acknowledged and then lost, with the server that took it: the next one has the same fence."""
 
-from typing import Any
-
 import pytest
 import redis
 
 from batchstatus import JobStore, LeaseLost, Status
-from batchstatus.model import Claim
+from batchstatus.messages import Batch, Claim, Ending
 from batchstatus.protocol import verbs
 from batchstatus.transport.connection import Connection
 from tests.support.sdk import ORG, counters, fields, keys_of
-
-TIMES = {"lease_ms": 30_000, "retention_ms": 60_000}
 
 
 class Two:
@@ -30,15 +26,13 @@ class Two:
         assert self.first.fence == self.second.fence
 
     def claim(self, token: str) -> Claim:
-        return verbs.claim(self.connection, self.keys, token=token, grace_ms=0, **TIMES)
+        return verbs.claim(self.connection, self.keys, token)
 
-    def report(self, claim: Claim, **content: Any) -> None:
-        held = {"fence": claim.fence, "token": claim.token, "seq": claim.seq + 1, "max_rows": 9}
-        verbs.report(self.connection, self.keys, **held, **TIMES, **content)
+    def report(self, claim: Claim, succeeded: int) -> None:
+        verbs.report(self.connection, self.keys, claim, claim.seq + 1, Batch(succeeded))
 
     def finish(self, claim: Claim) -> None:
-        held = {"fence": claim.fence, "token": claim.token, "placed": Status.COMPLETED}
-        verbs.finish(self.connection, self.keys, **held, status=Status.COMPLETED, retention_ms=60_000)
+        verbs.finish(self.connection, self.keys, claim, Ending(Status.COMPLETED))
 
 
 @pytest.fixture

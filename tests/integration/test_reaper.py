@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from batchstatus import InvalidTransition, JobAborted, JobStore, LeaseHeld, Status
+from batchstatus.jobs.looks import Leases
 from batchstatus.protocol import verbs
 from batchstatus.reaper import Reaper
 from batchstatus.settings import StoreSettings
@@ -33,7 +34,7 @@ def test_a_job_whose_worker_is_alive_is_looked_at_again_at_the_end_of_its_lease(
 ) -> None:
     job = claimed(store, client, lease_ms=30_000)
     before = stored(client, job)
-    assert reaper.look() == 0
+    assert reaper.reap() == 0
     assert client.zscore(*entry(job)) == field(client, job, "leaseExpiresAt")
     assert stored(client, job) == before
 
@@ -42,7 +43,7 @@ def test_a_job_past_its_lease_is_suspect_and_looked_at_again_after_the_grace(
     store: JobStore, client: "redis.Redis", reaper: Reaper
 ) -> None:
     job = claimed(store, client)
-    assert reaper.look() == 0
+    assert reaper.reap() == 0
     assert stored(client, job)["status"] == "running"
     assert client.zscore(*entry(job)) == field(client, job, "suspectAt") + 300
 
@@ -51,9 +52,9 @@ def test_the_second_look_settles_it_and_it_is_looked_at_no_more(
     store: JobStore, client: "redis.Redis", reaper: Reaper
 ) -> None:
     job = claimed(store, client)
-    reaper.look()
+    reaper.reap()
     suspect_at = field(client, job, "suspectAt")
-    assert wait_until(reaper.look) == reaper.settled == 1
+    assert wait_until(reaper.reap) == reaper.settled == 1
     ended = store.get(ORG, job.job_id)
     assert ended.status is Status.INTERRUPTED
     assert ms(ended.completed_at) >= suspect_at + 300
@@ -62,11 +63,11 @@ def test_the_second_look_settles_it_and_it_is_looked_at_no_more(
 
 def test_a_sign_of_life_in_between_starts_over(store: JobStore, client: "redis.Redis", reaper: Reaper) -> None:
     job = claimed(store, client)
-    reaper.look()
+    reaper.reap()
     client.hdel(KEYS.job(ORG, job.job_id).job, "suspectAt")  # as a heartbeat does
     second_look = client.zscore(*entry(job))
     wait_until(lambda: store_ms(client) > second_look)
-    assert reaper.look() == 0
+    assert reaper.reap() == 0
     assert field(client, job, "suspectAt") >= second_look
 
 
@@ -75,9 +76,9 @@ def test_a_job_that_may_be_taken_over_is_interrupted_when_its_window_closes(
 ) -> None:
     job = claimed(store, client, takeover_s=1.5)
     window_end = field(client, job, "leaseExpiresAt") + 1_500
-    wait_until(lambda: reaper.look() or client.zscore(*entry(job)) == window_end)
+    wait_until(lambda: reaper.reap() or client.zscore(*entry(job)) == window_end)
     assert stored(client, job)["status"] == "running"
-    assert wait_until(reaper.look) == 1
+    assert wait_until(reaper.reap) == 1
     ended = store.get(ORG, job.job_id)
     assert ended.status is Status.INTERRUPTED
     assert ms(ended.completed_at) >= window_end
@@ -88,7 +89,7 @@ def test_whoever_takes_it_over_in_time_is_looked_at_after_a_lease(
     store: JobStore, client: "redis.Redis", reaper: Reaper
 ) -> None:
     job = claimed(store, client, takeover_s=3_600)
-    wait_until(lambda: reaper.look() or client.zscore(*entry(job)) > store_ms(client) + 3_000_000)
+    wait_until(lambda: reaper.reap() or client.zscore(*entry(job)) > store_ms(client) + 3_000_000)
     with store.run(ORG, job.job_id):
         assert client.zscore(*entry(job)) <= store_ms(client) + 30_000
 
@@ -102,15 +103,15 @@ def test_a_job_that_has_ended_is_looked_at_once_more(
         if ending:
             raise ending
     before = stored(client, job)
-    store.leases.track(entry(job), 0)
-    assert reaper.look() == 0
+    Leases(store.connection).track(entry(job), 0)
+    assert reaper.reap() == 0
     assert stored(client, job) == before
     assert client.keys("reaping:leases:*") == []
 
 
 def test_an_entry_without_a_job_is_dropped(client: "redis.Redis", store: JobStore, reaper: Reaper) -> None:
-    store.leases.track(KEYS.lease_entry(ORG, "gone"), 0)
-    assert reaper.look() == 0
+    Leases(store.connection).track(KEYS.lease_entry(ORG, "gone"), 0)
+    assert reaper.reap() == 0
     assert client.keys() == []
 
 
@@ -118,9 +119,9 @@ def test_a_queued_job_is_looked_at_again_a_lease_later(
     store: JobStore, client: "redis.Redis", reaper: Reaper
 ) -> None:
     job = store.create(ORG, KIND)
-    store.leases.track(entry(job), 0)
+    Leases(store.connection).track(entry(job), 0)
     before = store_ms(client)
-    assert reaper.look() == 0
+    assert reaper.reap() == 0
     assert before + 30_000 <= client.zscore(*entry(job)) <= store_ms(client) + 30_000
     assert store.get(ORG, job.job_id) == job
 
@@ -167,7 +168,7 @@ def test_nothing_is_left_of_jobs_that_have_ended(client: "redis.Redis") -> None:
     jobs.append(claimed(store, client))
     # When the reaper has looked for long enough
     reaper = Reaper(store)
-    wait_until(lambda: not (reaper.look() or client.keys("reaping:leases:*")))
+    wait_until(lambda: not (reaper.reap() or client.keys("reaping:leases:*")))
     # Then it has interrupted what a worker left, and the index is gone
     statuses = [stored(client, job)["status"] for job in jobs]
     assert statuses == ["completed", "failed", "interrupted", "cancelled", "interrupted"]
@@ -180,21 +181,21 @@ def test_nothing_is_left_of_jobs_that_have_ended(client: "redis.Redis") -> None:
 
 def test_looking_again_changes_nothing(store: JobStore, client: "redis.Redis", reaper: Reaper) -> None:
     job = claimed(store, client)
-    wait_until(reaper.look)
+    wait_until(reaper.reap)
     before = stored(client, job)
-    store.leases.track(entry(job), 0)
-    assert [reaper.look(), reaper.look()] == [0, 0]
+    Leases(store.connection).track(entry(job), 0)
+    assert [reaper.reap(), reaper.reap()] == [0, 0]
     assert stored(client, job) == before
 
 
 def test_of_several_reapers_one_settles_a_job(store: JobStore, client: "redis.Redis") -> None:
     jobs = [claimed(store, client) for _ in range(20)]
     settled: list[int] = []
-    store.on_settled = lambda: settled.append(1)
+    store.reader.listen_for_settled(lambda: settled.append(1))
     reapers = [Reaper(store) for _ in range(3)]
 
     def reap(reaper: Reaper) -> None:
-        wait_until(lambda: reaper.look() is None or not client.keys("reaping:leases:*"))
+        wait_until(lambda: reaper.reap() is None or not client.keys("reaping:leases:*"))
 
     with ThreadPoolExecutor() as threads:
         list(threads.map(reap, reapers))

@@ -20,7 +20,7 @@ import redis
 from batchstatus import Job, JobStore, Status, connect
 from batchstatus.embedded import EmbeddedServer
 from batchstatus.keys import Keys
-from batchstatus.model import Verdict
+from batchstatus.messages import Look, Verdict
 from batchstatus.reaper import Reaper
 from batchstatus.settings import StoreSettings
 from tests.support.callers import poll
@@ -181,14 +181,14 @@ def test_live_workers_with_a_short_lease_are_never_touched(store: JobStore) -> N
     jobs = [store.create(ORG, KIND) for _ in range(8)]
     over = threading.Event()
     verdicts: Counter[Verdict] = Counter()
-    real = store.look
+    real = store.reader.look
 
-    def look(org: str, job_id: str) -> tuple[Verdict, int | None]:
+    def look(org: str, job_id: str) -> Look:
         found = real(org, job_id)
-        verdicts[found[0]] += 1
+        verdicts[found.verdict] += 1
         return found
 
-    store.look = look  # type: ignore[method-assign]
+    store.reader.look = look  # type: ignore[method-assign]
 
     def work(job: Job) -> None:
         with store.run(ORG, job.job_id) as run:

@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from batchstatus import JobStore, Status, StoreRefused, StoreUnavailable, reaper
+from batchstatus.jobs.looks import Leases
 from batchstatus.keys import BUCKETS, Entry
 from batchstatus.reaper import Reaper
 from batchstatus.transport.connection import Connection
@@ -54,13 +55,13 @@ def settle(store: JobStore) -> None:
     """Look until a job is settled, whatever else is wrong."""
     found = Reaper(store)
 
-    def look() -> int:
+    def reap() -> int:
         try:
-            return found.look()
+            return found.reap()
         except StoreUnavailable:
             return found.settled
 
-    assert wait_until(look) == 1
+    assert wait_until(reap) == 1
 
 
 @pytest.mark.parametrize("name", ["leaseExpiresAt", "takeoverMs", "the whole"])
@@ -120,7 +121,7 @@ def test_a_server_that_is_away_keeps_nobody_from_what_the_others_have(
     # Then the other is settled, and it says that it could not look at all
     assert stored(client, other)["status"] == "interrupted"
     with pytest.raises(StoreUnavailable):
-        Reaper(store).look()
+        Reaper(store).reap()
     # And once the server is back, so is the one that it has
     line.away = lambda _: False
     settle(store)
@@ -151,7 +152,7 @@ def test_a_server_that_does_not_answer_is_asked_once_and_then_passed_over(
     line.away = away
     # When the reaper looks, it asks it once, and is done with the other
     with pytest.raises(StoreUnavailable):
-        Reaper(store).look()
+        Reaper(store).reap()
     assert len(asked) == 1
     settle(store)
     assert stored(client, other)["status"] == "interrupted"
@@ -167,16 +168,16 @@ def test_a_damaged_bucket_keeps_nobody_in_the_others(store: JobStore, client: "r
 
 def test_a_full_store_has_its_looks_put_off_all_the_same(store: JobStore, redis_client: "redis.Redis") -> None:
     living = Entry(KEYS.leases(0), f"{ORG}:J")
-    real = JobStore(redis_client, SETTINGS)
+    leases = Leases(Connection(redis_client, SETTINGS))
     redis_client.zadd(living.key, {living.member: 1})
     redis_client.config_set("maxmemory", 1)
     try:
-        real.leases.put_off(living, 60_000)
+        leases.put_off(living, 60_000)
         assert redis_client.zscore(*living) > 1
-        real.leases.move(living, 7)
+        leases.move(living, 7)
         assert redis_client.zscore(*living) == 7
         with pytest.raises(StoreRefused):
-            real.leases.track(Entry(living.key, f"{ORG}:K"), 1)
+            leases.track(Entry(living.key, f"{ORG}:K"), 1)
     finally:
         redis_client.config_set("maxmemory", 0)
 
@@ -228,12 +229,12 @@ def test_neither_does_an_error_that_nobody_thought_of(
 ) -> None:
     raised = threading.Event()
 
-    def look() -> int:
+    def work_off(_: object) -> None:
         raised.set()
         raise ZeroDivisionError
 
     with monkeypatch.context() as patched:
-        patched.setattr(reaping, "look", look)
+        patched.setattr(reaping._leases, "work_off", work_off)
         assert raised.wait(15)
     claimed(store, client)
     wait_until(lambda: reaping.settled == 1)
@@ -244,7 +245,7 @@ def test_stopping_ends_it(store: JobStore, client: "redis.Redis", reaping: Reape
     reaping.stop()
     assert threads() == []
     job = claimed(store, client)
-    assert reaping.look() == 0  # it can still be asked
+    assert reaping.reap() == 0  # it can still be asked
     assert field(client, job, "suspectAt") > 0
 
 
@@ -254,7 +255,7 @@ def test_a_reaper_that_was_never_started_can_be_stopped(store: JobStore) -> None
 
 def test_a_job_that_others_settle_is_not_counted(store: JobStore, client: "redis.Redis") -> None:
     job, found = claimed(store, client), Reaper(store)
-    found.look()
+    found.reap()
     wait_until(lambda: store.get(ORG, job.job_id).status is Status.INTERRUPTED)
-    assert wait_until(lambda: found.look() == 0 and not client.exists(entry(job).key))
+    assert wait_until(lambda: found.reap() == 0 and not client.exists(entry(job).key))
     assert found.settled == 0

@@ -9,7 +9,7 @@ import redis
 
 from batchstatus import JobStore, Kind, Status, StoreUnavailable
 from batchstatus.jobs import retention, transitions
-from batchstatus.jobs.index import History
+from batchstatus.jobs.index import Index
 from batchstatus.keys import Keys
 from batchstatus.protocol import verbs
 from batchstatus.reaper import Reaper
@@ -54,7 +54,7 @@ def test_nothing_is_left_of_expired_jobs_however_they_ended(short_lived: JobStor
         short_lived.control(ORG, ids[3], "cancel")
     assert client.keys("retention:*")
     reaper = Reaper(short_lived)
-    wait_until(lambda: (reaper.look(), short_lived.retention.sweep(), not client.keys("retention:*"))[-1])
+    wait_until(lambda: (reaper.reap(), Reaper(short_lived).sweep(), not client.keys("retention:*"))[-1])
 
 
 def test_a_job_that_lives_on_keeps_its_entry_and_is_looked_at_when_it_would_expire(
@@ -64,7 +64,7 @@ def test_a_job_that_lives_on_keeps_its_entry_and_is_looked_at_when_it_would_expi
     job = store.create(ORG, Kind.TRANSACTION_BATCH)
     entry = KEYS.expiry_entry(ORG, job.job_id)
     assert client.zscore(*entry) == pytest.approx(store_ms(client) + SOON_MS, abs=SOON_MS)
-    wait_until(lambda: store.retention.sweep() or client.zscore(*entry) > store_ms(client) + 3_000_000)
+    wait_until(lambda: Reaper(store).sweep() or client.zscore(*entry) > store_ms(client) + 3_000_000)
     assert store.list(ORG).jobs == (job,)
 
 
@@ -74,12 +74,12 @@ def test_an_entry_whose_job_was_never_made_is_removed_but_not_while_the_job_may_
     entry, index = KEYS.expiry_entry(ORG, "never"), KEYS.index(ORG, Kind.TRANSACTION_BATCH, Status.QUEUED)
     client.zadd(entry.key, {entry.member: 0})
     client.zadd(index, {"never": store_ms(client) + 60_000})
-    short_lived.retention.sweep()
+    Reaper(short_lived).sweep()
     assert entries(client, "never") == [entry.key, index]
     assert client.zscore(*entry) > store_ms(client)
     client.zadd(entry.key, {entry.member: 0})
     client.zadd(index, {"never": store_ms(client) - SOON_MS})
-    short_lived.retention.sweep()
+    Reaper(short_lived).sweep()
     assert entries(client, "never") == []
 
 
@@ -91,7 +91,7 @@ def test_what_a_crash_between_two_writes_has_left_is_put_right(client: "redis.Re
     completed = KEYS.index(ORG, job.kind, Status.COMPLETED)
     client.zadd(KEYS.index(ORG, job.kind, Status.RUNNING), {job.job_id: job.created_ms})
     client.zrem(completed, job.job_id)
-    wait_until(lambda: store.retention.sweep() or client.zscore(completed, job.job_id))
+    wait_until(lambda: Reaper(store).sweep() or client.zscore(completed, job.job_id))
     index = [key for key in entries(client, job.job_id) if ":index:" in key]
     assert index == [completed]
     assert client.zscore(completed, job.job_id) == job.created_ms
@@ -112,7 +112,7 @@ def test_an_entry_that_cannot_be_worked_off_does_not_keep_the_others_of_its_buck
 
     troubled.refuses = refuse
     with pytest.raises(StoreUnavailable):
-        store.retention.sweep()
+        Reaper(store).sweep()
     assert client.zrange(first.key, 0, -1) == [first.member.encode()]
 
 
@@ -121,16 +121,16 @@ def test_a_job_that_goes_its_way_while_it_is_swept_stays_in_the_index(
 ) -> None:
     store = JobStore(client, StoreSettings(prefix="retention"))
     job = store.create(ORG, Kind.TRANSACTION_BATCH)
-    place = History.place
+    place = Index.place
 
-    def meanwhile(history: History, *where: Any) -> None:
-        monkeypatch.setattr(History, "place", place)
+    def meanwhile(history: Index, *where: Any) -> None:
+        monkeypatch.setattr(Index, "place", place)
         with store.run(ORG, job.job_id):
             pass
         place(history, *where)
 
-    monkeypatch.setattr(History, "place", meanwhile)
-    wait_until(lambda: store.retention.sweep() or store.get(ORG, job.job_id).terminal)
+    monkeypatch.setattr(Index, "place", meanwhile)
+    wait_until(lambda: Reaper(store).sweep() or store.get(ORG, job.job_id).terminal)
     assert [each.job_id for each in store.list(ORG, statuses=["completed"]).jobs] == [job.job_id]
 
 
@@ -143,7 +143,7 @@ def test_a_damaged_job_is_looked_at_again_later_and_harms_nobody_else(
     expiries = [KEYS.expiry_entry(ORG, job.job_id) for job in jobs]
     wait_until(
         lambda: (
-            store.retention.sweep() or all(client.zscore(*entry) > store_ms(client) + 1_000 for entry in expiries)
+            Reaper(store).sweep() or all(client.zscore(*entry) > store_ms(client) + 1_000 for entry in expiries)
         )
     )
     assert jobs[0].job_id in caplog.text

@@ -25,7 +25,7 @@ from tests.support.sdk import (
 )
 from tests.support.waiting import wait_until
 
-ROW = '{"externalId":"T-1","code":"VALIDATION_ERROR","message":""}'
+ROW = {"externalId": "T-1", "code": "VALIDATION_ERROR", "message": ""}
 SOON_S, RETENTION_S = 100, 30 * 86_400
 
 
@@ -49,7 +49,7 @@ def test_a_dead_worker_is_found_by_two_looks_that_are_the_grace_apart(
     store: JobStore, client: "redis.Redis", look: str
 ) -> None:
     job = store.create(ORG, "transaction_batch")
-    claim_and_vanish(client, job, succeeded=2, failures=[ROW])
+    claim_and_vanish(client, job, succeeded=2, failures=(ROW,))
     LOOKS[look](store, job)
     first = fields(client, job)
     assert first["status"] == "running"
@@ -82,8 +82,7 @@ def test_a_sign_of_life_between_two_looks_starts_over(store: JobStore, client: "
     job = store.create(ORG, "transaction_batch")
     claim = claim_and_vanish(client, job)
     store.settle(ORG, job.job_id)
-    again = {"seq": 0, "lease_ms": 1, "retention_ms": 60_000, "max_rows": 1}
-    verbs.report(Connection(client), keys_of(job), fence=claim.fence, token=claim.token, **again)
+    verbs.report(Connection(client, StoreSettings(lease_s=0.001)), keys_of(job), claim, claim.seq)
     lease_end = int(fields(client, job)["leaseExpiresAt"])
     wait_until(lambda: store_ms(client) >= lease_end + 300)
     assert store.settle(ORG, job.job_id).status is Status.RUNNING
@@ -152,7 +151,7 @@ def test_every_write_past_a_lease_renews_the_time_of_all_keys_of_a_job(
     store: JobStore, client: "redis.Redis", write: str
 ) -> None:
     job = store.create(ORG, "transaction_batch", takeover_s=60 if write == "a takeover" else 0)
-    claim_and_vanish(client, job, failures=[ROW], skips=[ROW])
+    claim_and_vanish(client, job, failures=(ROW,), skips=(ROW,))
     if write == "the look that settles":
         store.settle(ORG, job.job_id)
     age(client, job)

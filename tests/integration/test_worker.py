@@ -19,6 +19,7 @@ from batchstatus import (
     Status,
     StoreUnavailable,
 )
+from batchstatus.messages import Batch, Claim
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection
@@ -124,16 +125,9 @@ def test_an_interruption_within_a_takeover_window_frees_the_job_for_the_next_wor
     assert (given_back.status, counters(given_back)) == (Status.RUNNING, (1, 1, 1))
     assert given_back.lease_expires_at == given_back.heartbeat_at
 
-    late = {
-        "fence": 1,
-        "token": "the first run's",
-        "seq": 2,
-        "lease_ms": 30_000,
-        "retention_ms": 60_000,
-        "max_rows": 9,
-    }
+    late = Claim(job, fence=1, token="the first run's", seq=1, checkpoint=None)
     with pytest.raises(LeaseLost):
-        verbs.report(Connection(client), keys_of(job), **late, succeeded=1)
+        verbs.report(Connection(client), keys_of(job), late, 2, Batch(succeeded=1))
 
     with store.run(ORG, job.job_id) as run:
         assert run.checkpoint == 3

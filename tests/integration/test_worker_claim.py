@@ -159,8 +159,8 @@ def test_a_takeover_goes_on_at_the_last_checkpoint_with_exact_counters(
     swift: JobStore, client: "redis.Redis"
 ) -> None:
     job = swift.create(ORG, "transaction_batch", total_items=5, takeover_s=60)
-    done = {"succeeded": 2, "failures": ['{"externalId":"T-3","code":"VALIDATION_ERROR","message":""}']}
-    claim_and_vanish(client, job, checkpoint='{"row":3}', **done)
+    failed = {"externalId": "T-3", "code": "VALIDATION_ERROR", "message": ""}
+    claim_and_vanish(client, job, succeeded=2, failures=(failed,), checkpoint={"row": 3})
     with swift.run(ORG, job.job_id, wait_s=30) as run:
         assert run.checkpoint == {"row": 3}
         assert counters(run.job) == (2, 1, 0)

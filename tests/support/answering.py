@@ -1,4 +1,4 @@
-"""A proxy in front of a real store, that can answer in the store's place: with errors, nonsense, or nothing."""
+"""A proxy in front of a real store that can answer in the store's place: with errors, garbage or nothing."""
 
 import re
 import socket
@@ -11,9 +11,9 @@ COMMAND = re.compile(rb"\*\d+\r\n\$\d+\r\n[A-Z]")
 
 
 class AnsweringProxy:
-    """Passes everything on to `port`, until `answer` is set: then each command gets that, and goes no further.
+    """Forwards everything to `port` until `answer` is set; then answers each command itself.
 
-    An empty answer closes the connection. With `pace_s` the answer comes byte by byte, so far apart.
+    An empty answer closes the connection. `pace_s` is the pause between single bytes of the answer.
     """
 
     def __init__(self, port: int) -> None:
@@ -39,7 +39,7 @@ class AnsweringProxy:
     def _accept(self) -> None:
         while True:
             client, _ = self._listener.accept()
-            client.settimeout(0.2)  # so that it is seen when we are to close
+            client.settimeout(0.2)  # to check `_closing` regularly
             self._start(self._serve, client)
 
     def _serve(self, client: socket.socket) -> None:
@@ -77,7 +77,7 @@ class AnsweringProxy:
 
     def _start(self, work: object, *arguments: object) -> None:
         def until_closed() -> None:
-            with suppress(OSError):  # how a socket that is closed by another thread, or by the peer, ends it
+            with suppress(OSError):  # raised when the peer or another thread closes the socket
                 work(*arguments)  # type: ignore[operator]
 
         thread = threading.Thread(target=until_closed)

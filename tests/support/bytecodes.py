@@ -1,4 +1,4 @@
-"""Doing something in the middle of something else: before each single bytecode of it."""
+"""Running code between two chosen bytecodes of other code."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -8,18 +8,18 @@ from typing import Any
 
 
 class Interrupted(BaseException):
-    """What the handler of a signal raises, as it were."""
+    """Stands for an exception that a signal handler raises."""
 
 
 def interrupt() -> None:
-    """Be such a handler."""
+    """Raise Interrupted, as a signal handler would."""
     raise Interrupted
 
 
 def at_bytecode(
     step: int, modules: Iterable[ModuleType], action: Callable[[], object], intrusion: Callable[[], object]
 ) -> bool:
-    """Do `action`, and `intrusion` before its `step`th bytecode in these modules; whether it has so many."""
+    """Run `action`, and `intrusion` before its `step`th bytecode in `modules`. True if it has that many."""
     watched, passed, before = {module.__file__ for module in modules}, 0, sys.gettrace()
 
     def trace(frame: Any, event: str, _: Any) -> Any:
@@ -42,7 +42,7 @@ def at_bytecode(
 
 
 def interrupted_at(step: int, modules: Iterable[ModuleType], action: Callable[[], object]) -> bool:
-    """Do `action`, interrupted before its `step`th bytecode in these modules; whether it was."""
+    """Run `action`, interrupted before its `step`th bytecode in `modules`. Returns True if it was interrupted."""
     with suppress(Interrupted):
         at_bytecode(step, modules, action, interrupt)
         return False

@@ -1,4 +1,4 @@
-"""Many callers at once, over plain HTTP/1.1 connections, each timed from when its request is sent."""
+"""Many simultaneous callers over plain HTTP/1.1 connections, each timed from the sending of its request."""
 
 import http.client
 import threading
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True)
 class Answer:
-    """What a caller got: the status, and how long it took in seconds."""
+    """An answer, and the seconds from the request to its end."""
 
     status: int
     seconds: float
@@ -17,7 +17,7 @@ class Answer:
 
 
 def poll_at_once(url: str, path: str, api_key: str, callers: int) -> list[Answer]:
-    """One poll from each of `callers` connections, opened beforehand and sent together."""
+    """Send one poll over each of `callers` open connections at the same moment. Returns the answers."""
     ready = threading.Barrier(callers)
     answers: list[Answer] = []
 
@@ -37,7 +37,7 @@ def poll_at_once(url: str, path: str, api_key: str, callers: int) -> list[Answer
 
 
 def poll(connection: http.client.HTTPConnection, path: str, api_key: str) -> Answer:
-    """One poll over a connection that stays open."""
+    """Poll once over a connection and keep it open. Returns the answer."""
     started = time.perf_counter()
     connection.request("GET", path, headers={"Authorization": f"Bearer {api_key}"})
     response = connection.getresponse()

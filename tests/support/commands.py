@@ -1,4 +1,4 @@
-"""Runs `batchstatus` commands: in the test's process for their words, in one of their own for what is live."""
+"""Running `batchstatus` commands: in the test's process to check the output, in their own to watch them live."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from batchstatus import cli
 
 
 class Result(NamedTuple):
-    """How a command ended, and what it printed."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -20,19 +20,19 @@ class Result(NamedTuple):
 
 
 class Run(Protocol):
-    """Runs a command with these arguments."""
+    """Runs a command with the given arguments."""
 
     def __call__(self, *arguments: str) -> Result: ...
 
 
 def forget_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no BATCHSTATUS_* of the shell that runs the tests play a part."""
+    """Remove every BATCHSTATUS_* variable of the shell that runs the tests."""
     for name in [name for name in os.environ if name.startswith("BATCHSTATUS_")]:
         monkeypatch.delenv(name)
 
 
 def runner(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs commands in this process."""
+    """Returns a function that runs commands in this process."""
 
     def run(*arguments: str) -> Result:
         capsys.readouterr()
@@ -43,14 +43,14 @@ def runner(capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 def assert_refused(result: Result, code: int, *words: str) -> None:
-    """It ended with this code, said one line on stderr with these words in it, and printed nothing."""
+    """Assert the exit code, one line on stderr that contains `words`, and no other output."""
     assert result[:2] == (code, "")
     assert re.fullmatch(r"batchstatus: [^\n]+\n", result.err)
     assert [word for word in words if word not in result.err] == []
 
 
 def start(*arguments: str, stdout: int = subprocess.PIPE) -> "subprocess.Popen[str]":
-    """A command in a process of its own, with this process's environment."""
+    """Start a command in a process of its own, with this process's environment."""
     return subprocess.Popen(
         [sys.executable, "-m", "batchstatus", *arguments],
         stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Asking for control over HTTP, and what the answers show."""
+"""Control requests over HTTP, and what their answers show."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ PERMISSIONS = {
     Kind.USER_EVENT_BATCH: "events:create",
     Kind.ENTITY_AUTOMATIC: "entities:bulk_import",
 }
-"""What controlling a job of each kind needs."""
+"""The permission that control of each kind needs."""
 
 CANCEL, PAUSE, PAUSED = "batchCancelRequested", "batchPauseRequested", "batchPaused"
 KIND_MISMATCH, JOB_ALREADY_TERMINAL = (409, "KIND_MISMATCH"), (409, "JOB_ALREADY_TERMINAL")
 
 
 class Controls:
-    """Asks the service for actions, with a key that may do all unless another is given."""
+    """Sends control requests, with a key of all permissions unless another is given."""
 
     def __init__(self, web: FlaskClient, store: JobStore) -> None:
         self._web = web
@@ -28,13 +28,13 @@ class Controls:
         self._able = self.key_with(*PERMISSIONS.values())
 
     def key_with(self, *permissions: str, org: str = ORG) -> str:
-        """A new key with these permissions."""
+        """Returns a new key with these permissions."""
         return self._store.api_keys.create(org, permissions)[0]
 
     def __call__(
         self, job: Job | str, action: Any = "cancel", kind: Any = None, key: str | None = "", **members: Any
     ) -> TestResponse:
-        """Ask for an action on a job, or on an id; `kind` is the job's unless another is given."""
+        """Request an action on a job or on a job id. `kind` defaults to the job's."""
         job_id, own_kind = (job, "transaction_batch") if isinstance(job, str) else (job.job_id, job.kind)
         headers = {} if key is None else {"Authorization": f"Bearer {key or self._able}"}
         body = {"kind": kind or own_kind, "action": action, **members}
@@ -42,21 +42,21 @@ class Controls:
 
 
 def refusal(answer: TestResponse) -> tuple[int, str]:
-    """Status and code of an error."""
+    """Returns status and code of an error."""
     assert answer.json is not None
     assert (answer.json.keys(), answer.json["success"]) == ({"success", "error"}, False)
     return answer.status_code, answer.json["error"]["code"]
 
 
 def shown(answer: TestResponse) -> dict[str, Any]:
-    """The job in an answer that is no error."""
+    """Returns the job in a successful answer."""
     assert (answer.status_code, answer.json and answer.json.keys()) == (200, {"success", "job"})
     job: dict[str, Any] = answer.json["job"]
     return job
 
 
 def flags(answer: TestResponse) -> set[str]:
-    """Which of control's flags the job in an answer shows; those that are there are true."""
+    """Returns the control flags of the job in an answer. Asserts that their values are true."""
     metadata = shown(answer)["metadata"]
     found = {name for name in (CANCEL, PAUSE, PAUSED) if name in metadata}
     assert {metadata[name] for name in found} <= {True}

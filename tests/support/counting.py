@@ -1,4 +1,4 @@
-"""Counting without a store: an importer, a deliverer, and what a series of batches adds up to."""
+"""Counting without a store: an importer, a deliverer, and the sum of a series of batches."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from batchstatus import Job, Kind, Run, Status
-from batchstatus.model import Claim
+from batchstatus.messages import Batch, Claim
 from batchstatus.rows import Shaped
-from batchstatus.worker.outbox import Batch, Outbox
+from batchstatus.worker.outbox import Outbox
 
 JOB = Job(
     job_id="j",
@@ -27,7 +27,7 @@ JOB = Job(
 
 
 def counting_half_of_a_run(outbox: Outbox) -> Run:
-    """A run over `outbox` that counts and never reports: nobody takes from the outbox but the test."""
+    """Returns a run over `outbox` that counts but never reports: only the test takes from the outbox."""
     run = object.__new__(Run)
     run._outbox = outbox
     run._claim = Claim(job=JOB, fence=1, token="t", seq=0, checkpoint=None)
@@ -35,13 +35,13 @@ def counting_half_of_a_run(outbox: Outbox) -> Run:
 
 
 def rejected(name: object) -> dict[str, str]:
-    """A failed or skipped row that can be told from all others."""
+    """Returns a failed or skipped row with a unique id."""
     return {"externalId": str(name), "code": "VALIDATION_ERROR"}
 
 
 @dataclass(frozen=True)
 class Counted:
-    """What some batches add up to; rows are known by their ids."""
+    """The sum of some batches. Rows are identified by their ids."""
 
     succeeded: int = 0
     failures: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class Counted:
     checkpoint: Any = None
 
     def plus(self, batch: Batch) -> "Counted":
-        """The sum after one more batch; a total or a checkpoint of None leaves the one before."""
+        """Returns the sum with one more batch. A total or checkpoint of None keeps the previous one."""
         return Counted(
             self.succeeded + batch.succeeded,
             self.failures + tuple(map(name_of, batch.failures)),
@@ -61,18 +61,18 @@ class Counted:
 
 
 def name_of(row: Shaped) -> str:
-    """The id of a row in a batch."""
+    """Returns the id of a row in a batch."""
     return str(row["externalId"])
 
 
 def plain(checkpoint: Any) -> Any:
-    """A checkpoint as the importer gave it; in a batch it may be JSON text already. No text in these tests."""
+    """Returns a checkpoint as the importer gave it. A text can only be JSON: no test uses a text as checkpoint."""
     return json.loads(checkpoint) if isinstance(checkpoint, str) else checkpoint
 
 
 @dataclass
 class Importer:
-    """Counts rows through a run, and remembers every state that it went through."""
+    """Counts rows through a run, and records every state that the run passed through."""
 
     outbox: Outbox
     passed: list[Counted] = field(default_factory=lambda: [Counted()])
@@ -82,7 +82,7 @@ class Importer:
         self.run = counting_half_of_a_run(self.outbox)
 
     def do(self, verb: str, value: Any = 1, checkpoint: Any = None) -> None:
-        """Count something; the state after it is remembered first, as another thread may see it at once."""
+        """Count a row or set the total. The new state is recorded first: another thread may see it at once."""
         self.rows += 1
         before, name = self.passed[-1], str(self.rows)
         after = replace(before, checkpoint=before.checkpoint if checkpoint is None else checkpoint)
@@ -102,14 +102,14 @@ class Importer:
 
 @dataclass
 class Deliverer:
-    """Takes batches as the reporter does, and knows what has arrived."""
+    """Takes batches as the reporter does, and adds up what has arrived."""
 
     outbox: Outbox
     arrived: Counted = field(default_factory=Counted)
     batches: list[Batch] = field(default_factory=list)
 
     def deliver(self) -> Batch | None:
-        """Take a batch and say that it has arrived; None if there was none."""
+        """Take a batch and acknowledge it. Returns None if there was none."""
         batch = self.outbox.take()
         if batch is not None:
             self.arrived = self.arrived.plus(batch)
@@ -118,6 +118,6 @@ class Deliverer:
         return batch
 
     def deliver_all(self) -> None:
-        """Take until there is nothing left to take."""
+        """Take and acknowledge batches until none is left."""
         while self.deliver():
             pass

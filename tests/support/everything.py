@@ -1,14 +1,14 @@
-"""All that can be done with a store: a job's every way through life, its rows, history, API keys, the reaper."""
+"""Every operation on a store: all lives of a job, its rows, history, API keys, the reaper."""
 
 from contextlib import closing, suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 
 from batchstatus import Job, JobNotFound, JobStore
-from batchstatus.jobs.looks import Expiries
-from batchstatus.keys import Keys
+from batchstatus.jobs.looks import Expiries, Leases
 from batchstatus.protocol.verbs import claim
 from batchstatus.reaper import Reaper
 from batchstatus.settings import StoreSettings
@@ -23,7 +23,7 @@ LONG_MS = 60_000
 
 
 class Store:
-    """A store at `url`, and how to be a worker of it that vanishes."""
+    """A store at `url`, with workers that vanish and jobs that expire."""
 
     def __init__(self, url: str, **options: Any) -> None:
         self._settings = StoreSettings(lease_s=3.0, grace_s=0.1, **options)
@@ -31,25 +31,23 @@ class Store:
         self.store = JobStore.open(url, self._settings)
 
     def vanish(self, job: Job) -> None:
-        """Claim the job for a moment, note it for the reaper, and be heard of no more."""
-        keys = Keys(self._settings.prefix)
-        with closing(Connection(partial(open_client, self._url, self._settings))) as connection:
-            times = {"lease_ms": 1, "grace_ms": 0, "retention_ms": LONG_MS}
-            claim(connection, keys.job(ORG, job.job_id), token="vanished", **times)
-        self.store.leases.track(keys.lease_entry(ORG, job.job_id), 0)
+        """Claim the job for 1 ms, enter it into the lease index, and never report again."""
+        hasty = replace(self._settings, lease_s=0.001, grace_s=0)
+        with closing(Connection(partial(open_client, self._url, self._settings), hasty)) as connection:
+            claim(connection, connection.keys.job(ORG, job.job_id), "vanished")
+            Leases(connection).track(connection.keys.lease_entry(ORG, job.job_id), 0)
 
     def look_for_expired(self, job: Job, *, gone: bool = False) -> None:
         """Sweep, with a look at this job, which is `gone` before its time."""
-        keys = Keys(self._settings.prefix)
-        with closing(Connection(partial(open_client, self._url, self._settings))) as connection:
-            if gone:
-                connection.command("DEL", keys.job(ORG, job.job_id).job)
-            Expiries(connection, keys).put_off(keys.expiry_entry(ORG, job.job_id), 0)
-        self.store.retention.sweep()
+        connection = self.store.connection
+        if gone:
+            connection.command("DEL", connection.keys.job(ORG, job.job_id).job)
+        Expiries(connection).put_off(connection.keys.expiry_entry(ORG, job.job_id), 0)
+        Reaper(self.store).sweep()
 
 
 def do_everything(url: str, **options: Any) -> None:
-    """Do all that service, workers and `batchstatus keys` can do, and see that it is done."""
+    """Do and check everything that the service, workers and `batchstatus keys` can do."""
     opened = Store(url, **options)
     with closing(opened.store) as store:
         store.ping()
@@ -82,7 +80,7 @@ def _is_run(store: JobStore) -> None:
     assert store.failures(ORG, job.job_id) == list(outcome.failures)
     assert list(store.failure_pages(ORG, job.job_id)[1]) == [list(outcome.failures)]
     assert store.get_many(ORG, [job.job_id, "unknown"]) == {job.job_id: outcome.job}
-    assert store.states([(ORG, job.job_id), (ORG, "unknown")]) == ["completed", None]
+    assert store.reader.states([(ORG, job.job_id), (ORG, "unknown")]) == ["completed", None]
     with pytest.raises(JobNotFound):
         store.get(ORG, "unknown")
 
@@ -123,7 +121,7 @@ def _vanishes_and_is_taken_over(opened: Store) -> None:
 def _vanishes_and_is_reaped(opened: Store) -> None:
     job, reaper = _create(opened.store), Reaper(opened.store)
     opened.vanish(job)
-    wait_until(lambda: reaper.look() == 1)
+    wait_until(lambda: reaper.reap() == 1)
     assert opened.store.get(ORG, job.job_id).status == "interrupted"
 
 

@@ -1,4 +1,4 @@
-"""HTTP requests broken at random, and what may come back for them."""
+"""Randomly broken HTTP requests, and the check of the answers to them."""
 
 import random
 import socket
@@ -8,7 +8,7 @@ from contextlib import suppress
 from tests.support.rawhttp import Answer, request
 
 OURS_FROM_500_UP = {501, 503, 505}
-"""What is no fault of ours: a coding or a version that we do not speak, a store that is slow for a moment."""
+"""Statuses that are not bugs: an unknown transfer coding or HTTP version, a store that is slow for a moment."""
 
 WORDS = [
     *(b"\r\n", b"\n", b"\r", b"\r\n\r\n", b"\0", b" ", b"\t", b":", b",", b";", b"/", b"//", b"%", b"?", b"#"),
@@ -24,7 +24,7 @@ _HEX = b"0123456789abcdefABCDEF"
 
 
 def corpus(job_id: str, key: str) -> list[bytes]:
-    """Good requests, of all kinds."""
+    """Returns valid requests of all kinds."""
     poll, body = f"/batch-import/jobs/{job_id}", b'{"kind":"transaction_batch","action":"pause"}'
     resume = body.replace(b"pause", b"resume")
     chunks = b"5\r\n" + body[:5] + b"\r\n%x;x=y\r\n" % len(body[5:]) + body[5:] + b"\r\n0\r\nX: y\r\n\r\n"
@@ -42,7 +42,7 @@ def corpus(job_id: str, key: str) -> list[bytes]:
 
 
 def mutant(good: list[bytes], chance: random.Random) -> bytes:
-    """One or two good requests, changed in up to six places."""
+    """Returns one or two valid requests, changed in up to six places."""
     found = b"".join(chance.choices(good, k=chance.choice((1, 1, 1, 2))))
     for _ in range(chance.randint(1, 6)):
         found = chance.choice(_CHANGES)(found, chance)
@@ -50,27 +50,27 @@ def mutant(good: list[bytes], chance: random.Random) -> bytes:
 
 
 def exchange_to_the_end(port: int, data: bytes, timeout_s: float) -> bytes:
-    """All that comes back until the service closes the connection, which it must within the time."""
+    """Returns all bytes until the service closes the connection. TimeoutError after `timeout_s` of silence."""
     with socket.create_connection(("127.0.0.1", port), timeout_s) as connection:
         received = b""
         try:
             connection.sendall(data)
-            with suppress(OSError):  # ENOTCONN: it has closed already, and what it said is still to be read
+            with suppress(OSError):  # ENOTCONN: the service has closed already, and its answer is still unread
                 connection.shutdown(socket.SHUT_WR)
             while piece := connection.recv(65_536):
                 received += piece
         except (ConnectionResetError, BrokenPipeError):
-            pass  # it did not want to hear the rest
+            pass  # the service did not read the rest
         return received
 
 
 def answers(received: bytes) -> Iterator[Answer]:
-    """The responses in what came back; the last may be cut, where the connection was reset."""
+    """Yield the answers in the received bytes. The last one may be cut if the connection was reset."""
     while b"\r\n\r\n" in received:
         head, _, received = received.partition(b"\r\n\r\n")
         status_line, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
-        # An answer to a HEAD has the length of a body, and none; no body of ours begins like a response.
+        # The answer to a HEAD has a Content-Length without a body; none of our bodies begins like a status line.
         length = 0 if received.startswith(b"HTTP/1.") else int(headers.get("content-length", 0))
         body, received = received[:length], received[length:]
         if headers.get("transfer-encoding") == "chunked":
@@ -79,7 +79,7 @@ def answers(received: bytes) -> Iterator[Answer]:
 
 
 def complaint(answer: Answer) -> str | None:
-    """What is wrong with an answer, if anything."""
+    """Returns what is wrong with an answer, or None."""
     if answer.status >= 500 and answer.status not in OURS_FROM_500_UP:
         return "a server error"
     if answer.status == 100:

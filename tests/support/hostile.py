@@ -1,4 +1,4 @@
-"""What the tests with hostile input share: the routes of a job, and short words for what they answer."""
+"""Shared by the tests with hostile input: the routes of a job, and names for their errors."""
 
 from tests.support.rawhttp import Answer, exchange, request
 from tests.support.service import LiveService
@@ -13,7 +13,7 @@ JOB_ROUTES = [
     *(("GET", f"/batch-import/{kind}-jobs/{{}}/failures.csv") for kind in KINDS),
     ("GET", "/entities/automatic/bulk/imports/{}/failures.csv"),
 ]
-"""Every route that has to do with one job, with its method."""
+"""Every route of a single job, with its method."""
 
 UNAUTHENTICATED, FORBIDDEN = (401, "UNAUTHENTICATED"), (403, "FORBIDDEN")
 JOB_NOT_FOUND, NOT_FOUND = (404, "JOB_NOT_FOUND"), (404, "NOT_FOUND")
@@ -30,5 +30,5 @@ def ask(
     key: str | None = None,
     body: bytes = b"",
 ) -> Answer:
-    """The answer to one request."""
+    """Send one request and return the answer."""
     return exchange(live.port, request(method, target, *lines, key=key, body=body))

@@ -1,6 +1,6 @@
 """Import workers in processes of their own, to be killed, stopped and raced.
 
-The processes come from a fork server that has imported batchstatus already, so that one starts in milliseconds.
+A fork server that has already imported batchstatus starts the processes within milliseconds.
 """
 
 import multiprocessing
@@ -17,9 +17,9 @@ _processes.set_forkserver_preload(["batchstatus", "tests.support.importers"])
 
 
 class Importer:
-    """A process that calls `target(link, *arguments)`; `link` is the other end of ours.
+    """A process that calls `target(link, *arguments)`; `link` is its end of a pipe to the test.
 
-    Leaving the block kills it if it still runs, a stopped one too.
+    Leaving the block kills the process, even a stopped one.
     """
 
     def __init__(self, target: Callable[..., None], *arguments: Any) -> None:
@@ -37,37 +37,37 @@ class Importer:
         self._process.close()
 
     def told(self, timeout_s: float = TOLD_S) -> Any:
-        """The next thing that the process says; fails if it says nothing, or has ended."""
+        """Returns the next message of the process. Fails after `timeout_s`, or if the process has ended."""
         assert self._ours.poll(timeout_s), f"the importer has said nothing for {timeout_s} s"
         return self._ours.recv()
 
     def tell(self, message: Any) -> None:
-        """Say something to the process."""
+        """Send a message to the process."""
         self._ours.send(message)
 
     def kill(self) -> None:
-        """SIGKILL, and see it gone."""
+        """Kill the process with SIGKILL and wait for its end."""
         self._process.kill()
         self._process.join()
 
     def stop(self) -> None:
-        """SIGSTOP: all its threads stand still, and its heartbeats with them."""
+        """Freeze the process with SIGSTOP: all its threads stand still, so its heartbeats too."""
         os.kill(self._process.pid or 0, signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """SIGCONT."""
+        """Let the frozen process continue, with SIGCONT."""
         os.kill(self._process.pid or 0, signal.SIGCONT)
 
     @property
     def running(self) -> bool:
-        """Whether the process has not ended."""
+        """True until the process ends."""
         return self._process.is_alive()
 
     def exit_code(self, timeout_s: float = TOLD_S) -> int | None:
-        """The exit code of a process that ends by itself; None if it has not ended in time."""
+        """Returns the exit code of a process that ends by itself, or None if it has not ended in time."""
         self._process.join(timeout_s)
         return self._process.exitcode
 
 
 Link = Connection
-"""An importer's end of the line."""
+"""The importer's end of the pipe to the test."""

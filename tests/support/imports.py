@@ -1,4 +1,4 @@
-"""Imports for tests of control: in a thread of their own, paused, cancelled, or stopped in the middle."""
+"""Imports for tests of control: in a thread of their own, paused, cancelled, or stopped half-way."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ CANCEL, PAUSE, PAUSED = CONTROL_FLAGS
 
 
 def aside(call: Callable[[], Any]) -> "Future[Any]":
-    """What becomes of a call in a thread of its own, which nothing waits for in the end."""
+    """Returns the future of a call in a daemon thread."""
     future: Future[Any] = Future()
 
     def work() -> None:
@@ -30,7 +30,7 @@ def aside(call: Callable[[], Any]) -> "Future[Any]":
 
 
 def importing(store: JobStore, job: Job, *, rows: bool = True, **options: Any) -> None:
-    """Check and count a row, over and over, until cancelled."""
+    """Check and count rows in a loop until the job is cancelled."""
     with store.run(ORG, job.job_id, **options) as run:
         while True:
             run.check()
@@ -40,19 +40,19 @@ def importing(store: JobStore, job: Job, *, rows: bool = True, **options: Any) -
 
 
 def keep_checking(run: Run) -> None:
-    """Check, over and over, without a row."""
+    """Check in a loop, without counting rows."""
     while True:
         run.check()
         time.sleep(0.002)
 
 
 def flags(store: JobStore, job: Job) -> set[str]:
-    """The flags of control that the job shows."""
+    """Returns the control flags of the job."""
     return {*store.get(ORG, job.job_id).metadata} & {*CONTROL_FLAGS}
 
 
 def stop_in_the_middle(store: JobStore, job: Job, *, paused: bool = False) -> None:
-    """Be a worker that is told to stop, perhaps while it is paused, and leaves the job to the next."""
+    """Act as a worker that is told to stop, `paused` or not, and gives the job back."""
     with suppress(SystemExit), store.run(ORG, job.job_id) as run:
         if paused:
             store.control(ORG, job.job_id, "pause")

@@ -1,7 +1,7 @@
-"""Work that goes on while a store is in trouble, and what it was promised in the meantime.
+"""Load on a store while a fault is tried, and a ledger of what the store acknowledged.
 
-A clerk creates jobs, cancels them, or runs them to their end, and keeps a ledger of what was acknowledged.
-Pollers ask the service about jobs, and judge each answer by the ledger and by what they were told before.
+A clerk creates jobs, cancels or runs them, and enters into the ledger what the store acknowledged. Pollers read
+jobs from the service, and check each answer against the ledger and against earlier answers.
 """
 
 import http.client
@@ -24,27 +24,27 @@ T = TypeVar("T")
 
 POLL_EVERY_S = 0.1
 SLOWEST_POLL_S = 3.0
-"""A poll is bounded by the store's timeout of 1 s; the rest is for a busy machine."""
+"""The store's timeout of 1 s bounds a poll; the rest is a margin for a busy machine."""
 
 _RANK = {"queued": 0, "running": 1}
 _ENDED = 2
 
 
 class Promise(NamedTuple):
-    """What the store has acknowledged of a job: at least this status, and once that is final these rows."""
+    """What the store acknowledged of a job: at least this status, and exactly these rows once it is final."""
 
     status: Status
     done: tuple[int, int, int] = (0, 0, 0)
 
     def kept_by(self, status: str, done: tuple[int, int, int]) -> bool:
-        """Whether a job that stands like this was not set back."""
+        """Returns True if a job with this status and these rows has not gone back."""
         if self.status in TERMINAL:
             return (status, done) == (self.status, self.done)
         return _rank(status) >= _rank(self.status)
 
 
 class Ledger:
-    """What was promised about jobs; several threads may write and read."""
+    """The promises about jobs. Thread-safe."""
 
     def __init__(self) -> None:
         self._promises: dict[str, Promise] = {}
@@ -53,7 +53,7 @@ class Ledger:
         self.trouble: list[str] = []
 
     def acknowledge(self, job_id: str, promise: Promise) -> None:
-        """Something was acknowledged for this job."""
+        """Record what the store acknowledged of this job."""
         is_new = job_id not in self._promises
         self._promises[job_id] = promise
         self.acknowledged += 1
@@ -61,7 +61,7 @@ class Ledger:
             self._job_ids.append(job_id)
 
     def pick(self) -> tuple[str, Promise]:
-        """A job at random, and what is promised about it now."""
+        """Returns a random job id and the current promise about that job."""
         job_id = random.choice(self._job_ids)
         return job_id, self._promises[job_id]
 
@@ -69,7 +69,7 @@ class Ledger:
         return bool(self._job_ids)
 
     def broken(self, store: JobStore) -> list[str]:
-        """The promises that the store does not keep, now that nobody changes anything any more."""
+        """Returns the promises that the store has broken. Call this once all work has stopped."""
         found = []
         for job_id, promise in self._promises.items():
             job = _found(store, job_id)
@@ -79,7 +79,7 @@ class Ledger:
 
 
 class Clerk:
-    """A thread that makes one job after the other: every third is cancelled, every third run to its end."""
+    """A thread that creates jobs one after the other, cancels every third and runs every third to its end."""
 
     def __init__(self, store: JobStore, ledger: Ledger, name: str) -> None:
         self._store = store
@@ -96,14 +96,14 @@ class Clerk:
         self.stop()
 
     def stop(self) -> None:
-        """Let it come to the end of what it is at, and see it gone."""
+        """Let the thread finish its current work, and wait for its end."""
         self._over.set()
         self._thread.join()
 
     def _work(self) -> None:
         try:
             self._make_jobs()
-        except Exception as error:  # an error in a thread is seen by nobody else
+        except Exception as error:  # nothing else would report an error in this thread
             self._ledger.trouble.append(f"{self._name}: {error!r}")
 
     def _make_jobs(self) -> None:
@@ -129,7 +129,7 @@ class Clerk:
 
 
 def insist(call: Callable[[], T]) -> T:
-    """Repeat a call until the store has answered it."""
+    """Repeat a call until the store answers, for at most a minute. Returns the result."""
     deadline = time.monotonic() + 60
     while True:
         try:
@@ -141,9 +141,9 @@ def insist(call: Callable[[], T]) -> T:
 
 
 class Poller:
-    """A thread that polls a job of its own, and any job of the ledger in turn, over one connection.
+    """A thread that alternately polls its own job and a random job of the ledger, over one connection.
 
-    Where `reads_may_be_old`, what was true a while ago is right as well, but no status that never was.
+    With `reads_may_be_old`, an outdated answer is accepted, but no status that was never true.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class Poller:
         self.stop()
 
     def stop(self) -> None:
-        """Let it come to the end of what it is at, and see it gone."""
+        """Let the thread finish its current work, and wait for its end."""
         self._over.set()
         self._thread.join()
 

@@ -1,4 +1,4 @@
-"""A script's text, taken apart: what its header says, what its body does."""
+"""A parser of the Lua scripts: their headers, and the commands in their bodies."""
 
 import re
 from dataclasses import dataclass, field
@@ -11,16 +11,16 @@ FOLDER = Path(verbs.__file__).parent / "lua"
 
 READS = {"TIME", "EXISTS", "HGET", "HMGET", "HGETALL", "LLEN", "ZRANGEBYSCORE", "ZSCORE"}
 KEEPS = {"PEXPIRE", "PERSIST"}
-"""They write how long a key is kept, and nothing of what is in it."""
+"""Commands that write a key's time to live, and nothing of its content."""
 WRITES = {"HSET", "HINCRBY", "HDEL", "RPUSH", "ZADD", "ZREM"}
-"""All commands that a script may use: every server that we support has them."""
+"""READS, KEEPS and WRITES are all commands that a script may use: every supported server has them."""
 
 JOB = [("job", "hash"), ("failures", "list"), ("skips", "list")]
 
 
 @dataclass
 class Header:
-    """What a script says about itself."""
+    """The header of a script."""
 
     title: str
     keys: list[tuple[str, str]] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Header:
 
 
 class Source:
-    """A script: its header and its body without comments."""
+    """A script: its header, and its body without comments."""
 
     def __init__(self, verb: str, text: str | None = None) -> None:
         self.verb = verb
@@ -66,23 +66,23 @@ class Source:
 
     @cached_property
     def calls(self) -> list[list[str]]:
-        """The arguments of each `redis.call`, as they are written."""
+        """The arguments of each `redis.call`, as source text."""
         starts = [match.end() for match in re.finditer(r"redis\.call\(", self.body)]
         return [parts(self.body[start:]) for start in starts]
 
     @property
     def commands(self) -> list[str]:
-        """The command of each call, in the order of the text; what is no text is given in brackets."""
+        """The command of each call in source order; an expression that is not a text literal is in brackets."""
         return [call[0][1:-1] if re.fullmatch(r"'[A-Z]+'", call[0]) else f"({call[0]})" for call in self.calls]
 
     @property
     def is_of_a_job(self) -> bool:
-        """Whether it works on a job's keys; else on an index."""
+        """True if the script works on a job's keys, False if on an index."""
         return self.header.keys == JOB
 
     @cached_property
     def arguments(self) -> dict[str, str]:
-        """The locals that are made from ARGV: name -> expression."""
+        """The locals computed from ARGV: name -> expression."""
         found = {}
         for names, values in re.findall(r"^local ([\w, ]+) = (.*ARGV\[.*)$", self.body, re.MULTILINE):
             pairs = zip(names.split(", "), parts(values + ")"), strict=True)
@@ -90,14 +90,14 @@ class Source:
         return found
 
     def names_of(self, key: str) -> list[str]:
-        """The names of the keys that `key` may be, by the header: of `KEYS[1]`, or of the variable of a loop."""
+        """Returns the header's names for `key`, which is an element such as `KEYS[1]` or a loop variable."""
         names = [name for name, _ in self.header.keys]
         loops: dict[str, list[str]] = {"key": names, "KEYS[list]": names[1:]}
         return loops[key] if key in loops else [names[int(key.removeprefix("KEYS[").removesuffix("]")) - 1]]
 
 
 def parts(text: str) -> list[str]:
-    """What stands between here and the bracket that closes, cut at the commas that are not inside others."""
+    """Returns the text up to the closing bracket, split at the commas outside of inner brackets."""
     found, depth = "", 0
     for letter in text:
         depth += (letter in "([{") - (letter in ")]}")

@@ -1,4 +1,4 @@
-"""The servers that topologies are made of, all real processes that end with us: data nodes and Sentinels."""
+"""The servers of the topologies, data nodes and Sentinels: real processes that end with the test process."""
 
 import os
 import shutil
@@ -23,12 +23,12 @@ T = TypeVar("T")
 
 HASTY = ("PING-PERIOD", 300, "INFO-PERIOD", 500, "PUBLISH-PERIOD", 200, "SLAVE-RECONF-TIMEOUT", 1_000)
 PATIENT = ("INFO-PERIOD", 2_000, "PUBLISH-PERIOD", 1_300)
-"""How often a Sentinel looks at its servers (ms): a node is told of a failover that it has missed, or forgotten,
-after some three seconds, or six; left alone, after ten or twenty. A failover takes as long as ever."""
+"""A Sentinel's check intervals (ms). HASTY tells a node of a failover that the node missed, or forgot, after about
+3 or 6 s, PATIENT after 10 or 20 s. Neither changes how long a failover takes."""
 
 
 def ask(port: int, question: Callable[["redis.Redis"], T]) -> T | None:
-    """What the server at `port` answers; None while it does not, or refuses."""
+    """Returns the answer of the server at `port`, or None if there is none, or an error."""
     once = Retry(NoBackoff(), 0)
     with redis.Redis(port=port, decode_responses=True, socket_timeout=1, retry=once) as client:
         try:
@@ -38,30 +38,30 @@ def ask(port: int, question: Callable[["redis.Redis"], T]) -> T | None:
 
 
 class Node(EmbeddedServer):
-    """A data node. A full synchronization with it begins at once, not after the usual five seconds."""
+    """A data node. It starts a full synchronization at once, not after the default delay of 5 s."""
 
     def __init__(self, *options: str) -> None:
         super().__init__("--repl-diskless-sync-delay", "0", *options)
 
     def ask(self, *words: str | int) -> Any:
-        """One command; None while there is no answer."""
+        """Run one command. Returns None if there is no answer."""
         return ask(self.port, lambda client: client.execute_command(*words))
 
     @property
     def role(self) -> str | None:
-        """`master` or `slave`, as it sees itself."""
+        """`master` or `slave`, as the node itself reports."""
         answer = self.ask("ROLE")
         return answer and str(answer[0])
 
     def replicas_online(self) -> int:
-        """How many replicas follow it, caught up."""
+        """Returns the number of replicas that are in sync with the node."""
         found = self.ask("INFO", "replication") or {}
         states = [found[f"slave{number}"]["state"] for number in range(found.get("connected_slaves", 0))]
         return states.count("online")
 
 
 class ClusterNode(Node):
-    """A node with an append-only file, of a Cluster that stays up without slots that nobody serves."""
+    """A Cluster node with an append-only file. The Cluster stays up while some slots have no server."""
 
     def __init__(self) -> None:
         self.bus_port = free_port()
@@ -71,7 +71,7 @@ class ClusterNode(Node):
 
 
 class Sentinel:
-    """One Sentinel: the server's own binary, in a directory of its own."""
+    """A Sentinel, run by the server's binary in a directory of its own."""
 
     def __init__(self, primary_port: int, *, hasty: bool) -> None:
         self.port = free_port()
@@ -99,7 +99,7 @@ class Sentinel:
         ask(self.port, lambda client: client.execute_command("SENTINEL", "DEBUG", *periods))
 
     def sees(self, replicas: int) -> int | None:
-        """The port of the primary if it is well, has so many replicas, and two other Sentinels watch it."""
+        """Returns the primary's port if it is up, with `replicas` replicas and two other Sentinels; else None."""
         primary = ask(self.port, lambda client: client.sentinel_master("mymaster"))
         found = ask(self.port, lambda client: client.sentinel_slaves("mymaster"))
         if not primary or not found or primary["flags"] != "master" or primary["num-other-sentinels"] != 2:
@@ -114,7 +114,7 @@ class Sentinel:
         return int(primary["port"]) if len(following) >= replicas else None
 
     def stop(self) -> None:
-        """End it and remove its directory."""
+        """End the Sentinel and remove its directory."""
         self._leash.close()
         self._guard.wait()
         shutil.rmtree(self._directory)

@@ -1,4 +1,4 @@
-"""A store and a service of a test's own, to be broken: stopped, hung, killed, and mended for the next test."""
+"""A store and a service that a test may break (stop, freeze, kill), and that are mended for the next test."""
 
 import threading
 import time
@@ -20,7 +20,7 @@ from tests.support.wire import ORG, put_job
 
 @dataclass(frozen=True)
 class Stage:
-    """A real store, the service on it, and a key that may read ORG's jobs."""
+    """A real store, a service that uses it, and a key that may read ORG's jobs."""
 
     server: EmbeddedServer
     service: LiveService
@@ -28,17 +28,17 @@ class Stage:
     key: str
 
     def request(self, path: str, method: str = "GET", version: str = "1.1") -> bytes:
-        """The bytes of an authorized request."""
+        """Returns the bytes of a request with the key."""
         return request(method, path, key=self.key, version=version)
 
     def get(self, path: str) -> Answer:
-        """The answer to an authorized GET, on a connection of its own."""
+        """Send a GET with the key, on a new connection. Returns the answer."""
         return exchange(self.service.port, self.request(path))
 
 
 @contextmanager
 def own_stage(*server_options: str) -> Iterator[Stage]:
-    """A stage, whose store keeps its data when it is killed."""
+    """Yield a stage whose store keeps its data when killed."""
     with EmbeddedServer("--appendonly", "yes", *server_options) as server, LiveService(server.url) as service:
         store = JobStore.open(server.url, StoreSettings())
         key, _ = store.api_keys.create(ORG, ["transactions:create"])
@@ -48,7 +48,7 @@ def own_stage(*server_options: str) -> Iterator[Stage]:
 
 
 def mend(stage: Stage) -> None:
-    """Make the store whole again, and wait until every process of the service has seen it."""
+    """Repair the store, and wait until every process of the service has noticed."""
     with suppress(StoreUnavailable):
         stage.server.resume()
     stage.server.start()
@@ -58,7 +58,7 @@ def mend(stage: Stage) -> None:
 
 
 def is_whole(stage: Stage) -> bool:
-    """Whether a poll is answered with the job."""
+    """Returns True if a poll is answered with the job."""
     with suppress(OSError):
         return stage.get("/batch-import/jobs/job_1").status == 200
     return False
@@ -66,14 +66,14 @@ def is_whole(stage: Stage) -> bool:
 
 @dataclass(frozen=True)
 class Timed:
-    """An answer, and how long its caller waited for the first byte of it."""
+    """An answer, and how long the caller waited for its first byte."""
 
     answer: Answer
     took_s: float
 
 
 def at_once(stage: Stage, sent: list[bytes]) -> list[Timed]:
-    """Send all these requests at the same moment, each on a connection that is there already."""
+    """Send all requests at the same moment, each on an open connection of its own. Returns the answers."""
     start, answers = threading.Barrier(len(sent)), []
 
     def ask(connection: RawConnection, each: bytes) -> None:

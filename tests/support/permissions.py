@@ -1,4 +1,4 @@
-"""The users that docs/operations.md tells people to make, as it says so: read from the document."""
+"""The Redis users that docs/operations.md recommends, read from that document."""
 
 import re
 import shlex
@@ -12,14 +12,14 @@ _COMMAND = re.compile(r"^redis-cli ACL SETUSER batchstatus (.*?)^```", re.MULTIL
 
 
 def documented_rule() -> list[str]:
-    """The words of the rule that covers all, for a single server."""
+    """Returns the words of the ACL rule for a single server."""
     found = _COMMAND.search(DOCUMENT.read_text())
     assert found
     return shlex.split(found[1].replace("\\\n", " "))
 
 
 def documented_addition(condition: str) -> list[str]:
-    """What the rule needs besides under a condition, such as `With a database other than 0`."""
+    """Returns the words to add under a condition, such as `With a database other than 0`."""
     text = " ".join(DOCUMENT.read_text().split())
     found = re.search(re.escape(condition) + r": `([^`]+)`", text)
     assert found, condition
@@ -27,7 +27,7 @@ def documented_addition(condition: str) -> list[str]:
 
 
 def documented_keys(whose: str) -> list[str]:
-    """The keys, in place of all, that are said to be enough in the sentence with these words."""
+    """Returns the narrower key patterns in the sentence that contains the text `whose`."""
     text = " ".join(DOCUMENT.read_text().split())
     sentence = next(each for each in re.split(r"[.:;] ", text) if whose in each)
     patterns = (each.split() for each in re.findall(r"`([^`]+)`", sentence))
@@ -35,15 +35,15 @@ def documented_keys(whose: str) -> list[str]:
 
 
 def with_keys(rule: list[str], keys: list[str]) -> list[str]:
-    """The rule, for these keys only."""
+    """Returns the rule with these key patterns instead of its own."""
     return [word for word in rule if "~" not in word] + keys
 
 
 def make_user(client: "redis.Redis", rule: list[str]) -> None:
-    """Make the user on a server, with this rule and nothing from before."""
+    """Create the user on a server with exactly this rule."""
     client.execute_command("ACL", "SETUSER", USER, "reset", *rule)
 
 
 def as_user(url: str) -> str:
-    """The store's URL, for this user."""
+    """Returns the store's URL with the user's name and password."""
     return url.replace("://", f"://{USER}:{PASSWORD}@", 1)

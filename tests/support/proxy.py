@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a server: it can lose the answers, and it can cut the line."""
+"""A TCP proxy in front of a server that can lose answers and cut connections."""
 
 import socket
 import threading
@@ -9,10 +9,10 @@ HOST = "127.0.0.1"
 
 
 class LossyProxy:
-    """Passes everything on to `port`.
+    """Forwards everything to `port`.
 
-    While `swallowing`, what the server answers gets lost: a connection that lost an answer never gets another
-    one, though the server has done what it was asked. From `cut` to `mend` there are no connections at all.
+    While `swallowing`, the server's answers are lost, though the server has run the commands. A connection that
+    lost an answer gets no further ones. From `cut` to `mend` there are no connections.
     """
 
     def __init__(self, port: int) -> None:
@@ -37,7 +37,7 @@ class LossyProxy:
         self._listener.close()
 
     def cut(self) -> None:
-        """Close every connection, and each new one at once."""
+        """Close every connection, and from now on each new one."""
         with self._lock:
             self._cut = True
             for each in self._sockets:
@@ -78,7 +78,7 @@ class LossyProxy:
     @staticmethod
     def _run(work: object, *arguments: object) -> None:
         def until_closed() -> None:
-            with suppress(OSError):  # how a socket that is closed under us ends it
+            with suppress(OSError):  # raised when another thread closes the socket
                 work(*arguments)  # type: ignore[operator]
 
         threading.Thread(target=until_closed, daemon=True).start()

@@ -1,4 +1,4 @@
-"""HTTP as bytes over a socket, for what a client library would not send, or would hide."""
+"""HTTP as bytes over a socket, for requests that no client library sends, and details that one would hide."""
 
 import json
 import select
@@ -15,20 +15,20 @@ TIMEOUT_S = 20.0
 
 @dataclass(frozen=True)
 class Answer:
-    """A response; the names of its headers in lower case."""
+    """A response. The names of its headers are in lower case."""
 
     status: int
     headers: dict[str, str]
     body: bytes
 
     def json(self) -> Any:
-        """The body, which says that it is JSON and is."""
+        """Returns the parsed body. Asserts that the content type is JSON."""
         assert self.headers["content-type"] == "application/json", self
         return json.loads(self.body)
 
     @property
     def refusal(self) -> tuple[int, str]:
-        """Status and code of an error, which has the one shape of all errors and no other."""
+        """Status and code of an error. Asserts that the body has exactly the members of an error."""
         body = self.json()
         assert self.status >= 400
         assert self.headers["x-request-id"]
@@ -40,13 +40,13 @@ class Answer:
 
     @property
     def unnamed(self) -> tuple[int, dict[str, str], bytes]:
-        """All of it but what differs between any two answers: the request's id and the date."""
+        """Status, headers and body, without the headers that differ in every answer: request id and date."""
         same = {name: value for name, value in self.headers.items() if name not in ("x-request-id", "date")}
         return self.status, same, self.body
 
 
 def connect(port: int, timeout_s: float = TIMEOUT_S, receive_buffer: int | None = None) -> socket.socket:
-    """A connection to the service at a loopback port; with a small buffer, what is not read soon stays there."""
+    """Returns a connection to a loopback port. With a small receive buffer, unread data stays at the service."""
     connection = socket.socket()
     try:
         if receive_buffer is not None:
@@ -60,13 +60,13 @@ def connect(port: int, timeout_s: float = TIMEOUT_S, receive_buffer: int | None 
 
 
 def read_to_the_end(connection: socket.socket) -> bytes:
-    """All that still comes, until the other side closes properly."""
+    """Returns all bytes until the other side closes the connection."""
     return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
 @contextmanager
 def download(port: int, request: bytes, receive_buffer: int | None = None) -> Iterator[HTTPResponse]:
-    """The response to a request, on a connection of its own; only its head has been read."""
+    """Send a request on a new connection. Yields the response, of which only the head has been read."""
     with connect(port, receive_buffer=receive_buffer) as connection, HTTPResponse(connection) as response:
         connection.sendall(request)
         response.begin()
@@ -74,7 +74,7 @@ def download(port: int, request: bytes, receive_buffer: int | None = None) -> It
 
 
 class RawConnection:
-    """A connection to the service at a loopback port; enter it with `with`."""
+    """A connection to the service at a loopback port, as a context manager."""
 
     def __init__(self, port: int, timeout_s: float = TIMEOUT_S) -> None:
         self._socket = connect(port, timeout_s)
@@ -84,11 +84,11 @@ class RawConnection:
         self._socket.sendall(data)
 
     def end(self) -> None:
-        """Say that nothing more will be sent."""
+        """Close the sending side of the connection."""
         self._socket.shutdown(socket.SHUT_WR)
 
     def receive(self, *, to_head: bool = False) -> Answer:
-        """The next response; that to a HEAD has no body, whatever its headers say, and no 304 has one."""
+        """Returns the next response. A response to HEAD, and a 304, have no body whatever their headers say."""
         version, status, _ = self._line().split(b" ", 2)
         assert version in (b"HTTP/1.0", b"HTTP/1.1")
         headers: dict[str, str] = {}
@@ -101,11 +101,11 @@ class RawConnection:
         return Answer(int(status), headers, b"" if to_head or status == b"304" else self._body(headers))
 
     def says_nothing_for(self, seconds: float) -> bool:
-        """Whether the service neither sends anything in this time nor closes the connection."""
+        """Returns True if the service neither sends anything nor closes the connection in this time."""
         return not select.select([self._socket], [], [], seconds)[0]
 
     def is_closed(self) -> bool:
-        """Wait for the service to close the connection; False if it sends something instead."""
+        """Wait until the service closes the connection. Returns False if it sends something instead."""
         try:
             return self._stream.read(1) == b""
         except ConnectionResetError:
@@ -141,7 +141,7 @@ class RawConnection:
 
 
 def exchange(port: int, request: bytes) -> Answer:
-    """The answer to a request, on a connection of its own."""
+    """Send a request on a new connection. Returns the answer."""
     with RawConnection(port) as connection:
         connection.send(request)
         return connection.receive(to_head=request.startswith(b"HEAD "))
@@ -155,7 +155,7 @@ def request(
     body: bytes = b"",
     version: str = "1.1",
 ) -> bytes:
-    """A request, put together without a look at what is in it; `lines` are header lines."""
+    """Returns the bytes of a request without validating them. `lines` are header lines."""
     raw = [each if isinstance(each, bytes) else each.encode() for each in (target, *lines)]
     head = [b"%s %s HTTP/%s" % (method.encode(), raw[0], version.encode()), *raw[1:]]
     if not any(line.lower().startswith(b"host:") for line in raw[1:]):

@@ -1,11 +1,13 @@
-"""Jobs for the reaper to look at, below a prefix of their own: the reapers of a live service look elsewhere."""
+"""Jobs for the reaper, under a prefix of their own, which the reapers of a live service do not touch."""
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import redis
 
 from batchstatus import Job, JobStore
+from batchstatus.jobs.looks import Leases
 from batchstatus.keys import Entry, Keys
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
@@ -41,11 +43,11 @@ def ms(moment: datetime | None) -> int:
 
 
 def claimed(store: JobStore, client: "redis.Redis", *, lease_ms: int = 1, **options: Any) -> Job:
-    """A job whose worker claims it, is due to be looked at, and is never heard of again."""
+    """Returns a job that a worker claimed and never reported on again, due for a look by the reaper."""
     job = store.create(ORG, KIND, **options)
-    times = {"lease_ms": lease_ms, "grace_ms": 0, "retention_ms": SETTINGS.retention_ms}
-    verbs.claim(Connection(lambda: client), KEYS.job(ORG, job.job_id), token="token", **times)
-    store.leases.track(entry(job), 0)
+    connection = Connection(client, replace(SETTINGS, lease_s=lease_ms / 1000))
+    verbs.claim(connection, KEYS.job(ORG, job.job_id), "token")
+    Leases(connection).track(entry(job), 0)
     if lease_ms == 1:
         wait_until(lambda: store_ms(client) > field(client, job, "leaseExpiresAt"))
     return job

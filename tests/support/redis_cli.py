@@ -1,6 +1,6 @@
-"""A stand-in for `redis-cli`, as far as docs/redis-protocol.md uses it: one command, or `--eval`, into a pipe.
+"""A stand-in for `redis-cli` as docs/redis-protocol.md uses it: one command, or `--eval`, with output to a pipe.
 
-A program of its own, without our packages, so that it starts as fast as the real one.
+This is a separate program without our packages, so that it starts as fast as the real one.
 """
 
 import os
@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 
 def words(arguments: list[str]) -> list[str]:
-    """The command: as it is given, or that of `--eval FILE keys … , arguments …`."""
+    """Returns the command as given, or the EVAL command for `--eval FILE keys … , arguments …`."""
     if arguments[0] != "--eval":
         return arguments
     _, path, *rest = arguments
@@ -20,13 +20,13 @@ def words(arguments: list[str]) -> list[str]:
 
 
 def request(command: list[str]) -> bytes:
-    """A command as it is sent."""
+    """Returns the bytes of a command in the Redis protocol."""
     encoded = [word.encode() for word in command]
     return b"*%d\r\n" % len(encoded) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in encoded)
 
 
 def reply(stream: BinaryIO) -> str:
-    """An answer as `redis-cli` prints it where nobody looks: an element a line."""
+    """Returns a reply as `redis-cli` prints it to a pipe: one element per line."""
     kind, rest = stream.read(1), stream.readline().rstrip().decode()
     if kind == b"*":
         return "\n".join(reply(stream) for _ in range(int(rest)))
@@ -36,11 +36,11 @@ def reply(stream: BinaryIO) -> str:
 
 
 def main() -> None:
-    """Ask the server at STORE_PORT."""
+    """Run the command on the server at port STORE_PORT and print the reply."""
     with socket.create_connection(("127.0.0.1", int(os.environ["STORE_PORT"])), timeout=30) as connection:
         connection.sendall(request(words(sys.argv[1:])))
         with connection.makefile("rb") as stream:
-            print(reply(stream))  # noqa: T201 - that is what it is for
+            print(reply(stream))  # noqa: T201 - printing is the purpose of this program
 
 
 if __name__ == "__main__":

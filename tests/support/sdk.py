@@ -1,4 +1,4 @@
-"""Short cuts to what the worker SDK's tests talk about: rows, keys, dead workers, stores that misbehave."""
+"""Helpers for tests of the worker SDK: rows, keys, dead workers, stores that misbehave."""
 
 import hashlib
 import time
@@ -11,8 +11,9 @@ import redis
 
 from batchstatus import Job, JobStore
 from batchstatus.keys import JobKeys, Keys
-from batchstatus.model import Claim
+from batchstatus.messages import Batch, Claim
 from batchstatus.protocol import verbs
+from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection
 from tests.support.waiting import wait_until
 
@@ -26,63 +27,54 @@ VERBS = {
 
 
 def verb_of(words: Sequence[Any]) -> str | None:
-    """The script that a command runs, such as "REPORT"; None for other commands."""
+    """Returns the script that a command runs, such as "REPORT", or None for other commands."""
     return VERBS.get(words[1]) if words[0] in ("EVAL", "EVALSHA") else None
 
 
 def rejected(number: int, **members: Any) -> dict[str, Any]:
-    """A transaction that failed."""
+    """Returns a failed transaction."""
     return {"externalId": f"T-{number}", "code": "VALIDATION_ERROR", "message": "no amount", **members}
 
 
 def skipped(number: int) -> dict[str, Any]:
-    """A transaction that was skipped."""
+    """Returns a skipped transaction."""
     return {"externalId": f"T-{number}", "code": "SKIPPED_ENTITY_ALREADY_EXISTS"}
 
 
 def counters(job: Job) -> tuple[int, int, int]:
-    """Succeeded, failed and skipped rows."""
+    """Returns the numbers of succeeded, failed and skipped rows."""
     return job.succeeded, job.failed, job.skipped
 
 
 def keys_of(job: Job) -> JobKeys:
-    """The job's three keys, under the default prefix."""
+    """Returns the job's three keys, under the default prefix."""
     return Keys("batchstatus").job(ORG, job.job_id)
 
 
 def fields(client: "redis.Redis", job: Job) -> dict[str, str]:
-    """The job's hash as it is stored."""
+    """Returns the job's hash as stored."""
     stored: Any = client.hgetall(keys_of(job).job)
     return {name.decode(): value.decode() for name, value in stored.items()}
 
 
 def store_ms(client: "redis.Redis") -> int:
-    """The store's clock, in ms since the epoch."""
+    """Returns the store's time in ms since the epoch."""
     seconds, microseconds = client.time()
     return int(seconds) * 1000 + int(microseconds) // 1000
 
 
 def claim_and_vanish(client: "redis.Redis", job: Job, *, lease_ms: int = 1, **report: Any) -> Claim:
-    """Be a worker that claims the job, sends one report and is never heard of again, until its lease is out."""
-    connection, keys, retention_ms = Connection(client), keys_of(job), 60_000
-    claim = verbs.claim(
-        connection, keys, token="vanished", lease_ms=lease_ms, grace_ms=0, retention_ms=retention_ms
-    )
+    """Claim the job as a worker that vanishes after at most one report, and wait until its lease has expired."""
+    connection = Connection(client, StoreSettings(lease_s=lease_ms / 1000, grace_s=0, retention_s=60))
+    claim = verbs.claim(connection, keys_of(job), "vanished")
     if report:
-        shared = {
-            "fence": claim.fence,
-            "token": claim.token,
-            "seq": 1,
-            "lease_ms": lease_ms,
-            "retention_ms": retention_ms,
-        }
-        verbs.report(connection, keys, max_rows=1_000, **shared, **report)
+        verbs.report(connection, keys_of(job), claim, 1, Batch(**report))
     wait_until(lambda: store_ms(client) >= int(fields(client, job)["leaseExpiresAt"]))
     return claim
 
 
 def raises(error: type[Exception], call: Callable[[], object]) -> bool:
-    """Whether `call` raises `error` this time."""
+    """Returns True if `call` raises `error`."""
     try:
         call()
     except error:
@@ -91,14 +83,14 @@ def raises(error: type[Exception], call: Callable[[], object]) -> bool:
 
 
 def enter(store: JobStore, job: Job, **options: Any) -> None:
-    """Claim the job, and give it back at once as a worker does that is told to stop."""
+    """Claim the job and give it back at once, as a worker that is told to stop does."""
     with suppress(SystemExit), store.run(ORG, job.job_id, **options):
         raise SystemExit
 
 
 @dataclass(frozen=True)
 class Report:
-    """A report as it went over the wire; without content it is a heartbeat."""
+    """A report as sent to the store. A report without content is a heartbeat."""
 
     seq: int
     succeeded: int
@@ -108,19 +100,19 @@ class Report:
 
     @property
     def rows(self) -> int:
-        """Failed and skipped rows."""
+        """The number of failed and skipped rows."""
         return self.failures + self.skips
 
     @property
     def heartbeat(self) -> bool:
-        """Whether nothing was counted."""
+        """True if the report counts nothing."""
         return not (self.succeeded or self.rows or self.checkpoint)
 
 
 class TroubledClient:
-    """A client whose store can be away, or lose its answers; it keeps the reports that it has let through.
+    """A client whose store can be away or lose its answers. It records the reports that reached the store.
 
-    It stands for a redis-py client in a JobStore, over fakeredis and a real Valkey alike.
+    It takes the place of a redis-py client in a JobStore, over fakeredis or a real Valkey.
     """
 
     def __init__(self, client: "redis.Redis") -> None:
@@ -132,7 +124,7 @@ class TroubledClient:
         self.attempts: list[float] = []
 
     def execute_command(self, *words: Any) -> Any:
-        """One command, unless the store is away, or away for this one."""
+        """Run one command, unless the store is away or refuses this command."""
         self.attempts.append(time.monotonic())
         if self.away or self.refuses(words):
             raise redis.ConnectionError("connection refused")
@@ -144,7 +136,7 @@ class TroubledClient:
         return answer
 
     def pipeline(self, *, transaction: bool) -> Any:
-        """Several commands, unless the store is away."""
+        """Returns a pipeline, unless the store is away."""
         if self.away:
             raise redis.ConnectionError("connection refused")
         return self.client.pipeline(transaction=transaction)

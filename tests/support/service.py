@@ -1,4 +1,4 @@
-"""The service as users run it: `batchstatus serve` in a process of its own, on a free loopback port."""
+"""The live service, as users run it: `batchstatus serve` in a process of its own, on a free loopback port."""
 
 import os
 import signal
@@ -15,9 +15,9 @@ from tests.support.waiting import wait_until
 
 
 class LiveService:
-    """`batchstatus serve`; enter it with `with`. `environment` adds to or overrides BATCHSTATUS_*.
+    """`batchstatus serve` as a context manager. `environment` adds or overrides BATCHSTATUS_* variables.
 
-    The service has a temporary folder of its own: one that is killed cannot empty the folder.
+    The service has a temporary folder of its own, since a service that is killed cannot empty it.
     """
 
     def __init__(self, redis_url: str, *, wait_for: str = "/readyz", **environment: str) -> None:
@@ -32,22 +32,22 @@ class LiveService:
 
     @property
     def pid(self) -> int:
-        """The arbiter's process id."""
+        """The process id of gunicorn's arbiter."""
         return self._process.pid
 
     def worker_pids(self) -> list[int]:
-        """The process ids of the gunicorn workers (Linux)."""
+        """Returns the ids of the service's processes, children of the arbiter (Linux)."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         return [int(pid) for pid in children.split()]
 
     def log(self) -> str:
-        """What the service has printed."""
-        # Not by seek and read: the service writes through the same file offset.
+        """Returns everything that the service has printed."""
+        # pread, not seek and read: the service writes through the same file offset.
         log = self._log.fileno()
         return os.pread(log, os.fstat(log).st_size, 0).decode(errors="replace")
 
     def answers(self, path: str) -> bool:
-        """Whether a GET of `path` gives 200."""
+        """Returns True if a GET of `path` gives 200."""
         try:
             with urllib.request.urlopen(self.url + path, timeout=2) as answer:
                 return bool(answer.status == 200)
@@ -55,7 +55,7 @@ class LiveService:
             return False
 
     def metric(self, name: str) -> float:
-        """The sum of a metric over its labels."""
+        """Returns the sum of a metric over its labels."""
         with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as answer:
             lines = answer.read().decode().splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))

@@ -1,4 +1,4 @@
-"""A store whose clock stands still until the test moves it: to the millisecond, forwards and backwards."""
+"""A store whose clock the test sets, in milliseconds, forwards and backwards."""
 
 import hashlib
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import redis
 from redis.exceptions import NoScriptError
 
-# Shadows `redis` for the script below it: TIME is what comes as the last argument, all else is the server's.
+# Shadows `redis` in the script that follows: TIME returns the last argument, other commands go to the server.
 _PRELUDE = (
     "local clock = table.remove(ARGV); local redis = setmetatable({call = function(command, ...) "
     "if command == 'TIME' then return {clock:match('(%d+) (%d+)')} end "
@@ -15,10 +15,10 @@ _PRELUDE = (
 
 
 class SetClockRedis(redis.Redis):
-    """A client of a real server that answers TIME itself, to callers and to the scripts that they run.
+    """A client of a real server that answers TIME itself, both as a command and inside scripts.
 
-    The server runs the scripts as they are; but TIME in them, and here, is always `now_ms` and 600 µs.
-    `answer` is what the last script answered, as Redis gave it.
+    The server runs the scripts unchanged, but TIME is always `now_ms` plus 600 µs. `answer` is the raw answer of
+    the last script.
     """
 
     def __init__(self, **options: Any) -> None:

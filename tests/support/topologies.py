@@ -1,7 +1,7 @@
-"""Redis as people run it: a primary with replicas behind three Sentinels, and a Cluster; all real processes.
+"""Redis topologies of real processes: a primary with replicas behind three Sentinels, and a Cluster.
 
-Every server ends with us. A node that is started again after a kill knows nothing of a failover (and behind
-Sentinel it has lost its data too); Sentinel, or the Cluster, makes it a replica of who is the primary now.
+Every server ends with the test process. A node that is restarted after a kill does not know of a failover, and
+behind Sentinel it has lost its data too; Sentinel, or the Cluster, makes it a replica of the new primary.
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ SLOTS = 16_384
 
 
 class SentinelTopology:
-    """One primary, two replicas, three Sentinels of which two must agree; enter it with `with`.
+    """One primary, two replicas and three Sentinels of which two must agree, as a context manager.
 
-    `hasty` Sentinels soon tell a node that was started again whose replica it is; others let a primary that was
-    deposed in its sleep be for a while.
+    `hasty` Sentinels soon make a restarted node a replica. Others leave a primary that was deposed while frozen
+    alone for a while.
     """
 
     def __init__(self, *, hasty: bool = True) -> None:
@@ -33,24 +33,24 @@ class SentinelTopology:
 
     @property
     def url(self) -> str:
-        """What `connect` takes."""
+        """The URL for `connect`."""
         addresses = ",".join(f"{HOST}:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://{addresses}/mymaster/0"
 
     def primary(self) -> Node:
-        """The node that all Sentinels name, once they do."""
+        """Wait until all Sentinels name the same primary, and return it."""
         port = wait_until(self._agreed_port, READY_S, "the Sentinels agree on a primary")
         return next(node for node in self.nodes if node.port == port)
 
     def wait_ready(self) -> Node:
-        """Wait until the primary has two replicas in step and all Sentinels know it; gives the primary."""
+        """Wait until two replicas are in sync and all Sentinels know them. Returns the primary."""
         port = wait_until(lambda: self._all_see(2), READY_S, "a primary with two replicas")
         primary = next(node for node in self.nodes if node.port == port)
         wait_until(lambda: primary.replicas_online() == 2, READY_S)
         return primary
 
     def wait_failover(self, deposed: Node) -> Node:
-        """Wait until all Sentinels name another primary, which has a replica; gives it."""
+        """Wait until all Sentinels name another primary that has a replica. Returns the new primary."""
 
         def elected() -> Node | None:
             found = self.primary()
@@ -88,7 +88,7 @@ class SentinelTopology:
 
 
 class ClusterTopology:
-    """A Cluster of three primaries with `replicas` each; enter it with `with`."""
+    """A Cluster of three primaries with `replicas` replicas each, as a context manager."""
 
     def __init__(self, replicas: int = 1) -> None:
         self._replicas = replicas
@@ -97,26 +97,26 @@ class ClusterTopology:
 
     @property
     def url(self) -> str:
-        """What `connect` takes."""
+        """The URL for `connect`."""
         return "redis+cluster://" + ",".join(f"{HOST}:{node.port}" for node in self.nodes[:3])
 
     def node_of(self, key: str) -> Node:
-        """The primary of a key's slot, as the nodes that are alive see it."""
+        """Returns the primary of a key's slot, according to the nodes that answer."""
         slot = key_slot(key.encode())
         ports = [shard[2][1] for shard in self._shards() if shard[0] <= slot <= shard[1]]
         return next(node for node in self.nodes if node.port == ports[0])
 
     def replicas_of(self, node: Node) -> list[Node]:
-        """The replicas of a primary."""
+        """Returns the replicas of a primary."""
         ports = {replica[1] for shard in self._shards() if shard[2][1] == node.port for replica in shard[3:]}
         return [each for each in self.nodes if each.port in ports]
 
     def wait_ready(self) -> None:
-        """Wait until every node sees all slots served, and every primary has its replicas in step."""
+        """Wait until every node sees all slots served, and every primary has its replicas in sync."""
         wait_until(lambda: all(map(self._is_well, self.nodes)), READY_S, "a Cluster that is well")
 
     def wait_failover(self, key: str, deposed: Node) -> Node:
-        """Wait until a replica has taken the slot of `key` over; gives it."""
+        """Wait until a replica has taken over the slot of `key`. Returns the new primary."""
 
         def elected() -> Node | None:
             found = self.node_of(key)
@@ -157,5 +157,5 @@ class ClusterTopology:
         return sees_all and in_step and replicas == 3 * [self._replicas]
 
     def _shards(self) -> Sequence[Any]:
-        """CLUSTER SLOTS: ranges of slots, each with its first and last, its primary and its replicas."""
+        """Returns CLUSTER SLOTS: ranges of slots, each as first slot, last slot, primary, replicas."""
         return wait_until(lambda: next((said for n in self.nodes if (said := n.ask("CLUSTER", "SLOTS"))), None))

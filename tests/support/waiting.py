@@ -1,4 +1,4 @@
-"""Waiting for what must come true, instead of sleeping for luck."""
+"""Waiting for a condition, instead of sleeping for luck."""
 
 import time
 from collections.abc import Callable
@@ -8,10 +8,10 @@ T = TypeVar("T")
 
 
 def wait_until(condition: Callable[[], T], timeout_s: float = 15.0, what: str = "") -> T:
-    """The first true answer of `condition`; the test fails if there is none within `timeout_s`."""
+    """Returns the first true result of `condition`. The test fails if there is none within `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while True:
         if answer := condition():
             return answer
-        assert time.monotonic() < deadline, f"this did not come true in {timeout_s} s: {what or condition}"
+        assert time.monotonic() < deadline, f"not true within {timeout_s} s: {what or condition}"
         time.sleep(0.01)

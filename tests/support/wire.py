@@ -1,4 +1,4 @@
-"""The HTTP contract's vocabulary: its paths, its error bodies, and jobs written straight into Redis."""
+"""Helpers for tests of the HTTP contract: paths, error bodies, and jobs written directly into Redis."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ LEGACY_CSV = "/entities/automatic/bulk/imports/{}/failures.csv"
 OPS = ("/livez", "/readyz")
 
 JOB_ROUTES = (JOB, INCLUDE_FAILURES, *FAILURES.values(), *CSV.values(), LEGACY_CSV)
-"""Every route that reads a job, each with a place for the job's id."""
+"""Every route that reads a job, with a placeholder for the job's id."""
 
 FAILED_ROW: dict[Kind, dict[str, Any]] = {
     Kind.TRANSACTION_BATCH: {"externalId": "T-1", "code": "VALIDATION_ERROR", "message": "no amount"},
@@ -48,32 +48,32 @@ SKIPPED_ROW: dict[Kind, dict[str, Any]] = {
     Kind.ENTITY_AUTOMATIC: {"taxId": "30111222333", "type": "person"},
 }
 NAME = {Kind.TRANSACTION_BATCH: "externalId", Kind.USER_EVENT_BATCH: "rowKey", Kind.ENTITY_AUTOMATIC: "taxId"}
-"""The member that tells one row of a kind from another."""
+"""The member that identifies a row of each kind."""
 
 
 def routes_of(kind: Kind) -> list[str]:
-    """Every route that answers 200 for a job of this kind."""
+    """Returns every route that answers 200 for a job of this kind."""
     legacy = [LEGACY_CSV] if kind is Kind.ENTITY_AUTOMATIC else []
     return [JOB, INCLUDE_FAILURES, FAILURES[kind], CSV[kind], *legacy]
 
 
 def failed_row(kind: Kind, number: int, **members: Any) -> dict[str, Any]:
-    """A failed row that can be told from all others."""
+    """Returns a failed row with a unique id."""
     return {**FAILED_ROW[kind], NAME[kind]: f"R-{number}", **members}
 
 
 def bearer(key: str) -> dict[str, str]:
-    """The header that presents an API key."""
+    """Returns the header with an API key."""
     return {"Authorization": f"Bearer {key}"}
 
 
 def compact(text: str) -> str:
-    """A JSON text as the service spells it: the same members in the same order, without white space."""
+    """Returns a JSON text in the service's spelling: members in the same order, without white space."""
     return json.dumps(json.loads(text), separators=(",", ":"), ensure_ascii=False)
 
 
 def checked_error(content_type: str | None, body: bytes) -> str:
-    """The code in an error's body, after a check that it is one: JSON, of the one shape, nothing unknown."""
+    """Returns the code of an error. Asserts that the body is JSON with exactly the members of an error."""
     assert content_type == "application/json"
     loaded = ErrorSchema().load(json.loads(body))
     assert loaded["success"] is False
@@ -81,28 +81,28 @@ def checked_error(content_type: str | None, body: bytes) -> str:
 
 
 def error_of(response: TestResponse) -> tuple[int, str]:
-    """Status and code of an error, checked."""
+    """Returns status and code of an error, with the assertions of `checked_error`."""
     return response.status_code, checked_error(response.headers.get("Content-Type"), response.data)
 
 
 def shown(response: TestResponse) -> tuple[int, dict[str, str], bytes]:
-    """All that a caller sees of an answer, but for the request's id, which is always another."""
+    """Returns everything that a caller sees of an answer, except the request id, which always differs."""
     headers = {name: value for name, value in response.headers.items() if name != "X-Request-Id"}
     return response.status_code, headers, response.data
 
 
 def get(web: FlaskClient, path: str, key: str) -> TestResponse:
-    """GET as the holder of `key`."""
+    """Send a GET with `key`. Returns the answer."""
     return web.get(path, headers=bearer(key))
 
 
 def ms(time: str) -> int:
-    """A time of the wire as milliseconds since the epoch."""
+    """Returns a time of the wire as milliseconds since the epoch."""
     return round(datetime.fromisoformat(time).timestamp() * 1000)
 
 
 def job_key(job_id: str, org: str = ORG) -> str:
-    """The job's hash, under the default prefix."""
+    """Returns the key of the job's hash, under the default prefix."""
     return f"batchstatus:{{{org}:{job_id}}}"
 
 
@@ -115,7 +115,7 @@ def put_job(
     skips: Sequence[str | bytes] = (),
     **fields: str | int,
 ) -> str:
-    """Write a job as another implementation of the scripts would leave it; gives its id."""
+    """Write a job as another implementation of the scripts would. Returns the job's id."""
     key, retention_s = job_key(job_id, org), 3_600
     defaults: dict[str, str | int] = {
         "orgId": org, "jobId": job_id, "kind": "transaction_batch", "status": "queued",
@@ -134,7 +134,7 @@ def put_job(
 
 
 def run_to_the_end(store: JobStore, job: Job, *failures: dict[str, Any], skips: int = 0) -> str:
-    """Run a job whose rows fail as given, and `skips` of which are skipped; gives its id."""
+    """Run a job to its end with these failed rows and `skips` skipped rows. Returns the job's id."""
     with store.run(ORG, job.job_id) as run:
         for row in failures:
             run.failed(row)
@@ -159,12 +159,12 @@ ENDINGS: dict[str, BaseException] = {
     "interrupted": SystemExit(),
 }
 STATES = ("queued", "queued and counted", "running", "running and counted", "completed", *ENDINGS)
-"""Every state in which a reader can find a job; see `job_in`."""
+"""Every state that `job_in` can bring a job into."""
 
 
 @contextmanager
 def job_in(state: str, store: JobStore, kind: Kind) -> Iterator[Job]:
-    """A job of this kind, made by the worker SDK, that is in `state` inside the block."""
+    """Yield a job of this kind, made with the worker SDK, that stays in `state` inside the block."""
     job = store.create(ORG, kind, total_items=3 if state == "queued and counted" else None, metadata={"n": 1})
     if state.startswith("running"):
         with store.run(ORG, job.job_id) as run:

@@ -23,7 +23,7 @@ MAX_SCRIPT_LINES = 60
 MAX_MODULES = {"batchstatus/web": 18}
 """How many modules a folder may have, the faces not counted: 10 where nothing is said here."""
 
-WORDS = {"model", "errors", "ids", "settings", "values", "keys", "rows", "cursor"}
+WORDS = {"model", "errors", "ids", "settings", "values", "keys", "rows", "cursor", "messages"}
 FACES = {"", "store", "apikeys", "connecting", "reaper"}
 
 ROOMS: dict[str, set[str]] = {
@@ -31,10 +31,10 @@ ROOMS: dict[str, set[str]] = {
     "embedded": {"words"},
     "client": {"words"},
     "schemas": {"words"},
+    "worker": {"words"},
     "transport": {"words"},
     "protocol": {"words", "transport"},
     "jobs": {"words", "transport", "protocol"},
-    "worker": {"words", "transport", "protocol", "jobs"},
     "faces": {"words", "transport", "protocol", "jobs", "worker"},
     "web": {"words", "faces", "schemas"},
     "web.server": {"words", "faces", "transport", "web"},

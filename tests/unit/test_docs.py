@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md")), *sorted(ROOT.glob("[!.]*/README.md"))]
+DOCUMENTS = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("[!.]*/README.md")})
 VARIABLE = re.compile(r"BATCHSTATUS_[A-Z_]*[A-Z]")
 
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
@@ -58,8 +58,9 @@ def test_every_variable_that_a_document_names_is_read(document: Path) -> None:
     assert set(VARIABLE.findall(document.read_text())) - variables_read() == set()
 
 
-def test_every_variable_that_is_read_is_named_in_the_readme() -> None:
-    assert variables_read() - set(VARIABLE.findall((ROOT / "README.md").read_text())) == set()
+def test_every_variable_that_is_read_is_explained_to_operators() -> None:
+    settings = (ROOT / "docs" / "operations.md").read_text().partition("\n## Settings\n")[2].partition("\n### ")[0]
+    assert variables_read() - set(VARIABLE.findall(settings)) == set()
 
 
 @each_document
@@ -72,6 +73,21 @@ def test_every_make_target_that_a_document_names_exists(document: Path) -> None:
 def test_every_file_that_a_document_links_to_exists(document: Path) -> None:
     linked = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", document.read_text())
     assert [link for link in linked if not (document.parent / link).exists()] == []
+
+
+def anchors(document: Path) -> set[str]:
+    """The names by which GitHub links to the headings of a document."""
+    prose = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@each_document
+def test_every_heading_that_a_document_links_to_exists(document: Path) -> None:
+    linked = re.findall(r"\]\(([^)#:\s]*)#([^)\s]+)\)", document.read_text())
+    places = [(document.parent / path if path else document, anchor) for path, anchor in linked]
+    missing = [f"{path.name}#{anchor}" for path, anchor in places if anchor not in anchors(path)]
+    assert missing == []
 
 
 @each_document

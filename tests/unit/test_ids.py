@@ -13,7 +13,7 @@ MOMENT_MS = 1_763_910_245_123
 
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch):
-    """Makes an id as if it were that many milliseconds past the epoch."""
+    """Returns a function that creates an id at a given time since the epoch."""
 
     def made(milliseconds: int, nanoseconds: int = 0) -> str:
         monkeypatch.setattr(time, "time_ns", lambda: milliseconds * 1_000_000 + nanoseconds)
@@ -22,7 +22,7 @@ def at(monkeypatch: pytest.MonkeyPatch):
     return made
 
 
-def test_an_id_is_a_uuid_of_version_7_in_its_usual_spelling():
+def test_an_id_is_a_uuid_of_version_7():
     made = new_job_id()
     parsed = uuid.UUID(made)
     assert (parsed.version, parsed.variant) == (7, uuid.RFC_4122)
@@ -51,5 +51,5 @@ def test_every_other_bit_is_random(at):
     assert varying == (1 << 76) - (1 << 64) | (1 << 62) - 1
 
 
-def test_no_two_ids_of_one_millisecond_are_the_same(at):
+def test_ids_of_one_millisecond_are_all_different(at):
     assert len({at(MOMENT_MS) for _ in range(2_000)}) == 2_000

@@ -1,4 +1,4 @@
-"""Every key in Redis, and that no id can forge one."""
+"""The keys in Redis: their names, their slots, and that no id can forge one."""
 
 import re
 
@@ -20,7 +20,7 @@ def test_a_job_has_three_keys():
     assert Keys("pre").job("org", "id") == ("pre:{org:id}", "pre:{org:id}:failures", "pre:{org:id}:skips")
 
 
-def test_api_keys_have_a_record_each_and_a_list_for_each_organization():
+def test_an_api_key_has_a_record_and_an_organization_a_list():
     assert Keys("pre").api_key("abc") == "pre:apikey:abc"
     assert Keys("pre").api_keys("org") == "pre:apikeys:org"
 
@@ -48,13 +48,13 @@ def test_the_jobs_of_an_organization_do_not_share_one_slot():
 
 
 @pytest.mark.parametrize("good", GOOD_IDS)
-def test_an_id_of_letters_digits_underscores_and_hyphens_is_taken_as_it_is(good):
+def test_an_id_of_letters_digits_underscores_and_hyphens_is_accepted(good):
     assert checked_id("org", good) == good
     assert Keys("pre").job(good, good).job == f"pre:{{{good}:{good}}}"
 
 
 @pytest.mark.parametrize("bad", BAD_IDS, ids=repr)
-def test_any_other_id_is_refused_by_the_name_of_its_parameter(bad):
+def test_any_other_id_is_refused_naming_the_parameter(bad):
     made = Keys("pre")
     for call, name in [
         (lambda: made.job(bad, "id"), "org"),
@@ -65,18 +65,18 @@ def test_any_other_id_is_refused_by_the_name_of_its_parameter(bad):
             call()
 
 
-def test_a_long_bad_id_is_not_repeated_in_full():
+def test_the_error_quotes_a_long_bad_id_only_in_part():
     with pytest.raises(InvalidValue) as refused:
         checked_id("org", "x" * 100_000)
     assert len(str(refused.value)) < 200
 
 
 @pytest.mark.parametrize("good", ["batchstatus", "a.b", "tenant-1:prod", "x" * 64])
-def test_a_prefix_may_have_dots_and_colons_too(good):
+def test_a_prefix_may_contain_dots_and_colons(good):
     assert Keys(good).api_key("abc") == f"{good}:apikey:abc"
 
 
 @pytest.mark.parametrize("bad", ["", "x" * 65, "a{b", "a}", "a b", "a\n", "é", "*", "a/b"], ids=repr)
-def test_a_prefix_with_braces_or_worse_is_refused(bad):
+def test_any_other_prefix_is_refused(bad):
     with pytest.raises(InvalidValue, match=r"^prefix "):
         Keys(bad)

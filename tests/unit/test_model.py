@@ -1,4 +1,4 @@
-"""What a job is: kinds, statuses, and what follows from its counters."""
+"""The job: kinds, statuses, and the values derived from its counters."""
 
 from dataclasses import FrozenInstanceError, replace
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ JOB = Job(
 )
 
 
-def test_kinds_and_statuses_are_the_words_of_the_wire():
+def test_kinds_and_statuses_are_spelt_as_on_the_wire():
     assert [*Kind] == ["entity_automatic", "transaction_batch", "user_event_batch"]
     assert [*Status] == ["queued", "running", "completed", "failed", "cancelled", "interrupted"]
 
@@ -40,17 +40,17 @@ def test_kinds_and_statuses_are_the_words_of_the_wire():
         "interrupted": set(),
     }.items(),
 )
-def test_a_job_may_go_from_here_to_there(status, following):
+def test_a_status_may_change_only_to_these(status, following):
     assert TRANSITIONS[Status(status)] == following
 
 
-def test_every_status_has_its_transitions_and_every_one_can_be_reached():
+def test_every_status_has_transitions_and_can_be_reached():
     assert TRANSITIONS.keys() == set(Status)
     assert frozenset.union(*TRANSITIONS.values()) | {Status.QUEUED} == set(Status)
 
 
 @pytest.mark.parametrize("status", Status)
-def test_a_job_is_terminal_when_nothing_can_follow(status):
+def test_a_job_is_terminal_if_no_status_can_follow(status):
     final = status in {"completed", "failed", "cancelled", "interrupted"}
     assert replace(JOB, status=status).terminal is final
     assert (status in TERMINAL) is final
@@ -67,17 +67,17 @@ def test_an_outcome_is_truncated_when_more_rows_failed_than_it_shows(failed, sho
     assert outcome.failures_total == failed
 
 
-def test_the_totals_of_an_outcome_are_the_jobs_counters_whatever_is_stored():
+def test_the_totals_of_an_outcome_are_the_jobs_counters():
     outcome = Outcome(JOB, failures=(), skips=())
     assert (outcome.failures_total, outcome.skips_total) == (2, 1)
 
 
 @pytest.mark.parametrize(("thing", "name"), [(JOB, "failed"), (Outcome(JOB, (), ()), "failures")])
-def test_what_a_reader_gets_does_not_change(thing, name):
+def test_jobs_and_outcomes_are_immutable(thing, name):
     with pytest.raises(FrozenInstanceError):
         setattr(thing, name, 0)
 
 
-def test_the_largest_count_is_what_every_json_reader_can_hold():
+def test_the_largest_count_is_the_largest_exact_integer_of_json():
     assert float(MAX_COUNT) == MAX_COUNT
     assert float(MAX_COUNT + 2) != MAX_COUNT + 2

@@ -1,4 +1,4 @@
-"""Failed and skipped rows: how each kind's are written, and how anything stored is read."""
+"""Failed and skipped rows: how each kind's rows are written, and how stored data is read."""
 
 import json
 
@@ -15,12 +15,12 @@ MARKER = "SKIPPED_DUPLICATE_TAX_ID"
 
 
 def failure(kind, row):
-    """As the store gets it."""
+    """Returns the row as the store gets it."""
     return rows.encode(rows.failure(kind, row))
 
 
 def skip(kind, row):
-    """As the store gets it."""
+    """Returns the row as the store gets it."""
     return rows.encode(rows.skip(kind, row))
 
 
@@ -36,20 +36,20 @@ both_ways = pytest.mark.parametrize("write", [failure, skip], ids=["failure", "s
         (E, {"taxId": "20123456789", "type": "company", "outcome": "failed", **REASON}),
     ],
 )
-def test_a_failed_row_is_stored_in_its_wire_shape_members_in_order(kind, stored):
+def test_a_failed_row_is_stored_in_wire_format_with_ordered_members(kind, stored):
     assert failure(kind, REASON | NAMED[kind]) == json.dumps(stored, separators=(",", ":"))
 
 
-def test_a_skipped_entity_is_stored_in_its_wire_shape():
+def test_a_skipped_entity_is_stored_in_wire_format():
     assert json.loads(skip(E, NAMED[E])) == {**NAMED[E], "outcome": "skipped_existing", "code": MARKER}
 
 
 @each_kind
-def test_a_skipped_row_keeps_no_message(kind):
+def test_a_skipped_row_is_stored_without_message(kind):
     assert "message" not in json.loads(skip(kind, {**NAMED[kind], **REASON}))
 
 
-def test_an_entity_may_say_its_own_outcome_and_code():
+def test_an_entity_may_set_its_outcome_and_code():
     given = {**NAMED[E], "outcome": "rejected", "code": "SKIPPED_ENTITY_ALREADY_EXISTS"}
     assert json.loads(skip(E, given)) == given
     assert json.loads(failure(E, given))["outcome"] == "rejected"
@@ -61,14 +61,14 @@ def test_a_message_may_be_missing(kind):
 
 
 @each_kind
-def test_a_row_without_a_name_in_the_file_says_none(kind):
+def test_the_members_that_identify_a_row_may_be_none(kind):
     stored = json.loads(failure(kind, dict.fromkeys(NAMED[kind]) | REASON))
     assert {stored[name] for name in NAMED[kind]} == {None}
 
 
 @each_kind
 @both_ways
-def test_a_row_needs_the_members_that_name_it(kind, write):
+def test_a_row_needs_the_members_that_identify_it(kind, write):
     for name in NAMED[kind]:
         given = {key: value for key, value in NAMED[kind].items() if key != name} | REASON
         with pytest.raises(InvalidValue, match=rf"^a {kind} row needs {name} "):
@@ -77,7 +77,7 @@ def test_a_row_needs_the_members_that_name_it(kind, write):
 
 @each_kind
 @both_ways
-def test_a_row_has_no_other_members(kind, write):
+def test_a_row_with_unknown_members_is_refused(kind, write):
     with pytest.raises(InvalidValue, match=rf"^a {kind} row has no member line, tax_id; it has "):
         write(kind, {**NAMED[kind], **REASON, "tax_id": "1", "line": 5})
 
@@ -96,7 +96,7 @@ def test_a_row_is_a_dict(write, bad):
 
 
 @pytest.mark.parametrize("code", [None, "", "lower", "A", "A B", "AB\n", 5, "Ä" * 5, "A" * 65], ids=repr)
-def test_a_code_that_no_machine_could_rely_on_is_refused(code):
+def test_a_malformed_code_is_refused(code):
     with pytest.raises(InvalidValue, match=r"^code "):
         failure(T, {**NAMED[T], "code": code})
 
@@ -106,24 +106,24 @@ def test_a_failed_row_needs_a_code():
         failure(T, {**NAMED[T], "message": "why"})
 
 
-def test_a_code_of_the_workers_own_passes():
+def test_a_worker_may_report_codes_of_its_own():
     assert json.loads(failure(T, {**NAMED[T], "code": "MY_OWN_CODE_2"}))["code"] == "MY_OWN_CODE_2"
 
 
 @pytest.mark.parametrize("member", ["externalId", "message"])
-def test_a_text_is_cut_at_a_thousand_characters(member):
+def test_a_text_is_cut_at_1000_characters(member):
     stored = json.loads(failure(T, {**NAMED[T], **REASON, member: "x" * 5_000}))
     assert stored[member] == "x" * 1_000
 
 
 @pytest.mark.parametrize("name", [7, 7.5, True, "\ud800"], ids=repr)
-def test_a_name_that_is_no_text_becomes_one(name):
+def test_a_value_that_identifies_a_row_becomes_text(name):
     stored = failure(T, {**REASON, "externalId": name})
     assert json.loads(stored.encode())["externalId"] == ("?" if name == "\ud800" else str(name))
 
 
 @both_ways
-def test_an_outcome_that_cannot_be_sent_becomes_one_that_can(write):
+def test_an_outcome_is_made_encodable(write):
     assert write(E, {**NAMED[E], "code": "AB", "outcome": "\ud800"}).encode()
 
 
@@ -148,7 +148,7 @@ def test_a_row_that_is_too_large_keeps_its_short_texts():
 
 @each_kind
 @both_ways
-def test_what_is_written_is_what_is_read(kind, write):
+def test_a_row_reads_as_it_was_written(kind, write):
     written = write(kind, {**NAMED[kind], "code": "AB"})
     outcome = rows.FAILED if write is failure else rows.SKIPPED
     assert rows.decode(kind, written.encode(), outcome) == json.loads(written)
@@ -173,12 +173,12 @@ def test_a_row_without_a_code_reads_as_a_processing_error(kind, code):
     assert rows.decode(kind, json.dumps({**NAMED[kind], **code}).encode())["code"] == "PROCESSING_ERROR"
 
 
-def test_members_that_this_version_does_not_know_are_passed_on():
+def test_unknown_members_of_a_stored_row_are_kept():
     assert rows.decode(T, b'{"externalId":"T-7","code":"AB","line":5}')["line"] == 5
 
 
 @both_ways
-def test_what_the_importer_does_to_a_row_later_changes_nothing(write):
+def test_changing_a_row_after_the_call_has_no_effect(write):
     shaped = rows.failure if write is failure else rows.skip
     name = ["T", 7]
     row = {"externalId": name, **REASON}

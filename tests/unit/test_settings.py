@@ -1,4 +1,4 @@
-"""Settings: every variable of the environment, and one line that names what is wrong."""
+"""Settings: every variable of the environment, and errors of one line that name the variable."""
 
 from dataclasses import FrozenInstanceError
 
@@ -13,7 +13,7 @@ VARIABLES += ["MIN_REPLICAS"]
 
 
 def from_env(**variables: str) -> Settings:
-    """Settings from these BATCHSTATUS_* variables and a URL."""
+    """Returns the settings for these BATCHSTATUS_* variables and a URL."""
     environ = {"REDIS_URL": URL, **variables}
     return Settings.from_env({f"BATCHSTATUS_{name}": value for name, value in environ.items()})
 
@@ -23,19 +23,19 @@ def test_the_url_alone_is_enough():
     assert from_env().store == StoreSettings()
 
 
-def test_what_is_not_set_is_as_the_contract_has_it():
+def test_the_defaults_are_those_of_the_contract():
     store = from_env().store
     assert (store.timeout_s, store.retention_s, store.max_rows) == (1.0, 30 * 86_400, 1_000_000)
     assert (store.lease_s, store.grace_s, store.prefix) == (30.0, 3.0, "batchstatus")
 
 
 @pytest.mark.parametrize("environ", [{}, {"BATCHSTATUS_REDIS_URL": ""}, {"BATCHSTATUS_REDIS_URL": " "}])
-def test_there_is_no_store_by_default(environ):
+def test_the_redis_url_is_required(environ):
     with pytest.raises(InvalidValue, match=r"^BATCHSTATUS_REDIS_URL is not set"):
         Settings.from_env(environ)
 
 
-def test_the_real_environment_is_read_when_no_other_is_given(monkeypatch):
+def test_the_environment_of_the_process_is_the_default(monkeypatch):
     monkeypatch.setenv("BATCHSTATUS_REDIS_URL", URL)
     monkeypatch.setenv("BATCHSTATUS_WORKERS", "5")
     assert Settings.from_env().workers == 5
@@ -55,22 +55,22 @@ def test_the_real_environment_is_read_when_no_other_is_given(monkeypatch):
         ("MIN_REPLICAS", "2", {}, {"min_replicas": 2}),
     ],
 )
-def test_each_variable_sets_what_it_names_and_nothing_else(variable, value, service, store):
+def test_each_variable_sets_its_field_only(variable, value, service, store):
     wanted = Settings(redis_url=URL, **service, store=StoreSettings(**store))
     assert from_env(**{variable: value}) == wanted != from_env()
 
 
-def test_several_variables_go_together():
+def test_several_variables_can_be_combined():
     settings = from_env(LEASE_S="60", RETENTION_DAYS="1", PREFIX="p", WORKERS="3", BIND="[::1]:8")
     assert (settings.workers, settings.bind) == (3, "[::1]:8")
     assert settings.store == StoreSettings(lease_s=60.0, retention_s=86_400.0, prefix="p")
 
 
-def test_a_long_lease_goes_with_a_longer_retention():
+def test_a_long_lease_is_accepted_with_a_longer_retention():
     assert from_env(LEASE_S="4000000", RETENTION_DAYS="90").store.lease_s == 4_000_000
 
 
-def test_a_short_retention_goes_with_a_shorter_lease():
+def test_a_short_retention_is_accepted_with_a_shorter_lease():
     store = from_env(LEASE_S="5", GRACE_S="1", RETENTION_DAYS="0.0002").store
     assert (store.lease_s, store.retention_s) == (5, pytest.approx(17.28))
 
@@ -107,23 +107,23 @@ def test_a_bad_value_is_refused_in_one_line_that_begins_with_the_variable(variab
     [("WORKERS", "two", "not a whole number"), ("STORE_TIMEOUT_MS", "1.5", "not a whole number"),
      ("LEASE_S", "1s", "not a number")],
 )  # fmt: skip
-def test_what_is_no_number_is_told_in_words(variable, value, wrong):
+def test_the_error_says_that_a_value_is_not_a_number(variable, value, wrong):
     with pytest.raises(InvalidValue, match=f"^BATCHSTATUS_{variable}='{value}': {wrong}$"):
         from_env(**{variable: value})
 
 
 @pytest.mark.parametrize(("lease_s", "grace_s", "blamed"), [("3e6", "1", "LEASE_S"), ("1", "3e6", "GRACE_S")])
-def test_what_is_too_long_for_the_default_retention_is_to_blame(lease_s, grace_s, blamed):
+def test_the_error_blames_a_lease_or_grace_beyond_the_default_retention(lease_s, grace_s, blamed):
     with pytest.raises(InvalidValue, match=rf"^BATCHSTATUS_{blamed}='3e6': retention_s .* is not longer than"):
         from_env(LEASE_S=lease_s, GRACE_S=grace_s)
 
 
-def test_a_retention_that_was_set_too_short_for_a_lease_that_was_set_too_is_to_blame():
+def test_the_error_blames_a_given_retention_shorter_than_the_lease():
     with pytest.raises(InvalidValue, match=r"^BATCHSTATUS_RETENTION_DAYS='1': "):
         from_env(LEASE_S="86400", RETENTION_DAYS="1")
 
 
-def test_every_variable_has_its_bad_values_here():
+def test_every_variable_is_tested_with_bad_values():
     assert sorted(BAD) == sorted(VARIABLES)
 
 
@@ -144,26 +144,26 @@ def test_the_address_is_host_and_port(bind, address):
 
 @pytest.mark.parametrize("name", ["lease_s", "grace_s", "retention_s", "timeout_s"])
 @pytest.mark.parametrize("bad", [None, "1", True, -1, float("nan"), float("inf"), 1e300, 10**400], ids=str)
-def test_what_is_no_time_is_refused_by_its_name(name, bad):
+def test_an_invalid_duration_is_refused_and_named(name, bad):
     with pytest.raises(InvalidValue, match=rf"^{name} "):
         StoreSettings(**{name: bad})
 
 
-def test_times_of_a_century_and_no_longer_can_be_set():
+def test_durations_are_limited_to_a_century():
     century_s = 36_525 * 86_400
     assert StoreSettings(lease_s=century_s - 10, retention_s=century_s).retention_s == century_s
     with pytest.raises(InvalidValue, match=r"^retention_s 3155760001 is not .* seconds up to 3155760000$"):
         StoreSettings(retention_s=century_s + 1)
 
 
-def test_the_store_may_take_an_hour_to_answer_and_no_longer():
+def test_the_store_timeout_is_limited_to_an_hour():
     assert StoreSettings(timeout_s=3_600).timeout_s == 3_600
     with pytest.raises(InvalidValue, match=r"^timeout_s 3601 is not a number of seconds up to 3600$"):
         StoreSettings(timeout_s=3_601)
 
 
 @pytest.mark.parametrize("name", ["lease_s", "retention_s", "timeout_s"])
-def test_only_the_grace_may_be_nothing(name):
+def test_only_the_grace_may_be_zero(name):
     assert StoreSettings(grace_s=0).grace_ms == 0
     with pytest.raises(InvalidValue, match=rf"^{name} 0 is too short$"):
         StoreSettings(**{name: 0})
@@ -171,7 +171,7 @@ def test_only_the_grace_may_be_nothing(name):
 
 @pytest.mark.parametrize("name", ["max_connections", "max_rows"])
 @pytest.mark.parametrize("bad", [None, "1", 0, -1, 1.5], ids=repr)
-def test_what_is_no_limit_is_refused_by_its_name(name, bad):
+def test_an_invalid_limit_is_refused_and_named(name, bad):
     with pytest.raises(InvalidValue, match=rf"^{name} "):
         StoreSettings(**{name: bad})
 
@@ -182,18 +182,18 @@ def test_a_prefix_that_could_forge_a_key_is_refused(bad):
         StoreSettings(prefix=bad)
 
 
-def test_a_job_must_outlive_its_lease():
+def test_the_retention_must_exceed_lease_plus_grace():
     assert StoreSettings(lease_s=10, grace_s=2, retention_s=12.001)
-    with pytest.raises(InvalidValue, match=r"^retention_s 12 is not longer than lease and grace together$"):
+    with pytest.raises(InvalidValue, match=r"^retention_s 12 is not longer than lease_s plus grace_s$"):
         StoreSettings(lease_s=10, grace_s=2, retention_s=12)
 
 
-def test_times_are_sent_in_whole_milliseconds_and_never_as_nothing():
+def test_durations_become_whole_milliseconds_and_a_lease_is_never_zero():
     settings = StoreSettings(lease_s=0.0001, grace_s=1.2345, retention_s=86_400)
     assert (settings.lease_ms, settings.grace_ms, settings.retention_ms) == (1, 1_234, 86_400_000)
 
 
 @pytest.mark.parametrize("settings", [StoreSettings(), Settings(redis_url=URL)], ids=["store", "service"])
-def test_settings_do_not_change(settings):
+def test_settings_are_immutable(settings):
     with pytest.raises(FrozenInstanceError):
         settings.prefix = settings.bind = "other"

@@ -1,4 +1,4 @@
-"""What callers may give, at its bounds and beyond them."""
+"""Validation of arguments, at the limits and beyond."""
 
 import json
 from types import MappingProxyType
@@ -11,7 +11,7 @@ from batchstatus.model import MAX_COUNT, Kind
 
 
 def nested(levels: int) -> object:
-    """An object that holds an array that holds an object …, so many levels deep."""
+    """Returns an object in an array in an object …, `levels` levels deep."""
     made: object = 1
     for level in range(levels):
         made = [made] if level % 2 else {"a": made}
@@ -24,7 +24,7 @@ def test_a_kind_may_be_given_by_its_name(kind):
 
 
 @pytest.mark.parametrize("bad", ["", "Transaction_batch", "transaction_batch ", "jobs", None, 5, []], ids=repr)
-def test_another_kind_is_refused_with_the_names_of_those_there_are(bad):
+def test_an_unknown_kind_is_refused_listing_the_known_ones(bad):
     with pytest.raises(InvalidValue, match=r"^kind .* entity_automatic, transaction_batch, user_event_batch$"):
         values.kind(bad)
 
@@ -38,7 +38,7 @@ def test_a_count_is_an_integer_up_to_2_to_the_53_minus_1(value, least):
     ("bad", "least"),
     [(-1, 0), (0, 1), (MAX_COUNT + 1, 0), (1.0, 0), ("1", 0), (True, 0), (None, 0), (float("nan"), 0)],
 )
-def test_any_other_count_is_refused_by_the_name_of_its_parameter(bad, least):
+def test_any_other_count_is_refused_naming_the_parameter(bad, least):
     with pytest.raises(InvalidValue, match=r"^limit "):
         values.count("limit", bad, least)
 
@@ -49,17 +49,17 @@ def test_seconds_become_whole_milliseconds(seconds, ms):
 
 
 @pytest.mark.parametrize("bad", [-0.1, float("nan"), float("inf"), 1e300, "1", True, None], ids=repr)
-def test_what_is_no_duration_is_refused_by_the_name_of_its_parameter(bad):
+def test_an_invalid_duration_is_refused_naming_the_parameter(bad):
     with pytest.raises(InvalidValue, match=r"^wait_s "):
         values.seconds_as_ms("wait_s", bad)
 
 
-def test_a_text_is_cut_at_a_thousand_characters_not_bytes():
+def test_a_text_is_cut_at_1000_characters_not_bytes():
     assert values.text("é" * 1_001) == "é" * 1_000
 
 
 @pytest.mark.parametrize(("given", "sent"), [("a\ud800b", "a?b"), (ValueError("why"), "why"), (None, "None")])
-def test_a_text_can_be_anything_and_can_always_be_sent(given, sent):
+def test_any_object_becomes_encodable_text(given, sent):
     assert values.text(given) == sent
     assert values.text(given).encode()
 
@@ -69,7 +69,7 @@ def test_no_metadata_is_an_empty_object(given):
     assert values.metadata(given) == "{}"
 
 
-def test_metadata_is_compact_json_and_keeps_its_letters():
+def test_metadata_is_compact_json_without_escaped_letters():
     assert (
         values.metadata({"fileName": "año.csv", "mode": {"dry": True}})
         == '{"fileName":"año.csv","mode":{"dry":true}}'
@@ -77,12 +77,12 @@ def test_metadata_is_compact_json_and_keeps_its_letters():
 
 
 @pytest.mark.parametrize("reserved", ["batchCancelRequested", "batchPauseRequested", "batchPaused"])
-def test_metadata_may_not_set_what_control_sets(reserved):
+def test_metadata_may_not_set_control_flags(reserved):
     with pytest.raises(InvalidValue, match=rf"^metadata sets {reserved}"):
         values.metadata({reserved: False})
 
 
-def test_what_control_sets_may_stand_deeper_in_metadata():
+def test_the_names_of_control_flags_are_allowed_in_nested_objects():
     assert values.metadata({"was": {"batchPaused": True}})
 
 
@@ -94,7 +94,7 @@ def test_what_control_sets_may_stand_deeper_in_metadata():
     ],
     ids=lambda bad: f"{bad!r:.20}",
 )
-def test_what_cannot_be_a_json_object_is_no_metadata(bad):
+def test_metadata_must_be_a_json_object(bad):
     with pytest.raises(InvalidValue, match=r"^metadata "):
         values.metadata(bad)
 
@@ -107,7 +107,7 @@ def test_what_cannot_be_a_json_object_is_no_metadata(bad):
     ],
     ids=lambda given: f"{given!r:.30}",
 )
-def test_the_service_can_answer_with_all_metadata_that_is_accepted(store, web, api_key, given):
+def test_the_service_can_answer_with_all_accepted_metadata(store, web, api_key, given):
     try:
         job = store.create("org_acme", "transaction_batch", metadata=given)
     except InvalidValue:
@@ -130,7 +130,7 @@ def test_metadata_is_at_most_32_levels_deep():
         values.metadata({"a": nested(32)})
 
 
-def test_metadata_deeper_than_the_interpreter_can_follow_is_refused_too():
+def test_metadata_deeper_than_the_recursion_limit_is_refused():
     with pytest.raises(InvalidValue, match=r"^metadata "):
         values.metadata({"a": nested(100_000)})
 
@@ -147,12 +147,12 @@ def test_a_checkpoint_is_at_most_4_kib():
 
 
 @pytest.mark.parametrize("bad", [object(), float("nan"), nested(33), "\ud800"], ids=lambda bad: type(bad).__name__)
-def test_what_cannot_be_json_is_no_checkpoint(bad):
+def test_a_checkpoint_must_be_json(bad):
     with pytest.raises(InvalidValue, match=r"^checkpoint "):
         values.checkpoint(bad)
 
 
-def test_the_same_content_has_the_same_digest_whatever_the_order_of_its_keys():
+def test_the_digest_does_not_depend_on_the_order_of_keys():
     assert values.digest("kind", 5, {"a": 1, "b": {"c": 2, "d": 3}}) == values.digest(
         "kind", 5, {"b": {"d": 3, "c": 2}, "a": 1}
     )
@@ -165,7 +165,7 @@ def test_other_content_has_another_digest(other):
     assert values.digest("kind", 5, {"a": 1}) != values.digest(*other)
 
 
-def test_content_that_can_be_metadata_has_a_digest():
+def test_all_accepted_metadata_has_a_digest():
     given = {"pages": {1: "one", "two": 2}}
     assert values.metadata(given)
     assert values.digest(given) == values.digest(json.loads(values.metadata(given)))

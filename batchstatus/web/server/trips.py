@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, cast
 import gevent
 from gevent.event import AsyncResult
 
-from batchstatus.errors import StoreUnavailable
-from batchstatus.transport.connection import Connection
+from batchstatus.errors import JobCorrupt, StoreUnavailable
+from batchstatus.transport.connection import Connection, Hash
 from batchstatus.transport.line import Line
 from batchstatus.web.server.turns import others_first
 
@@ -32,32 +32,33 @@ class _Trip(NamedTuple):
 
 
 class SharingConnection(Connection):
-    """A connection whose `HGETALL`s share trips. For a gevent worker; not on a Cluster, which has many servers."""
+    """A connection whose hash reads share trips. For a gevent worker; not on a Cluster, which has many servers."""
 
-    def __init__(self, *arguments: Any, timeout_s: float, **options: Any) -> None:
-        super().__init__(*arguments, timeout_s=timeout_s, **options)
-        self._timeout_s = timeout_s
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self._waiting: deque[_Trip] = deque()
         self._under_way = False
         self._kept: Line | None = None
         self._used_at = 0.0
 
-    def command(self, *words: Any) -> Any:
-        """One command; the answer as RESP2 gives it."""
-        if words[0] != "HGETALL" or self.is_cluster:
-            return super().command(*words)
+    def hash(self, key: str) -> Hash:
+        """Returns the hash under a key."""
+        if self.is_cluster():
+            return super().hash(key)
         if not self._waiting or len(self._waiting[-1].keys) == MAX_SHARED:
             self._waiting.append(_Trip([], AsyncResult()))
         trip = self._waiting[-1]
         seat = len(trip.keys)
-        trip.keys.append(words[1])
+        trip.keys.append(key)
         if not self._under_way:
             self._under_way = True
             gevent.spawn(self._travel)
         answer = cast("list[Any]", trip.answers.get())[seat]
         if isinstance(answer, Exception):
             raise answer.with_traceback(None)  # the others' traces would be added to it
-        return answer
+        if answer is None:
+            raise JobCorrupt(f"{key} is no hash")
+        return cast("Hash", answer)
 
     def _travel(self) -> None:
         """Make trips for as long as anyone waits."""
@@ -72,7 +73,7 @@ class SharingConnection(Connection):
     def _ask(self, keys: list[str]) -> list[Any]:
         """The hashes under these keys, or the errors that whoever asked for them is to get."""
         try:
-            with gevent.Timeout(self._timeout_s, StoreUnavailable("the store took too long")):
+            with gevent.Timeout(self.settings.timeout_s, StoreUnavailable("the store took too long")):
                 found = self._line().hashes(keys)
         except Exception as error:
             with suppress(Exception):  # whatever it is: those on the trip have to hear of the first trouble
@@ -84,7 +85,7 @@ class SharingConnection(Connection):
     def _line(self) -> Line:
         """The line that is kept, unless it may be broken, or another server is the primary by now."""
         idle = time.monotonic() - self._used_at > KEPT_S
-        if self._kept is None or idle or self._kept.pool is not self._client.connection_pool:
+        if self._kept is None or idle or not self.leads_to(self._kept):
             self._hang_up()
             self._kept = self.line()
         return self._kept

@@ -1,4 +1,4 @@
-"""The command line for people and for scripts: keys, and what becomes of a job."""
+"""The command line, for people and for scripts: API keys, and following a job."""
 
 import json
 import os
@@ -19,21 +19,21 @@ CREATE = ("keys", "create", "--org", ORG, "--permission", "a:b")
 
 @pytest.fixture
 def batchstatus(capsys, monkeypatch):
-    """Runs a command."""
+    """Returns a function that runs a command."""
     forget_environment(monkeypatch)
     return runner(capsys)
 
 
 @pytest.fixture
 def at_store(batchstatus, redis_url, monkeypatch):
-    """Runs a command on the real store that the environment names."""
+    """Returns a function that runs a command on the real store, which the environment names."""
     monkeypatch.setenv("BATCHSTATUS_REDIS_URL", redis_url)
     return batchstatus
 
 
 @pytest.fixture
 def caller(live, real_store, batchstatus, monkeypatch):
-    """Runs a command of a caller of the live service, with a key that may read."""
+    """Returns a function that runs a caller's command on the live service, with a key that may read."""
     monkeypatch.setenv("BATCHSTATUS_URL", live.url)
     monkeypatch.setenv("BATCHSTATUS_API_KEY", real_store.api_keys.create(ORG, ["events:create"])[0])
     return batchstatus
@@ -41,7 +41,7 @@ def caller(live, real_store, batchstatus, monkeypatch):
 
 @pytest.fixture
 def ended(real_store):
-    """Makes a job with 3 good rows and some failed ones, that ended as asked."""
+    """Returns a function that creates a job of 3 succeeded and some failed rows with the given end."""
     leave_with = {
         "failed": JobAborted("BAD_REFERENCES", "unknown entities"),
         "cancelled": JobCancelled(),
@@ -64,7 +64,7 @@ def ended(real_store):
 # keys
 
 
-def test_a_new_key_is_printed_alone_so_that_a_script_can_keep_it(at_store, real_store):
+def test_a_new_key_is_the_only_output_on_stdout(at_store, real_store):
     code, out, err = at_store(*CREATE, "--permission", "c:d")
     record = real_store.api_keys.verify(out.removesuffix("\n"))
     assert (code, record.org, record.permissions) == (0, ORG, {"a:b", "c:d"})
@@ -73,10 +73,10 @@ def test_a_new_key_is_printed_alone_so_that_a_script_can_keep_it(at_store, real_
 
 
 @pytest.mark.parametrize(("permission", "said"), {"transactions:read": True, "events:create": False}.items())
-def test_a_new_key_that_reads_no_job_is_said_to_be_one(at_store, permission, said):
+def test_creating_a_key_that_cannot_read_jobs_prints_a_warning(at_store, permission, said):
     code, _, err = at_store("keys", "create", "--org", ORG, "--permission", permission)
     assert code == 0
-    assert ("It will read no job" in err and "transactions:create" in err) is said
+    assert ("It cannot read jobs" in err and "transactions:create" in err) is said
 
 
 def test_a_new_key_as_json_has_the_documented_members(at_store, real_store):
@@ -92,18 +92,18 @@ def test_a_new_key_as_json_has_the_documented_members(at_store, real_store):
 
 
 @pytest.mark.parametrize(("life", "seconds"), {"45s": 45, "30m": 1_800, "12h": 43_200, "1d": 86_400}.items())
-def test_a_key_lives_as_long_as_asked(at_store, real_store, life, seconds):
+def test_a_key_expires_after_the_given_duration(at_store, real_store, life, seconds):
     record = real_store.api_keys.verify(at_store(*CREATE, "--expires-in", life).out.strip())
     assert (record.expires_at - record.created_at).total_seconds() == seconds
 
 
 @pytest.mark.parametrize("life", ["90", "d", "1w", "-1d", "1.5h", "0s", "90000000d", "9999999999d", ""])
-def test_a_key_cannot_live_as_long_as_that(at_store, real_store, life):
+def test_an_invalid_duration_is_refused(at_store, real_store, life):
     assert_refused(at_store(*CREATE, "--expires-in", life), 2)
     assert real_store.api_keys.list(ORG) == []
 
 
-def test_listed_keys_show_all_but_the_key(at_store, real_store):
+def test_the_list_shows_everything_but_the_keys(at_store, real_store):
     key, record = real_store.api_keys.create(ORG, ["a:b", "c:d"])
     other, named = real_store.api_keys.create(ORG, ["a:b"], name="importer", expires_in_s=60)
     listed = at_store("keys", "list", "--org", ORG)
@@ -117,14 +117,14 @@ def test_listed_keys_show_all_but_the_key(at_store, real_store):
     assert not {key, other} & set(re.findall(r"bsk_[\w-]+", listed.out + as_json.out))
 
 
-def test_a_revoked_key_works_no_more(at_store, real_store):
+def test_a_revoked_key_no_longer_works(at_store, real_store):
     key, record = real_store.api_keys.create(ORG, ["a:b"])
     assert at_store("keys", "revoke", record.id) == (0, f"revoked {record.id}\n", "")
     assert real_store.api_keys.verify(key) is None
     assert_refused(at_store("keys", "revoke", record.id), 3, record.id)
 
 
-def test_keys_below_another_prefix_are_others(at_store, monkeypatch):
+def test_another_prefix_has_its_own_keys(at_store, monkeypatch):
     assert at_store(*CREATE, "--prefix", "other").code == 0
     assert at_store("keys", "list", "--org", ORG).out == ""
     monkeypatch.setenv("BATCHSTATUS_PREFIX", "other")
@@ -137,7 +137,7 @@ def test_keys_below_another_prefix_are_others(at_store, monkeypatch):
 @pytest.mark.parametrize(
     ("status", "code"), {"completed": 0, "failed": 1, "cancelled": 1, "interrupted": 1}.items()
 )
-def test_the_way_in_which_a_job_ended_is_the_exit_code(caller, ended, status, code):
+def test_the_exit_code_tells_how_the_job_ended(caller, ended, status, code):
     job_id = ended(status)
     lines = [f"{job_id}: {status}, 4 of 4 rows: 3 succeeded, 1 failed, 0 skipped"]
     lines += ["BAD_REFERENCES: unknown entities"] if status == "failed" else []
@@ -151,13 +151,13 @@ def test_the_way_in_which_a_job_ended_is_the_exit_code(caller, ended, status, co
         assert body["metadata"] == {"fileName": "año.csv"}
 
 
-def test_a_job_that_has_not_ended_has_not_ended_badly(caller, real_store):
+def test_the_exit_code_of_a_job_that_has_not_ended_is_0(caller, real_store):
     job_id = real_store.create(ORG, KIND).job_id
     line = f"{job_id}: queued, 0 of ? rows: 0 succeeded, 0 failed, 0 skipped\n"
     assert caller("status", job_id) == (0, line, "")
 
 
-def test_failures_are_lines_or_json_or_csv(caller, ended, tmp_path):
+def test_failures_are_printed_as_lines_json_or_csv(caller, ended, tmp_path):
     job_id, file = ended("completed", failed=2), tmp_path / "failures.csv"
     assert caller("failures", job_id) == (0, "".join(f"T-{n}  VALIDATION_ERROR  =why, año\n" for n in (0, 1)), "")
     body = json.loads(caller("failures", job_id, "--json").out)
@@ -168,7 +168,7 @@ def test_failures_are_lines_or_json_or_csv(caller, ended, tmp_path):
     assert caller("failures", job_id, "--csv", "-") == (0, csv, "")
 
 
-def test_only_the_csv_has_more_than_500_failures_and_that_is_said(caller, ended, tmp_path):
+def test_beyond_500_failures_the_output_points_to_the_csv(caller, ended, tmp_path):
     job_id, file = ended("completed", failed=1_503), tmp_path / "failures.csv"
     code, out, err = caller("failures", job_id)
     assert (code, len(out.splitlines()), err) == (0, 500, "… and 1,003 more: use --csv\n")
@@ -176,13 +176,13 @@ def test_only_the_csv_has_more_than_500_failures_and_that_is_said(caller, ended,
     assert len(file.read_text().splitlines()) == 1_504
 
 
-def test_the_failures_of_an_unknown_job_leave_no_file(caller, tmp_path):
+def test_an_unknown_job_leaves_no_csv_file(caller, tmp_path):
     file = tmp_path / "failures.csv"
     assert_refused(caller("failures", "unknown", "--csv", str(file)), 3, "unknown")
     assert not file.exists()
 
 
-def test_watching_prints_lines_where_there_is_no_terminal(caller, real_store):
+def test_watch_prints_lines_without_a_terminal(caller, real_store):
     job_id = real_store.create(ORG, KIND, total_items=10).job_id
     with real_store.run(ORG, job_id) as run:
         run.succeeded(4)
@@ -195,7 +195,7 @@ def test_watching_prints_lines_where_there_is_no_terminal(caller, real_store):
     assert (watching.returncode, err, "\x1b" in seen + rest) == (0, "", False)
 
 
-def test_watching_draws_a_bar_on_a_terminal(caller, real_store):
+def test_watch_draws_a_bar_on_a_terminal(caller, real_store):
     job_id = real_store.create(ORG, KIND, total_items=10).job_id
     ours, theirs = pty.openpty()
     os.set_blocking(ours, False)
@@ -219,7 +219,7 @@ def test_watching_draws_a_bar_on_a_terminal(caller, real_store):
     watching.communicate()
 
 
-def test_ctrl_c_ends_watching_and_not_the_job(caller, real_store):
+def test_ctrl_c_ends_watch_but_not_the_job(caller, real_store):
     job_id = real_store.create(ORG, KIND).job_id
     watching = start("watch", job_id)
     next(line for line in watching.stdout if "queued" in line)
@@ -229,7 +229,7 @@ def test_ctrl_c_ends_watching_and_not_the_job(caller, real_store):
     assert real_store.get(ORG, job_id).status == "queued"
 
 
-def test_a_job_that_is_paused_does_not_look_like_one_that_hangs(caller, real_store):
+def test_watch_shows_that_a_job_is_paused(caller, real_store):
     job_id = real_store.create(ORG, KIND, total_items=3).job_id
     with real_store.run(ORG, job_id):
         watching = start("watch", job_id)
@@ -239,7 +239,7 @@ def test_a_job_that_is_paused_does_not_look_like_one_that_hangs(caller, real_sto
     watching.communicate(timeout=30)
 
 
-def test_a_wrong_question_about_history_is_told_why(caller):
+def test_history_explains_a_bad_parameter(caller):
     code, out, err = caller("history", "--created-after", "yesterday")
     assert (code, out) == (2, "")
     assert re.search("createdAfter.*2026-11-23T15:04:05Z", err)

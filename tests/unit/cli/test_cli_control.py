@@ -1,4 +1,4 @@
-"""`batchstatus control`: what it asks of a live service, what it prints where, and its exit codes."""
+"""`batchstatus control` on a live service: its effect, its output and its exit codes."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def control(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Control:
-    """Runs `batchstatus control …` with a key that may; gives its exit code, its stdout and its stderr."""
+    """Returns a function that runs `batchstatus control …` with a valid key: exit code, stdout, stderr."""
     monkeypatch.setenv("BATCHSTATUS_URL", live.url)
     monkeypatch.setenv("BATCHSTATUS_API_KEY", _key(real_store, "transactions:create"))
 
@@ -55,7 +55,7 @@ def _key(store: JobStore, permission: str, org: str = ORG) -> str:
 
 
 def assert_refused(result: Result, code: int, *words: str) -> None:
-    """It ended with this code, said one line on stderr with these words, and printed nothing."""
+    """Assert the exit code, one line on stderr that contains `words`, and no other output."""
     exit_code, printed, said = result
     assert (exit_code, printed) == (code, "")
     assert re.fullmatch(r"batchstatus: .*\n", said)
@@ -67,7 +67,9 @@ def flags(store: JobStore, job: Job) -> set[str]:
     return {*store.get(ORG, job.job_id).metadata} & {*CONTROL_FLAGS}
 
 
-def test_a_running_job_shows_what_was_asked_for(control: Control, real_store: JobStore, job: Job) -> None:
+def test_a_running_job_is_printed_with_the_requested_flag(
+    control: Control, real_store: JobStore, job: Job
+) -> None:
     line = f"{job.job_id}: running, 0 of 1,000 rows: 0 succeeded, 0 failed, 0 skipped"
     with real_store.run(ORG, job.job_id):
         assert control(job.job_id, "pause") == (0, f"{line} ({PAUSE})\n", "")
@@ -79,12 +81,12 @@ def test_a_running_job_shows_what_was_asked_for(control: Control, real_store: Jo
     assert real_store.get(ORG, job.job_id).status is Status.CANCELLED
 
 
-def test_a_queued_job_is_cancelled_and_that_is_what_was_asked_for(
+def test_cancelling_a_queued_job_succeeds_and_can_be_repeated(
     control: Control, real_store: JobStore, job: Job
 ) -> None:
     line = f"{job.job_id}: cancelled, 0 of 1,000 rows: 0 succeeded, 0 failed, 0 skipped\n"
     assert control(job.job_id, "cancel") == (0, line, "")
-    assert control(job.job_id, "cancel") == (0, line, "")  # once more changes nothing
+    assert control(job.job_id, "cancel") == (0, line, "")  # a repetition changes nothing
     assert real_store.get(ORG, job.job_id).status is Status.CANCELLED
 
 
@@ -92,7 +94,7 @@ def test_a_queued_job_is_cancelled_and_that_is_what_was_asked_for(
     ("action", "status", "asked"),
     [("pause", "queued", {PAUSE: True}), ("resume", "queued", {}), ("cancel", "cancelled", {})],
 )
-def test_as_json_it_is_the_job_as_on_the_wire(
+def test_the_json_output_is_the_job_as_on_the_wire(
     control: Control, job: Job, action: str, status: str, asked: dict[str, Any]
 ) -> None:
     code, printed, said = control(job.job_id, action, "--json")
@@ -104,7 +106,7 @@ def test_as_json_it_is_the_job_as_on_the_wire(
     assert found["totalItems"] == 1_000
 
 
-def test_the_service_and_the_key_may_be_given_as_options(
+def test_service_and_key_may_be_given_as_options(
     control: Control, live: LiveService, real_store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = real_store.create("org_other", "user_event_batch")
@@ -115,25 +117,25 @@ def test_the_service_and_the_key_may_be_given_as_options(
     assert real_store.get("org_other", job.job_id).status is Status.CANCELLED
 
 
-# What is refused: one line, nothing done
+# Refusals: one line, no effect
 
 
 @pytest.mark.parametrize("action", ["pause", "resume", "cancel"])
-def test_a_job_that_has_ended(control: Control, real_store: JobStore, job: Job, action: str) -> None:
+def test_an_ended_job_is_refused(control: Control, real_store: JobStore, job: Job, action: str) -> None:
     with real_store.run(ORG, job.job_id):
         pass
     assert_refused(control(job.job_id, action), 3, "409", "JOB_ALREADY_TERMINAL", "ended already")
     assert real_store.get(ORG, job.job_id).status is Status.COMPLETED
 
 
-def test_a_job_that_is_not_there_or_not_ones_own(control: Control, real_store: JobStore) -> None:
+def test_an_unknown_or_foreign_job_is_refused(control: Control, real_store: JobStore) -> None:
     other = real_store.create("org_other", KIND)
     for job_id in ("unknown", other.job_id, "no such id", ".."):
         assert_refused(control(job_id, "cancel"), 3)
     assert real_store.get("org_other", other.job_id).status is Status.QUEUED
 
 
-def test_a_key_that_may_read_but_not_do_this(
+def test_a_key_without_the_permission_of_the_kind_is_refused(
     control: Control, real_store: JobStore, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = _key(real_store, "events:create")
@@ -144,12 +146,12 @@ def test_a_key_that_may_read_but_not_do_this(
     assert real_store.get(ORG, job.job_id) == job
 
 
-def test_a_key_that_is_none(control: Control, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_key_is_refused(control: Control, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BATCHSTATUS_API_KEY", "bsk_" + "A" * 43)
     assert_refused(control(job.job_id, "cancel"), 3, "401")
 
 
-def test_a_service_that_is_not_there(control: Control, job: Job) -> None:
+def test_an_unreachable_service_is_reported(control: Control, job: Job) -> None:
     assert_refused(control(job.job_id, "cancel", "--url", NOBODY), 3, "no answer", NOBODY)
 
 
@@ -165,12 +167,12 @@ def test_a_service_that_is_not_there(control: Control, job: Job) -> None:
         (["J", "pause", "--api-key", "two words"], ["api_key"]),
     ],
 )
-def test_what_is_no_command(control: Control, arguments: list[str], words: list[str]) -> None:
+def test_wrong_usage_is_refused(control: Control, arguments: list[str], words: list[str]) -> None:
     assert_refused(control(*arguments), 2, *words)
 
 
 @pytest.mark.parametrize("variable", ["BATCHSTATUS_URL", "BATCHSTATUS_API_KEY"])
-def test_what_the_environment_lacks_is_named(
+def test_a_missing_variable_is_named_by_its_option(
     control: Control, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.delenv(variable)

@@ -1,4 +1,4 @@
-"""The command line when something is wrong: an exit code that says what sort, and one line that says the rest."""
+"""Errors of the command line: the exit code gives the category, one line gives the reason."""
 
 import socket
 import sys
@@ -9,21 +9,21 @@ from batchstatus import __main__, __version__
 from tests.support.commands import assert_refused, forget_environment, runner
 
 KEY = "bsk_" + "A" * 43
-NOBODY = "127.0.0.1:9"  # the discard service's port, where nothing listens
+NOBODY = "127.0.0.1:9"  # the discard port: nothing listens there
 CREATE = ("keys", "create", "--org", "org_acme", "--permission", "a:b")
 LIST = ("keys", "list", "--org", "org_acme")
 
 
 @pytest.fixture
 def batchstatus(capsys, monkeypatch):
-    """Runs a command."""
+    """Returns a function that runs a command."""
     forget_environment(monkeypatch)
     return runner(capsys)
 
 
 @pytest.fixture
 def caller(batchstatus, live, monkeypatch):
-    """Runs a command of a caller of the live service, who has a key that nobody made."""
+    """Returns a function that runs a caller's command on the live service, with an unknown key."""
     monkeypatch.setenv("BATCHSTATUS_URL", live.url)
     monkeypatch.setenv("BATCHSTATUS_API_KEY", KEY)
     return batchstatus
@@ -31,7 +31,7 @@ def caller(batchstatus, live, monkeypatch):
 
 @pytest.fixture
 def served(batchstatus, monkeypatch):
-    """Runs `serve` up to where gunicorn would start; what it would have been started with is in `served.with_`."""
+    """Returns a function that runs `serve` without starting gunicorn; `served.with_` collects its settings."""
 
     class Server:
         def __init__(self, settings):
@@ -97,47 +97,47 @@ def test_wrong_usage_is_named_in_one_line(batchstatus, arguments, named):
 
 
 @pytest.mark.parametrize("arguments", [[], ["keys"]], ids=["batchstatus", "keys"])
-def test_without_a_command_the_commands_are_listed_but_it_is_wrong_usage(batchstatus, arguments):
+def test_no_command_lists_the_commands_and_is_wrong_usage(batchstatus, arguments):
     code, out, err = batchstatus(*arguments)
     assert (code, out) == (2, "")
     assert "Commands:" in err
 
 
-def test_help_and_version_are_no_errors(batchstatus):
+def test_help_and_version_succeed(batchstatus):
     code, out, err = batchstatus("--help")
     assert (code, err) == (0, "")
     assert {"serve", "demo", "keys", "status", "watch", "failures"} <= set(out.split())
     assert batchstatus("--version") == (0, f"batchstatus {__version__}\n", "")
 
 
-# 3: not reachable or refused
+# 3: unreachable or refused
 
 
 @pytest.mark.parametrize("command", ["status", "failures"])
-def test_a_service_that_is_not_there_is_said(batchstatus, command):
+def test_an_unreachable_service_is_reported(batchstatus, command):
     assert_refused(batchstatus(command, "j", "--url", f"http://{NOBODY}", "--api-key", KEY), 3, NOBODY)
 
 
 @pytest.mark.parametrize("arguments", [CREATE, LIST, ("keys", "revoke", "org_acme.0")], ids=lambda each: each[1])
-def test_a_store_that_is_not_there_is_said(batchstatus, arguments):
+def test_an_unreachable_store_is_reported(batchstatus, arguments):
     assert_refused(batchstatus(*arguments, "--redis-url", f"redis://{NOBODY}"), 3, "store")
 
 
 @pytest.mark.parametrize("arguments", [["status", "j"], ["watch", "j"], ["failures", "j", "--csv", "-"]])
-def test_a_refused_key_is_said_and_not_shown(caller, arguments):
+def test_a_refused_key_is_reported_but_not_printed(caller, arguments):
     refused = caller(*arguments)
     assert_refused(refused, 3, "401")
     assert KEY not in refused.err
 
 
 @pytest.mark.parametrize("job_id", ["unknown", "a b", "../jobs", "", ".", "%2e", "é", "x" * 65])
-def test_an_unknown_job_is_said(caller, real_store, job_id):
+def test_an_unknown_job_is_reported(caller, real_store, job_id):
     key, _ = real_store.api_keys.create("org_acme", ["events:create"])
     for command in ("status", "watch", "failures"):
         assert_refused(caller(command, job_id, "--api-key", key), 3)
 
 
-def test_a_store_that_does_not_answer_is_said(batchstatus):
+def test_a_store_that_does_not_answer_is_reported(batchstatus):
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"redis://127.0.0.1:{mute.getsockname()[1]}"
         assert_refused(batchstatus(*LIST, "--redis-url", url), 3, "store")
@@ -153,7 +153,7 @@ def test_a_file_that_cannot_be_written_is_named(caller, real_store):
 
 
 @pytest.mark.parametrize("missing", ["click", "rich", "flask", "marshmallow", "gevent", "gunicorn", "orjson"])
-def test_without_the_extra_it_says_which_one_to_install(monkeypatch, capsys, missing):
+def test_a_missing_extra_is_named(monkeypatch, capsys, missing):
     reloaded = ("batchstatus.cli", "batchstatus.web", "batchstatus.schemas", f"{missing}.")
     for name in [name for name in sys.modules if name.startswith(reloaded)]:
         monkeypatch.delitem(sys.modules, name)
@@ -166,7 +166,7 @@ def test_without_the_extra_it_says_which_one_to_install(monkeypatch, capsys, mis
     assert "pip install 'batchstatus[server]'" in err
 
 
-def test_a_module_of_ours_that_is_missing_is_no_missing_extra(monkeypatch):
+def test_a_missing_module_of_our_own_is_not_a_missing_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "batchstatus.cli", None)
     with pytest.raises(ModuleNotFoundError):
         __main__.main()
@@ -175,7 +175,7 @@ def test_a_module_of_ours_that_is_missing_is_no_missing_extra(monkeypatch):
 # serve
 
 
-def test_serve_takes_its_options_before_the_environment(served, monkeypatch):
+def test_serve_prefers_options_to_the_environment(served, monkeypatch):
     monkeypatch.setenv("BATCHSTATUS_WORKERS", "5")
     monkeypatch.setenv("BATCHSTATUS_LEASE_S", "7.5")
     bind = f"127.0.0.1:{free_port()}"
@@ -206,7 +206,7 @@ def test_a_bad_variable_stops_the_start_and_is_named(served, monkeypatch, variab
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:6379", "127.0.0.1:6379", "redis://h:port", "redis://[::1"])
-def test_a_url_of_no_store_stops_the_start_and_its_variable_is_named(served, monkeypatch, url):
+def test_an_invalid_store_url_stops_the_start_and_names_the_variable(served, monkeypatch, url):
     monkeypatch.setenv("BATCHSTATUS_REDIS_URL", url)
     assert_refused(served(), 2, "BATCHSTATUS_REDIS_URL")
     assert served.with_ == []
@@ -219,13 +219,13 @@ def test_a_port_that_is_taken_stops_the_start(served):
     assert served.with_ == []
 
 
-def test_a_port_that_another_service_would_share_stops_the_start_too(served, live):
+def test_the_port_of_another_batchstatus_service_stops_the_start(served, live):
     assert_refused(served("--bind", f"127.0.0.1:{live.port}"), 2, f"127.0.0.1:{live.port}", "taken")
     assert served.with_ == []
     assert live.answers("/readyz")
 
 
 @pytest.mark.parametrize("bind", ["127.0.0.1:0", "192.0.2.1:8000", "no-such-host.invalid:8000"])
-def test_an_address_that_cannot_be_had_stops_the_start(served, bind):
+def test_an_address_that_cannot_be_bound_stops_the_start(served, bind):
     assert_refused(served("--bind", bind), 2)
     assert served.with_ == []

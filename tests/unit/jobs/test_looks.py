@@ -7,12 +7,19 @@ from itertools import count, islice
 import pytest
 import redis
 
-from batchstatus import InvalidValue, JobStore, StoreUnavailable
+from batchstatus import InvalidValue, StoreUnavailable
+from batchstatus.jobs.looks import Leases
 from batchstatus.keys import BUCKETS, Entry, Keys
 from batchstatus.settings import StoreSettings
+from batchstatus.transport.connection import Connection
 
 ORG = "org_acme"
 KEYS = Keys("batchstatus")
+
+
+@pytest.fixture
+def leases(client: "redis.Redis") -> Leases:
+    return Leases(Connection(client))
 
 
 def entry(job_id: str = "J", org: str = ORG) -> Entry:
@@ -25,8 +32,8 @@ def in_one_bucket(many: int) -> list[Entry]:
     return list(islice((each for each in numbered if each.key == KEYS.leases(0)), many))
 
 
-def due(store: JobStore, limit: int = 100) -> list[Entry]:
-    return [each for bucket in range(BUCKETS) for each in store.leases.due(bucket, limit)]
+def due(leases: Leases, limit: int = 100) -> list[Entry]:
+    return [each for bucket in range(BUCKETS) for each in leases.due(bucket, limit)]
 
 
 def store_ms(client: "redis.Redis") -> int:
@@ -34,83 +41,83 @@ def store_ms(client: "redis.Redis") -> int:
     return int(seconds) * 1000 + int(microseconds) // 1000
 
 
-def test_a_job_is_tracked_a_lease_ahead_by_the_clock_of_the_store(store: JobStore, client: "redis.Redis") -> None:
+def test_a_job_is_tracked_a_lease_ahead_by_the_clock_of_the_store(leases: Leases, client: "redis.Redis") -> None:
     before = store_ms(client)
-    store.leases.track(entry(), 30_000)
+    leases.track(entry(), 30_000)
     assert before + 30_000 <= client.zscore(*entry()) <= store_ms(client) + 30_000
     assert client.keys() == [entry().key.encode()]
 
 
-def test_tracking_a_job_again_leaves_one_entry(store: JobStore, client: "redis.Redis") -> None:
-    store.leases.track(entry(), 30_000)
-    store.leases.track(entry(), 30_000)
+def test_tracking_a_job_again_leaves_one_entry(leases: Leases, client: "redis.Redis") -> None:
+    leases.track(entry(), 30_000)
+    leases.track(entry(), 30_000)
     assert client.zcard(entry().key) == 1
 
 
 def test_tracking_a_job_brings_the_next_look_nearer_and_never_puts_it_off(
-    store: JobStore, client: "redis.Redis"
+    leases: Leases, client: "redis.Redis"
 ) -> None:
-    store.leases.track(entry(), 60_000)
-    store.leases.track(entry(), 30_000)
+    leases.track(entry(), 60_000)
+    leases.track(entry(), 30_000)
     sooner = client.zscore(*entry())
     assert sooner <= store_ms(client) + 30_000
-    store.leases.track(entry(), 60_000)
+    leases.track(entry(), 60_000)
     assert client.zscore(*entry()) == sooner
 
 
-def test_a_look_can_be_put_off(store: JobStore, client: "redis.Redis") -> None:
-    store.leases.track(entry(), 0)
+def test_a_look_can_be_put_off(leases: Leases, client: "redis.Redis") -> None:
+    leases.track(entry(), 0)
     before = store_ms(client)
-    store.leases.put_off(entry(), 30_000)
+    leases.put_off(entry(), 30_000)
     assert before + 30_000 <= client.zscore(*entry()) <= store_ms(client) + 30_000
 
 
-def test_what_is_due_is_what_has_come(store: JobStore) -> None:
-    store.leases.track(entry("now"), 0)
-    store.leases.track(entry("later"), 30_000)
-    assert due(store) == [entry("now")]
+def test_what_is_due_is_what_has_come(leases: Leases) -> None:
+    leases.track(entry("now"), 0)
+    leases.track(entry("later"), 30_000)
+    assert due(leases) == [entry("now")]
 
 
-def test_looking_takes_nothing_away(store: JobStore, client: "redis.Redis") -> None:
-    store.leases.track(entry(), 0)
-    assert due(store) == due(store) == [entry()]
+def test_looking_takes_nothing_away(leases: Leases, client: "redis.Redis") -> None:
+    leases.track(entry(), 0)
+    assert due(leases) == due(leases) == [entry()]
 
 
-def test_the_longest_overdue_of_a_bucket_come_first(store: JobStore, client: "redis.Redis") -> None:
+def test_the_longest_overdue_of_a_bucket_come_first(leases: Leases, client: "redis.Redis") -> None:
     entries = in_one_bucket(5)
     for score, each in enumerate(entries):
         client.zadd(each.key, {each.member: 1_000 - score})
-    assert store.leases.due(0, 3) == entries[:1:-1]
-    assert store.leases.due(1, 3) == []
+    assert leases.due(0, 3) == entries[:1:-1]
+    assert leases.due(1, 3) == []
 
 
-def test_what_is_due_comes_from_every_bucket(store: JobStore) -> None:
+def test_what_is_due_comes_from_every_bucket(leases: Leases) -> None:
     entries = {entry(f"J{number}", f"org_{number}") for number in range(200)}
     assert len({each.key for each in entries}) == BUCKETS
     for each in entries:
-        store.leases.track(each, 0)
-    assert set(due(store)) == entries
+        leases.track(each, 0)
+    assert set(due(leases)) == entries
 
 
-def test_a_tracked_job_is_moved(store: JobStore, client: "redis.Redis") -> None:
-    store.leases.track(entry(), 0)
-    store.leases.move(entry(), 4_000_000_000_000)
+def test_a_tracked_job_is_moved(leases: Leases, client: "redis.Redis") -> None:
+    leases.track(entry(), 0)
+    leases.move(entry(), 4_000_000_000_000)
     assert client.zscore(*entry()) == 4_000_000_000_000
-    assert due(store) == []
+    assert due(leases) == []
 
 
-def test_a_job_that_is_tracked_no_more_is_not_moved_back(store: JobStore, client: "redis.Redis") -> None:
-    store.leases.track(entry(), 0)
-    store.leases.drop(entry())
-    store.leases.move(entry(), 1)
-    store.leases.put_off(entry(), 0)
-    store.leases.drop(entry())
+def test_a_job_that_is_tracked_no_more_is_not_moved_back(leases: Leases, client: "redis.Redis") -> None:
+    leases.track(entry(), 0)
+    leases.drop(entry())
+    leases.move(entry(), 1)
+    leases.put_off(entry(), 0)
+    leases.drop(entry())
     assert client.keys() == []
 
 
 def test_the_index_is_below_the_prefix(client: "redis.Redis") -> None:
-    ours, theirs = (JobStore(client, StoreSettings(prefix=prefix)) for prefix in ("ours", "theirs"))
-    ours.leases.track(Keys("ours").lease_entry(ORG, "J"), 0)
+    ours, theirs = (Leases(Connection(client, StoreSettings(prefix=prefix))) for prefix in ("ours", "theirs"))
+    ours.track(Keys("ours").lease_entry(ORG, "J"), 0)
     assert due(theirs) == []
     assert [each.job for each in due(ours)] == [(ORG, "J")]
 
@@ -119,11 +126,11 @@ def test_a_store_that_is_away_says_so() -> None:
     def away() -> "redis.Redis":
         raise redis.ConnectionError("connection refused")
 
-    store = JobStore(away)
+    leases = Leases(Connection(away))
     with pytest.raises(StoreUnavailable):
-        store.leases.track(entry(), 0)
+        leases.track(entry(), 0)
     with pytest.raises(StoreUnavailable):
-        store.leases.due(0, 100)
+        leases.due(0, 100)
 
 
 # The entries

@@ -2,23 +2,95 @@
 
 import inspect
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from batchstatus import rows
 from batchstatus.errors import JobNotFound
 from batchstatus.jobs import looks
 from batchstatus.keys import JobKeys
-from batchstatus.model import Kind, Place, Status, Verdict
+from batchstatus.messages import Batch, Claim, Content, Ending, Verdict
+from batchstatus.model import Action, Job, Kind, Place, Status
 from batchstatus.protocol import verbs
-from batchstatus.protocol.script import Script, Unplaced
+from batchstatus.protocol.verbs import Script
+from batchstatus.settings import StoreSettings
 from tests.support.lua import JOB, KEEPS, READS, SOURCES, VERBS, WRITES, Source, parts
 
-LISTED = {"failures": ["a failure", "another"], "skips": ["a skip"]}
-"""What `report` takes as lists and sends as their number (`n_failures`) and then one by one."""
 PLACING = [verb for verb in VERBS if "PLACE" in SOURCES[verb].header.returns]
-COMING = {"claim": "running", "control": "cancelled", "finish": "the status", "settle": "interrupted"}
-"""The status that a caller means where it is not told in which index the job was placed."""
+COMING = {"claim": "running", "control": "cancelled", "finish": "failed", "settle": "interrupted"}
+"""The status that a caller means who does not say in which index the job was placed."""
+
+SETTINGS = StoreSettings(lease_s=1.1, grace_s=2.2, retention_s=33.3, max_rows=44)
+CONTENT = Content(Kind.TRANSACTION_BATCH, 55, '{"fileName": "a.csv"}', takeover_ms=66, digest="the digest")
+JOB_CLAIMED = Job(
+    *("the job_id", Kind.TRANSACTION_BATCH, Status.RUNNING, None, 0, 0, 0, None, None, None),
+    *(datetime(2026, 11, 23, tzinfo=UTC), None),
+)
+CLAIM = Claim(JOB_CLAIMED, fence=77, token="the token", seq=0, checkpoint=None)
+BATCH = Batch(88, ({"externalId": "F-1"}, {"externalId": "F-2"}), ({"externalId": "S-1"},), 99, {"line": 111})
+ENDING = Ending(Status.FAILED, "the worker_error", "the job_failure")
+
+GIVEN: dict[str, dict[str, Any]] = {
+    "create": {
+        "org": "the org_id",
+        "job_id": "the job_id",
+        "content": CONTENT,
+        "created_ms": 122,
+        "fresh_ms": 133,
+    },
+    "claim": {"token": "the token", "placed": "the status"},
+    "report": {"claim": CLAIM, "seq": 144, "batch": BATCH, "paused": True},
+    "finish": {"claim": CLAIM, "ending": ENDING, "seq": 144, "placed": "the status"},
+    "control": {"action": Action.CANCEL, "placed": "the status"},
+    "settle": {"placed": "the status"},
+    "enter": {"job_id": "the job_id"},
+    "place": {"job_id": "the job_id", "created_ms": 122},
+    "forget": {"member": "the member", "older_ms": 155},
+    "track": {"member": "the member", "in_ms": 166, "which": "LT"},
+    "move": {"member": "the member", "due_ms": 177},
+    "due": {"limit": 188},
+}
+"""An argument for each parameter of each function of `verbs`; no two values are the same."""
+
+MEANT: dict[str, Any] = {
+    "lease_ms": 1_100,
+    "grace_ms": 2_200,
+    "retention_ms": 33_300,
+    "max_rows": 44,
+    "kind": "transaction_batch",
+    "total_items": 55,
+    "metadata": CONTENT.metadata,
+    "takeover_ms": 66,
+    "digest": "the digest",
+    "org_id": "the org_id",
+    "job_id": "the job_id",
+    "fence": 77,
+    "token": "the token",
+    "seq": 144,
+    "succeeded": 88,
+    "checkpoint": '{"line":111}',
+    "paused": 1,
+    "n_failures": 2,
+    "status": "failed",
+    "worker_error": "the worker_error",
+    "job_failure": "the job_failure",
+    "placed": "the status",
+    "action": "cancel",
+    "limit": 188,
+    "created_ms": 122,
+    "fresh_ms": 133,
+    "member": "the member",
+    "older_ms": 155,
+    "in_ms": 166,
+    "which": "LT",
+    "due_ms": 177,
+}
+"""The word that a script is to be sent for each argument that a header names, where GIVEN is given."""
+
+LISTED = [*map(rows.encode, (*BATCH.failures, *BATCH.skips))]
 
 
 @pytest.fixture(params=VERBS)
@@ -28,6 +100,8 @@ def script(request: pytest.FixtureRequest) -> Source:
 
 class Listener:
     """A connection that keeps what would be sent, and gives one answer: as a rule that there is no job."""
+
+    settings = SETTINGS
 
     def __init__(self, *answer: bytes) -> None:
         self._answer = list(answer or [b"NOT_FOUND"])
@@ -40,12 +114,6 @@ class Listener:
         return self._answer
 
 
-def parameters(verb: str) -> dict[str, inspect.Parameter]:
-    """The keyword parameters of a function of ours."""
-    found = inspect.signature(getattr(verbs, verb)).parameters
-    return {name: each for name, each in found.items() if each.kind is each.KEYWORD_ONLY}
-
-
 def keys_of(script: Source) -> Any:
     """Keys such as a script takes."""
     if script.is_of_a_job:
@@ -53,23 +121,12 @@ def keys_of(script: Source) -> Any:
     return ("an index", "another", "a third") if script.header.takes_any_number_of_keys else ("the index",)
 
 
-def call(listener: Listener, verb: str, **given: Any) -> None:
-    """Call a function of ours; what takes a yes or a no is given as yes."""
-    yes = {name: True for name, each in parameters(verb).items() if each.annotation is bool}
-    getattr(verbs, verb)(listener, keys_of(SOURCES[verb]), **given | yes)
-
-
 def sent(verb: str, **given: Any) -> Listener:
     """What a function of ours sends."""
     listener = Listener()
     with pytest.raises(JobNotFound):
-        call(listener, verb, **given)
+        getattr(verbs, verb)(listener, keys_of(SOURCES[verb]), **given)
     return listener
-
-
-def named(verb: str) -> dict[str, Any]:
-    """An argument for each keyword parameter of a function of ours."""
-    return {name: LISTED.get(name, f"the {name}") for name in parameters(verb)}
 
 
 # The header
@@ -249,19 +306,17 @@ def test_exactly_what_changes_a_status_of_a_job_that_is_there_asks_for_a_place()
 
 @pytest.mark.parametrize("verb", PLACING)
 def test_the_caller_hears_where_to_place_the_job(verb):
-    answer = Listener(b"PLACE", b"running", b"transaction_batch", b"1700000000000")
-    with pytest.raises(Unplaced) as asked:
-        call(answer, verb, **named(verb))
-    assert asked.value.place == Place(Kind.TRANSACTION_BATCH, Status.RUNNING, 1_700_000_000_000)
+    answer: Any = Listener(b"PLACE", b"running", b"transaction_batch", b"1700000000000")
+    place = getattr(verbs, verb)(answer, keys_of(SOURCES[verb]), **GIVEN[verb])
+    assert place == Place(Kind.TRANSACTION_BATCH, Status.RUNNING, 1_700_000_000_000)
 
 
 @pytest.mark.parametrize("verb", PLACING)
 def test_the_caller_says_where_the_job_was_placed_even_if_that_is_nowhere(verb):
-    given = named(verb)
-    assert sent(verb, **given | {"placed": ""}).arguments[-1] == ""
+    assert sent(verb, **GIVEN[verb] | {"placed": ""}).arguments[-1] == ""
     assert SOURCES[verb].header.argv[-1][0] == "placed"
-    del given["placed"]
-    assert sent(verb, **given).arguments[-1] == COMING[verb]
+    unsaid = {name: value for name, value in GIVEN[verb].items() if name != "placed"}
+    assert sent(verb, **unsaid).arguments[-1] == COMING[verb]
 
 
 # The Python side
@@ -272,14 +327,17 @@ def test_every_script_is_loaded_and_every_loaded_one_is_there():
     assert loaded == {verb: source.text for verb, source in SOURCES.items()}
 
 
-def test_the_caller_takes_what_the_header_lists_and_sends_it_in_that_order(script):
-    names, given = [name for name, _ in script.header.argv], named(script.verb)
-    made = {"paused": 1, "n_failures": len(LISTED["failures"])}
-    taken = [name for name in names if name != "n_failures"]
-    assert sorted(given) == sorted([*taken, *(LISTED if "n_failures" in names else ())])
-    request = sent(script.verb, **given)
-    rows = [*LISTED["failures"], *LISTED["skips"]] if "n_failures" in names else []
-    assert request.arguments == [made.get(name, given.get(name)) for name in names] + rows
+def test_every_parameter_of_a_caller_is_given_here(script):
+    connection, keys, *others = inspect.signature(getattr(verbs, script.verb)).parameters
+    assert (connection, keys, others) == ("connection", "keys", [*GIVEN[script.verb]])
+
+
+def test_the_caller_sends_what_the_header_lists_in_that_order(script):
+    assert len({*map(str, MEANT.values())}) == len(MEANT), "two that are the same could be mistaken for each other"
+    names = [name for name, _ in script.header.argv]
+    meant = MEANT | ({"total_items": 99} if script.verb == "report" else {})
+    request = sent(script.verb, **GIVEN[script.verb])
+    assert request.arguments == [meant[name] for name in names] + (LISTED if "n_failures" in names else [])
     assert request.keys == keys_of(script)
     assert request.source == script.text
 
@@ -297,14 +355,19 @@ def test_the_caller_takes_as_many_keys_as_the_header_lists(script):
     assert [name for name, _ in JOB] == list(JobKeys._fields)
 
 
+NOT_GIVEN: dict[str, dict[str, Any]] = {
+    "create": {"content": replace(CONTENT, total_items=None)},
+    "report": {"batch": replace(BATCH, total_items=None, checkpoint=None)},
+    "finish": {"ending": Ending(Status.FAILED), "seq": None},
+}
+
+
 def test_the_caller_sends_an_empty_text_for_what_is_not_given(script):
-    optional = {name for name, each in parameters(script.verb).items() if "None" in str(each.annotation)}
-    optional -= {"placed"}  # has a meaning of its own
-    given = dict.fromkeys(parameters(script.verb).keys() - LISTED.keys(), "x") | dict.fromkeys(optional)
     empty = {name for name, meaning in script.header.argv if "or ''" in meaning} - {"placed"}
-    assert optional == empty
-    arguments = sent(script.verb, **given).arguments
-    assert {name for (name, _), word in zip(script.header.argv, arguments, strict=True) if word == ""} == empty
+    assert bool(empty) == (script.verb in NOT_GIVEN)
+    arguments = sent(script.verb, **GIVEN[script.verb] | NOT_GIVEN.get(script.verb, {})).arguments
+    named = zip((name for name, _ in script.header.argv), arguments, strict=False)
+    assert {name for name, word in named if word == ""} == empty
 
 
 def test_the_caller_knows_no_word_that_the_script_never_says(script):
@@ -323,5 +386,5 @@ def test_tracking_is_asked_for_in_the_ways_that_the_header_explains():
 
 
 def test_only_what_is_a_hint_waits_for_no_replica(script):
-    durable = sent(script.verb, **named(script.verb)).durable
+    durable = sent(script.verb, **GIVEN[script.verb]).durable
     assert durable == (script.verb not in ("track", "move", "due", "forget"))

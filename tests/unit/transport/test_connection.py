@@ -11,7 +11,7 @@ from redis import exceptions
 
 from batchstatus import Action, JobCorrupt, JobStore, NotReplicated, Status, StoreUnavailable, connect
 from batchstatus.keys import JobKeys, Keys
-from batchstatus.model import Verdict
+from batchstatus.messages import Batch, Claim, Ending, Verdict
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection
@@ -92,16 +92,7 @@ def test_a_job_whose_key_holds_something_else_is_corrupt(client, send):
         send(Connection(client))
 
 
-TIMES = {"grace_ms": 0, "retention_ms": 60_000}
-REPORT = {
-    "token": "t",
-    "seq": 1,
-    "max_rows": 5,
-    "succeeded": 1,
-    "failures": ["{}"],
-    "lease_ms": 1,
-    "retention_ms": 60_000,
-}
+SUSPECTED_AT_ONCE = StoreSettings(lease_s=0.001, grace_s=0, retention_s=60, max_rows=5)
 NUMBERS = {
     "claim": ["leaseExpiresAt", "takeoverMs", "heartbeatAt", "fence", "rev"],
     "control": ["createdAt", "rev"],
@@ -111,28 +102,26 @@ NUMBERS = {
 }
 
 
-def do(verb: str, connection: Connection, keys: JobKeys, fence: int) -> None:
+def do(verb: str, connection: Connection, keys: JobKeys, claim: Claim) -> None:
     """What a worker, a caller or the reaper does with a job whose worker is suspect."""
     {
-        "claim": lambda: verbs.claim(connection, keys, token="another", lease_ms=1, **TIMES),
-        "control": lambda: verbs.control(connection, keys, action=Action.CANCEL, retention_ms=60_000),
-        "report": lambda: verbs.report(connection, keys, fence=fence, **REPORT),
-        "finish": lambda: verbs.finish(
-            connection, keys, fence=fence, token="t", status=Status.INTERRUPTED, retention_ms=60_000
-        ),
-        "settle": lambda: verbs.settle(connection, keys, **TIMES),
+        "claim": lambda: verbs.claim(connection, keys, "another"),
+        "control": lambda: verbs.control(connection, keys, Action.CANCEL),
+        "report": lambda: verbs.report(connection, keys, claim, 1, Batch(1, ({"externalId": "F-1"},))),
+        "finish": lambda: verbs.finish(connection, keys, claim, Ending(Status.INTERRUPTED)),
+        "settle": lambda: verbs.settle(connection, keys),
     }[verb]()
 
 
 @pytest.fixture
 def suspect(client, store, request):
-    """A job whose worker is suspect, to be taken over at once by who claims it; its keys and its fence."""
+    """A job whose worker is suspect, to be taken over at once by who claims it: connection, keys, claim."""
     takeover_s = 60 if request.node.callspec.params["verb"] == "claim" else 0
     job = store.create(ORG, "transaction_batch", total_items=10, takeover_s=takeover_s)
-    connection, keys = Connection(client), Keys("batchstatus").job(ORG, job.job_id)
-    fence = verbs.claim(connection, keys, token="t", lease_ms=1, **TIMES).fence
-    wait_until(lambda: verbs.settle(connection, keys, **TIMES)[0] is Verdict.SUSPECT)
-    return keys, fence
+    connection, keys = Connection(client, SUSPECTED_AT_ONCE), Keys("batchstatus").job(ORG, job.job_id)
+    claim = verbs.claim(connection, keys, "t")
+    wait_until(lambda: verbs.settle(connection, keys).verdict is Verdict.SUSPECT)
+    return connection, keys, claim
 
 
 each_verb = pytest.mark.parametrize("verb", NUMBERS)
@@ -140,19 +129,19 @@ each_verb = pytest.mark.parametrize("verb", NUMBERS)
 
 @each_verb
 def test_what_a_script_does_with_a_job_that_is_whole_shows(client, suspect, verb):
-    keys, fence = suspect
+    connection, keys, claim = suspect
     before = client.hgetall(keys.job)
-    do(verb, Connection(client), keys, fence)
+    do(verb, connection, keys, claim)
     assert int(client.hget(keys.job, "rev")) == int(before[b"rev"]) + 1
 
 
 @pytest.mark.parametrize(("verb", "field"), [(verb, each) for verb, fields in NUMBERS.items() for each in fields])
 def test_a_script_that_meets_a_damaged_number_says_corrupt_and_writes_nothing(client, suspect, verb, field):
-    keys, fence = suspect
+    connection, keys, claim = suspect
     client.hset(keys.job, field, "many")
     before = client.hgetall(keys.job)
     with pytest.raises(JobCorrupt):
-        do(verb, Connection(client), keys, fence)
+        do(verb, connection, keys, claim)
     assert client.hgetall(keys.job) == before
     assert client.exists(keys.failures) == 0
 
@@ -192,9 +181,9 @@ def test_a_cluster_that_cannot_be_reached_is_unavailable_however_it_is_asked():
         raise exceptions.RedisClusterException("Redis Cluster cannot be connected")
 
     asking = [
-        lambda connection: connection.is_cluster,
+        lambda connection: connection.is_cluster(),
         lambda connection: connection.server_of("k"),
-        lambda connection: SharingConnection(unreachable, timeout_s=1).command("HGETALL", "k"),
+        lambda connection: SharingConnection(unreachable).hash("k"),
         *WAYS.values(),
     ]
     for ask in asking:
@@ -226,7 +215,7 @@ def test_before_a_look_all_keys_of_the_job_are_written_so_that_none_expires_firs
             return [1] * len(commands)
 
     keys = Keys("batchstatus").job(ORG, "J")
-    Replicated(client, min_replicas=1).confirm(keys, 7_000)
+    Replicated(client, StoreSettings(min_replicas=1)).confirm(keys, 7_000)
     assert [words[:3] for words in sent] == [*(("PEXPIRE", key, 7_000) for key in keys), ("WAIT", 1, 800)]
 
 

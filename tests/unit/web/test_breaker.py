@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,7 +28,8 @@ class Pinged:
 
     def __init__(self) -> None:
         self.trouble: Exception | None = AWAY
-        self.has_many_servers = False
+        self.many_servers = False
+        self.connection = SimpleNamespace(has_many_servers=lambda: self.many_servers)
         self.pings = 0
         self.goes_on = threading.Event()
         self.goes_on.set()
@@ -144,7 +146,7 @@ def test_no_error_of_a_ping_leaves_it_open_for_ever(breaker: Breaker, pinged: Pi
 def test_of_a_store_with_many_servers_a_ping_decides(
     breaker: Breaker, pinged: Pinged, changes: list[bool]
 ) -> None:
-    pinged.has_many_servers, pinged.trouble = True, None
+    pinged.many_servers, pinged.trouble = True, None
     fail(breaker, 5)
     wait_until(lambda: not probes())
     breaker.check()
@@ -156,7 +158,7 @@ def test_of_a_store_with_many_servers_a_ping_decides(
 
 
 def test_whoever_is_answered_while_a_ping_decides_has_an_answer(breaker: Breaker, pinged: Pinged) -> None:
-    pinged.has_many_servers, pinged.trouble = True, None
+    pinged.many_servers, pinged.trouble = True, None
     pinged.goes_on.clear()
     fail(breaker, 5)
     breaker.succeeded()

@@ -153,9 +153,8 @@ def test_each_request_that_the_store_lets_down_is_an_error_of_the_store(
 def test_each_job_that_is_found_dead_is_counted_once(client: "redis.Redis") -> None:
     store = JobStore(client, StoreSettings(grace_s=0))
     web, job = create_app(store).test_client(), store.create(ORG, "transaction_batch")
-    times = {"lease_ms": 1, "grace_ms": 0, "retention_ms": store.settings.retention_ms}
-    keys = Keys("batchstatus").job(ORG, job.job_id)
-    verbs.claim(Connection(lambda: client), keys, token="token", **times)
+    hasty = Connection(client, StoreSettings(lease_s=0.001, grace_s=0))
+    verbs.claim(hasty, Keys("batchstatus").job(ORG, job.job_id), "token")
     headers = {"Authorization": f"Bearer {store.api_keys.create(ORG, ['events:create'])[0]}"}
     path = f"/batch-import/jobs/{job.job_id}"
     wait_until(lambda: web.get(path, headers=headers).json["job"]["status"] == "interrupted")

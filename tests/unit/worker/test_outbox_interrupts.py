@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from batchstatus import Run, rows
-from batchstatus.model import Wanted
+from batchstatus.messages import Wanted
 from batchstatus.worker import outbox, tally
 from batchstatus.worker import run as run_module
 from batchstatus.worker.outbox import Outbox
@@ -64,7 +64,7 @@ CALLS: dict[str, Callable[[Run], object]] = {
 def test_a_call_that_is_interrupted_while_it_waits_holds_nothing_up(
     because: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "_LOOK_S", 0.0001, raising=False)
+    monkeypatch.setattr(outbox, "_RECHECK_S", 0.0001)
     for step in range(1, 120):
         box = Outbox(flush_rows=2, max_waiting_rows=1)
         run, deliverer = counting_half_of_a_run(box), Deliverer(box)

@@ -9,6 +9,7 @@ import redis
 from gevent.socket import socketpair, wait_read
 
 from batchstatus import JobCorrupt, StoreUnavailable
+from batchstatus.settings import StoreSettings
 from batchstatus.transport.line import Line
 from batchstatus.web.server import trips
 from batchstatus.web.server.trips import SharingConnection
@@ -32,7 +33,7 @@ class Watched(SharingConnection):
     """A connection that keeps count of its lines and their trips."""
 
     def __init__(self, client: "redis.Redis") -> None:
-        super().__init__(client, timeout_s=0.3)
+        super().__init__(client, StoreSettings(timeout_s=0.3))
         self.client = client
         self.lines = 0
         self.trips: list[int] = []
@@ -58,7 +59,7 @@ def ask(connection: Watched, *keys: str) -> list[Any]:
 
     def one(key: str) -> Any:
         try:
-            return connection.command("HGETALL", key)
+            return connection.hash(key)
         except (StoreUnavailable, JobCorrupt) as error:
             return error
 
@@ -78,14 +79,14 @@ def test_those_who_ask_at_once_share_a_trip_and_each_is_told_its_own(connection:
 
 
 def test_who_is_alone_waits_for_nobody(connection: Watched) -> None:
-    assert connection.command("HGETALL", "a") == {b"is": b"a"}
-    assert connection.command("HGETALL", "b") == {b"is": b"b"}
+    assert connection.hash("a") == {b"is": b"a"}
+    assert connection.hash("b") == {b"is": b"b"}
     assert connection.trips == [1, 1]
 
 
 def test_who_asks_while_a_trip_is_under_way_is_on_the_next_and_on_the_same_line(connection: Watched) -> None:
     connection.trouble = lambda: gevent.sleep(0.05)
-    first = gevent.spawn(connection.command, "HGETALL", "a")
+    first = gevent.spawn(connection.hash, "a")
     gevent.sleep(0.01)
     assert [each[b"is"] for each in ask(connection, *"bc")] == [b"b", b"c"]
     assert first.get() == {b"is": b"a"}
@@ -99,9 +100,9 @@ def test_whose_request_has_come_already_gets_on_the_first_trip(connection: Watch
 
         def heard() -> None:
             wait_read(service.fileno())
-            connection.command("HGETALL", "b")
+            connection.hash("b")
 
-        gevent.joinall([gevent.spawn(connection.command, "HGETALL", "a"), gevent.spawn(heard)])
+        gevent.joinall([gevent.spawn(connection.hash, "a"), gevent.spawn(heard)])
     assert connection.trips == [2]
 
 
@@ -109,9 +110,9 @@ def test_a_line_that_was_idle_is_looked_at_before_it_is_used(
     connection: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trips, "KEPT_S", 0.0)
-    assert connection.command("HGETALL", "a") == {b"is": b"a"}
+    assert connection.hash("a") == {b"is": b"a"}
     connection.client.client_kill_filter(_type="normal", skipme=True)
-    assert connection.command("HGETALL", "b") == {b"is": b"b"}
+    assert connection.hash("b") == {b"is": b"b"}
     assert connection.lines == 2
 
 
@@ -127,14 +128,14 @@ def test_a_url_may_ask_for_resp3(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url, protocol=3) as client:
         client.hset("a", "is", "a")
         client.expire("a", 60)
-        assert SharingConnection(client, timeout_s=1).command("HGETALL", "a") == {b"is": b"a"}
+        assert SharingConnection(client).hash("a") == {b"is": b"a"}
 
 
 def test_a_line_that_broke_off_in_the_middle_of_an_answer_is_closed(connection: Watched) -> None:
     connection.trouble = lambda: gevent.sleep(30)
     pool = connection.client.connection_pool
     with pytest.raises(StoreUnavailable):
-        connection.command("HGETALL", "a")
+        connection.hash("a")
     assert [each._sock for each in pool._available_connections][-1] is None
 
 
@@ -168,9 +169,9 @@ def test_a_store_that_hangs_keeps_nobody_longer_than_the_bound(connection: Watch
 
 def test_who_gives_up_leaves_the_others_on_their_trip(connection: Watched) -> None:
     connection.trouble = lambda: gevent.sleep(0.1)
-    staying = gevent.spawn(connection.command, "HGETALL", "a")
+    staying = gevent.spawn(connection.hash, "a")
     with pytest.raises(gevent.Timeout), gevent.Timeout(0.02):
-        connection.command("HGETALL", "b")
+        connection.hash("b")
     assert staying.get() == {b"is": b"a"}
     assert connection.trips == [2]
 
@@ -181,7 +182,7 @@ def test_an_error_that_all_on_a_trip_share_is_told_to_each_as_if_it_were_the_onl
 
     def steps() -> int:
         with pytest.raises(RuntimeError) as told:
-            connection.command("HGETALL", "a")
+            connection.hash("a")
         return len(told.traceback)
 
     connection.trouble = bug
@@ -197,6 +198,6 @@ def test_a_line_that_cannot_even_be_hung_up_leaves_nobody_waiting(
 
     monkeypatch.setattr(WatchedLine, "hashes", broken)
     monkeypatch.setattr(WatchedLine, "close", broken)
-    asking = [gevent.spawn(connection.command, "HGETALL", key) for key in "ab"]
+    asking = [gevent.spawn(connection.hash, key) for key in "ab"]
     gevent.joinall(asking, timeout=30)
     assert [str(each.exception) for each in asking] == ["broken", "broken"]

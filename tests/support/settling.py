@@ -1,4 +1,4 @@
-"""Looks at jobs all the time, as pollers and the reapers of a service do."""
+"""Settling jobs all the time, as polls and the reapers of a service do."""
 
 import threading
 import time
@@ -12,14 +12,14 @@ from tests.support.sdk import ORG
 PAUSE_S = 0.02
 
 
-class Poller:
-    """A thread that reads jobs for as long as its block lasts, whatever the store does."""
+class Settler:
+    """A thread that settles jobs for as long as its block lasts, whatever the store does."""
 
     def __init__(self, store: JobStore, job_ids: Sequence[str]) -> None:
         self._store = store
         self._job_ids = job_ids
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._poll)
+        self._thread = threading.Thread(target=self._settle)
         self.statuses: set[Status] = set()
         self.looks = self.failed_looks = self.seen_past_lease = 0
 
@@ -31,7 +31,7 @@ class Poller:
         self._over.set()
         self._thread.join()
 
-    def _poll(self) -> None:
+    def _settle(self) -> None:
         while not self._over.is_set():
             for job_id in self._job_ids:
                 self._look(job_id)

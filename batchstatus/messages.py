@@ -1,0 +1,111 @@
+"""What passes between a worker and the store: a new job, claims, reports, ends, and looks at leases."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NamedTuple, Self
+
+from batchstatus import values
+from batchstatus.model import Job, Kind, Status
+from batchstatus.rows import Shaped
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a job is created with. `metadata` is JSON text; equal contents have the same `digest`."""
+
+    kind: Kind
+    total_items: int | None
+    metadata: str
+    takeover_ms: int
+    digest: str
+
+    @classmethod
+    def checked(
+        cls, kind: str, total_items: int | None, metadata: Mapping[str, Any] | None, takeover_s: float
+    ) -> Self:
+        """Returns the content that a creator gave; InvalidValue names what is wrong."""
+        known, total = values.kind(kind), None if total_items is None else values.count("total_items", total_items)
+        takeover_ms = values.seconds_as_ms("takeover_s", takeover_s)
+        encoded = values.metadata(metadata)
+        digest = values.digest(known, total, dict(metadata or {}), takeover_ms)
+        return cls(known, total, encoded, takeover_ms, digest)
+
+
+class Wanted(StrEnum):
+    """What the answer to a report asks of the worker."""
+
+    RUN = "run"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A granted claim: the job, and the fence and token that every later write carries.
+
+    `seq` is the number of the last report that the store has. `checkpoint` is where to go on, None on a job that
+    nobody ran before.
+    """
+
+    job: Job
+    fence: int
+    token: str
+    seq: int
+    checkpoint: Any
+
+    @property
+    def wanted(self) -> Wanted:
+        """What had been asked of the job before it was claimed."""
+        if "batchCancelRequested" in self.job.metadata:
+            return Wanted.CANCEL
+        return Wanted.PAUSE if "batchPauseRequested" in self.job.metadata else Wanted.RUN
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The content of one report: rows counted, failed and skipped rows, a total, a checkpoint.
+
+    Without content it is falsy, and the report a heartbeat.
+    """
+
+    succeeded: int = 0
+    failures: tuple[Shaped, ...] = ()
+    skips: tuple[Shaped, ...] = ()
+    total_items: int | None = None
+    checkpoint: Any = None
+
+    def __bool__(self) -> bool:
+        return self != HEARTBEAT
+
+
+HEARTBEAT = Batch()
+
+
+class Ending(NamedTuple):
+    """How a run ends its job: with a terminal status, or with `interrupted` by giving the lease back.
+
+    `job_failure` is JSON text.
+    """
+
+    status: Status
+    worker_error: str | None = None
+    job_failure: str | None = None
+
+
+class Verdict(StrEnum):
+    """What a look at a job found; the words are explained in settle.lua."""
+
+    ALIVE = "ALIVE"
+    SUSPECT = "SUSPECT"
+    VACANT = "VACANT"
+    SETTLED = "SETTLED"
+    QUEUED = "QUEUED"
+    ENDED = "ENDED"
+
+
+class Look(NamedTuple):
+    """What a look found, and when the next one is due (ms since the epoch); None if there is none to take."""
+
+    verdict: Verdict
+    due_ms: int | None
