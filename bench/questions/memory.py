@@ -15,8 +15,8 @@ import redis
 from batchstatus import connect
 from batchstatus.keys import BUCKETS, Keys
 from batchstatus.reaper import Reaper
-from bench.figures import Answer, Table
-from bench.setting import KIND, ORG, Setting
+from bench.report.figures import Answer, Table
+from bench.tools.setting import KIND, ORG, Setting
 
 PROCESSES = 3
 LEASE_S = 0.5

@@ -9,9 +9,9 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 
-from bench.figures import Answer, Lines, Table
-from bench.processes import Served
-from bench.setting import KIND, ORG, ROW, Cost, Setting, cost, typical
+from bench.report.figures import Answer, Lines, Table
+from bench.tools.processes import Served
+from bench.tools.setting import KIND, ORG, ROW, Cost, Setting, cost, typical
 
 POLL, FAILURES = "poll", "include=failures"
 FIGURES = {"CPU µs": ",.0f", "ratio": ".2f", "p99 ms": ".1f"}

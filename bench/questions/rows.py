@@ -12,13 +12,12 @@ import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 
-from bench.figures import Answer, Table
-from bench.processes import awake
-from bench.setting import KIND, ORG, Setting
+from bench.report.figures import Answer, Table
+from bench.tools.processes import awake
+from bench.tools.setting import KIND, ORG, PEERS, Setting
 
-_PEERS = {"RQ, job.save_meta()": "rq_rows.py", "Celery, update_state()": "celery_rows.py"}
+_SCRIPTS = {"RQ, job.save_meta()": "rq_rows.py", "Celery, update_state()": "celery_rows.py"}
 
 
 def measure(setting: Setting) -> Iterator[Answer]:
@@ -29,7 +28,7 @@ def measure(setting: Setting) -> Iterator[Answer]:
         for _ in range(setting.scaled(5, 3)):
             found["batchstatus, succeeded(checkpoint=n)"].append(_ours(setting, rows, with_checkpoint=True))
             found["batchstatus, succeeded()"].append(_ours(setting, rows, with_checkpoint=False))
-            for name, script in _PEERS.items():
+            for name, script in _SCRIPTS.items():
                 found[name].append(_theirs(setting, script, peer_rows))
     fastest = {name: max(rates) for name, rates in found.items()}
     ours = next(iter(fastest.values()))
@@ -55,8 +54,7 @@ def _ours(setting: Setting, rows: int, *, with_checkpoint: bool) -> float:
 
 
 def _theirs(setting: Setting, script: str, rows: int) -> float:
-    path = Path(__file__).parent / "peers" / script
-    command = [setting.peers_python, str(path), setting.url, str(rows)]
+    command = [setting.peers_python, str(PEERS / script), setting.url, str(rows)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     rate: float = json.loads(done.stdout)["rows_per_s"]
     return rate

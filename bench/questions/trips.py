@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from batchstatus import Run
 from batchstatus.ids import new_job_id
 from batchstatus.web import create_app
-from bench.counting import Done, ServerCount
-from bench.figures import Answer, Table
-from bench.setting import KIND, ORG, ROW, Setting
+from bench.report.figures import Answer, Table
+from bench.tools.counting import Done, ServerCount
+from bench.tools.setting import KIND, ORG, ROW, Setting
 
 ROWS = 100
 LIFE = ("create", "claim", "report", "end")

@@ -10,10 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from bench.figures import Answer, Bars, Table, spread
-from bench.setting import KIND, ORG, ROW, SERVE, Cost, Setting, cost, typical
+from bench.report.figures import Answer, Bars, Table, spread
+from bench.tools.setting import KIND, ORG, PEERS, ROW, SERVE, Cost, Setting, cost, typical
 
 JOBS = 64
 CONNECTIONS = (16, 64)
@@ -21,8 +20,6 @@ OURS, FASTAPI = "batchstatus", "FastAPI, redis.asyncio, uvicorn"
 COLUMNS = {"server": "", "CPU µs": ",.0f", "± %": ".0f", "to ours": ".2f", "to FastAPI": ".2f"}
 COLUMNS |= {"p99 ms": ".1f", "p99.9 ms": ".1f"}
 NOTE = "The others check no key, give no entity tag, count nothing and bound no time."
-
-_PEERS = Path(__file__).parent / "peers"
 
 
 @dataclass(frozen=True)
@@ -60,17 +57,17 @@ def servers(setting: Setting) -> dict[str, Server]:
     return {
         OURS: Server(SERVE),
         "batchstatus, no line a request": Server(SERVE, environment={"BATCHSTATUS_LOG_LEVEL": "warning"}),
-        FASTAPI: Server([python, *uvicorn, str(_PEERS), "fastapi_app:app"]),
-        f"raw WSGI, redis-py, {ours}": Server([sys.executable, str(_PEERS / "raw_wsgi.py")]),
-        f"bare Flask, constant bytes, {ours}": Server([sys.executable, str(_PEERS / "bare_flask.py")]),
-        f"bare WSGI, constant bytes, {ours}": Server([sys.executable, str(_PEERS / "bare_wsgi.py")]),
+        FASTAPI: Server([python, *uvicorn, str(PEERS), "fastapi_app:app"]),
+        f"raw WSGI, redis-py, {ours}": Server([sys.executable, str(PEERS / "raw_wsgi.py")]),
+        f"bare Flask, constant bytes, {ours}": Server([sys.executable, str(PEERS / "bare_flask.py")]),
+        f"bare WSGI, constant bytes, {ours}": Server([sys.executable, str(PEERS / "bare_wsgi.py")]),
         "Flower, /api/task/result/…": Server(
-            [python, str(_PEERS / "flower_task.py"), url, "{port}", str(JOBS)],
+            [python, str(PEERS / "flower_task.py"), url, "{port}", str(JOBS)],
             "/api/task/result/task-{n}",
             share=0.1,
         ),
         "rq-dashboard, /0/data/job/….json": Server(
-            [python, str(_PEERS / "rq_dashboard_job.py"), url, "{port}", str(JOBS)],
+            [python, str(PEERS / "rq_dashboard_job.py"), url, "{port}", str(JOBS)],
             "/0/data/job/job-{n}.json",
             share=0.04,
         ),

@@ -8,9 +8,9 @@ import http.client
 from collections import defaultdict
 from collections.abc import Iterator
 
-from bench.figures import Answer, Table
-from bench.processes import Served
-from bench.setting import KIND, ORG, ROW, Cost, Setting, cost, typical
+from bench.report.figures import Answer, Table
+from bench.tools.processes import Served
+from bench.tools.setting import KIND, ORG, ROW, Cost, Setting, cost, typical
 
 JOBS, ROWS = 64, 500
 CONNECTIONS = 16

@@ -13,7 +13,7 @@ import redis
 
 from batchstatus import JobAborted, JobCancelled, JobStore, Kind, Status
 from batchstatus.keys import Keys
-from bench.setting import ORG
+from bench.tools.setting import ORG
 
 APART_MS = 10
 """From one job's createdAt to the next one's."""

@@ -18,11 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median, quantiles
 
-from bench.counting import Done, ServerCount
-from bench.figures import Answer, Table
-from bench.setting import KIND, ORG, Setting
+from bench.report.figures import Answer, Table
+from bench.tools.counting import Done, ServerCount
+from bench.tools.setting import EXAMPLES, KIND, ORG, TOOLS, Setting
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
 ROWS = 20_000
 
 
@@ -68,7 +67,7 @@ def _import(setting: Setting, samples: Path, which: str) -> float:
             "--redis-url": setting.url,
             "--entities": str(samples / "entities.csv"),
         }
-        script = [sys.executable, str(Path(__file__).with_name("import_once.py")), which]
+        script = [sys.executable, str(TOOLS / "import_once.py"), which]
         command = [
             *script,
             str(samples / "transactions.csv"),

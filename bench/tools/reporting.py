@@ -19,7 +19,7 @@ from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection
 from batchstatus.transport.urls import open_client
-from bench.setting import KIND, ORG
+from bench.tools.setting import KIND, ORG
 
 PERIOD_S, SLICES = 0.2, 10
 """Every job reports once in a period, a slice of them at a time, so that the reports do not come all at once."""

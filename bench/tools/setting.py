@@ -11,13 +11,15 @@ from statistics import median
 from typing import NamedTuple, TypeVar
 
 from batchstatus import JobStore
-from bench.processes import Served
+from bench.tools.processes import Served
 
 ORG = "org_bench"
 KIND = "transaction_batch"
 ROW = {"externalId": "T-7", "code": "VALIDATION_ERROR", "message": "amount: 'abc' is no number"}
 SERVE = [sys.executable, "-m", "batchstatus", "serve"]
-LOAD = str(Path(__file__).with_name("load.py"))
+TOOLS = Path(__file__).parent
+PEERS = TOOLS.parent / "peers"
+EXAMPLES = TOOLS.parents[1] / "examples"
 
 _T = TypeVar("_T")
 
@@ -75,7 +77,7 @@ def typical(rounds: Sequence[Cost]) -> Cost:
 
 def _load(served: Served, requests: Sequence[str], total: int, connections: int, status: int) -> dict[str, float]:
     options = {"port": served.port, "connections": connections, "total": total, "status": status}
-    command = [sys.executable, LOAD, *(f"--{name}={value}" for name, value in options.items())]
+    command = [sys.executable, str(TOOLS / "load.py"), *(f"--{name}={value}" for name, value in options.items())]
     done = subprocess.run(command, input=json.dumps(requests).encode(), stdout=subprocess.PIPE, check=True)
     figures: dict[str, float] = json.loads(done.stdout)
     return figures

@@ -17,10 +17,10 @@ from urllib.parse import urlencode
 
 from batchstatus.model import MAX_PAGE
 from batchstatus.web import create_app
-from bench.counting import ServerCount
-from bench.figures import Answer, Lines, Table
-from bench.filling import ONE_IN, Filler, id_of
-from bench.setting import Cost, Setting, cost, typical
+from bench.report.figures import Answer, Lines, Table
+from bench.tools.counting import ServerCount
+from bench.tools.filling import ONE_IN, Filler, id_of
+from bench.tools.setting import Cost, Setting, cost, typical
 
 LIMIT, CONNECTIONS = 20, 8
 RARE = 100

@@ -5,8 +5,8 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.figures import Answer, Table
-from bench.plots import draw
+from bench.report.figures import Answer, Table
+from bench.report.plots import draw
 
 _HEAD = """# Results
 

@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from batchstatus.client import Client
-from bench.figures import Answer, Table, percentile
-from bench.processes import Served
-from bench.setting import KIND, ORG, Setting
+from bench.report.figures import Answer, Table, percentile
+from bench.tools.processes import Served
+from bench.tools.setting import KIND, ORG, Setting
 
 JOBS, PACE_S, HOLD_S = 20, 2, 30
 TEN_MINUTES_S = 600

@@ -14,12 +14,12 @@ from itertools import cycle, islice
 from multiprocessing.connection import Connection as Pipe
 from typing import NamedTuple
 
-from bench.figures import Answer, Cell, Lines, Table, percentile
-from bench.load import Caller
-from bench.processes import Served
-from bench.reporting import keep_running
-from bench.setting import Setting, cost
-from bench.waiters import wait
+from bench.report.figures import Answer, Cell, Lines, Table, percentile
+from bench.tools.load import Caller
+from bench.tools.processes import Served
+from bench.tools.reporting import keep_running
+from bench.tools.setting import Setting, cost
+from bench.tools.waiters import wait
 
 POLLS_PER_S = 100
 CONNECTIONS = 8

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection as Pipe
 
-from bench.load import complete
+from bench.tools.load import complete
 
 WAIT_S = 30
 

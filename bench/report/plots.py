@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib import pyplot as plt
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from bench.figures import Bars, Lines
+from bench.report.figures import Bars, Lines
 
 SIZE = (7.3, 4.1)
 """Inches, of 96 pixels each: 700 pixels wide."""
