@@ -57,6 +57,9 @@ def servers(setting: Setting) -> dict[str, Server]:
     return {
         OURS: Server(SERVE),
         "batchstatus, no line a request": Server(SERVE, environment={"BATCHSTATUS_LOG_LEVEL": "warning"}),
+        "batchstatus, through all of Flask": Server(
+            [sys.executable, str(PEERS / "plain_flask.py")], environment={"BATCHSTATUS_LOG_LEVEL": "warning"}
+        ),
         FASTAPI: Server([python, *uvicorn, str(PEERS), "fastapi_app:app"]),
         f"raw WSGI, redis-py, {ours}": Server([sys.executable, str(PEERS / "raw_wsgi.py")]),
         f"bare Flask, constant bytes, {ours}": Server([sys.executable, str(PEERS / "bare_flask.py")]),
