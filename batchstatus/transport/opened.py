@@ -18,22 +18,26 @@ class _Asking:
 
     _is_new = False
 
-    def on_connect_check_health(self, check_health: bool = True) -> None:
-        """Log in and choose the database. Called by redis-py."""
-        super().on_connect_check_health(check_health)  # type: ignore[misc]
-        self._is_new = True
+    def connect(self) -> None:
+        """Connect, log in and choose the database, unless all that is done. Called by redis-py."""
+        if self._sock is None:  # type: ignore[attr-defined]
+            super().connect()  # type: ignore[misc]
+            self._is_new = True
 
     def can_read(self, timeout: float = 0) -> bool:
         """Returns True if something came unasked; raises a server's reason to refuse us. For redis-py."""
         readable: bool = super().can_read(timeout)  # type: ignore[misc]
         is_new, self._is_new = self._is_new, False
         if readable and is_new:
-            try:
-                self.read_response()  # type: ignore[attr-defined]
-            except RedisError:
-                self.disconnect()  # type: ignore[attr-defined]
-                raise
+            self._read_or_hang_up()
         return readable
+
+    def _read_or_hang_up(self) -> None:
+        try:
+            self.read_response()  # type: ignore[attr-defined]
+        except RedisError:
+            self.disconnect()  # type: ignore[attr-defined]
+            raise
 
 
 class Plain(_Asking, Connection):
@@ -64,11 +68,12 @@ class _Encrypting:
                 plain.close()
                 raise
 
-    def on_connect_check_health(self, check_health: bool = True) -> None:
-        """Log in, choose the database, and make a round trip. Called by redis-py."""
-        super().on_connect_check_health(check_health)  # type: ignore[misc]
-        self.send_command("PING", check_health=False)  # type: ignore[attr-defined]
-        self.read_response()  # type: ignore[attr-defined]
+    def connect(self) -> None:
+        """Connect, and make a round trip, unless all that is done. Called by redis-py."""
+        if self._sock is None:  # type: ignore[attr-defined]
+            super().connect()  # type: ignore[misc]
+            self.send_command("PING", check_health=False)  # type: ignore[attr-defined]
+            self._read_or_hang_up()  # type: ignore[attr-defined]
 
 
 class Encrypted(_Encrypting, Plain):

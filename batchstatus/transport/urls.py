@@ -24,6 +24,7 @@ from batchstatus.errors import InvalidValue
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.address import CLUSTER, SENTINEL, Address, address_of
 from batchstatus.transport.opened import Encrypted, Plain, ToPrimary, ToPrimaryEncrypted, Unix
+from batchstatus.transport.redis_py import ANONYMOUS, BlockingPool, check_cluster
 from batchstatus.transport.tls import Tls
 
 RedisClient: TypeAlias = redis.Redis | RedisCluster
@@ -41,6 +42,7 @@ def opener(url: str, settings: StoreSettings) -> Callable[[], RedisClient]:
     """
     address = address_of(url, settings)
     if address.parts.scheme in CLUSTER:
+        check_cluster()
         return partial(_cluster, address, settings)
     opening = partial(_sentinel if address.parts.scheme in SENTINEL else _single, address, settings)
     try:
@@ -59,7 +61,7 @@ def _options(settings: StoreSettings) -> dict[str, Any]:
         "socket_connect_timeout": settings.timeout_s,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,  # saves a handshake command, and there are no push messages to watch for
-        "driver_info": None,
+        **ANONYMOUS,
         "decode_responses": False,
     }
 
@@ -115,7 +117,7 @@ class _Sentinels(Sentinel):
         return address
 
 
-class _PrimaryPool(SentinelConnectionPool, redis.BlockingConnectionPool):
+class _PrimaryPool(SentinelConnectionPool, BlockingPool):
     """A pool of such connections that waits for a free connection, as the pool of a single server does."""
 
 

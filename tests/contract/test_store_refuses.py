@@ -10,6 +10,7 @@ import redis
 from batchstatus import JobStore, Kind
 from batchstatus.embedded import EmbeddedServer
 from batchstatus.settings import StoreSettings
+from batchstatus.transport.redis_py import take_connection
 from batchstatus.transport.urls import open_client
 from batchstatus.web import create_app
 from tests.support.answering import AnsweringProxy
@@ -182,7 +183,7 @@ def test_an_exhausted_connection_pool_is_503(redis_url: str) -> None:
     web = create_app(store).test_client()
     key, _ = store.api_keys.create(ORG, ["events:create"])
     put_job(client, "job_1")
-    in_use = client.connection_pool.get_connection()
+    in_use = take_connection(client.connection_pool)
     for path in PATHS:
         assert error_of(get(web, path, key)) == (503, "STORE_UNAVAILABLE")
     assert error_of(web.get("/readyz")) == (503, "STORE_UNAVAILABLE")

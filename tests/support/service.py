@@ -34,7 +34,7 @@ class LiveService:
         """The process id of gunicorn's arbiter."""
         return self._process.pid
 
-    def worker_pids(self) -> list[int]:
+    def process_ids(self) -> list[int]:
         """Returns the ids of the service's processes, children of the arbiter (Linux)."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         return [int(pid) for pid in children.split()]

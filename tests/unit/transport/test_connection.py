@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from redis import exceptions
+from redis import RedisCluster, exceptions
 
 from batchstatus import Action, JobCorrupt, JobStore, NotReplicated, Status, StoreUnavailable, connect
 from batchstatus.keys import JobKeys, Keys
@@ -199,6 +199,17 @@ def test_an_unreachable_cluster_is_store_unavailable_by_every_method():
     for ask in asking:
         with pytest.raises(StoreUnavailable):
             ask(Connection(unreachable))
+
+
+def test_only_a_cluster_that_was_reached_has_many_servers(client):
+    cluster: Any = object.__new__(RedisCluster)
+    connection = Connection(lambda: cluster)
+    assert not connection.has_many_servers()
+    assert connection.is_cluster()
+    assert connection.has_many_servers()
+    single = Connection(client)
+    assert not single.is_cluster()
+    assert not single.has_many_servers()
 
 
 # Replicas that are to confirm
