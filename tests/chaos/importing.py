@@ -48,15 +48,23 @@ def trouble_at_the_end(store: JobStore, job_id: str, importer: Importer) -> list
     return []
 
 
-def import_rows(link: Link, url: str, job_id: str, rows: int, options: dict[str, Any]) -> None:
-    """Claim the job, or take it over, and import the rest of `rows` rows as fast as reports are sent."""
+def import_rows(
+    link: Link, url: str, job_id: str, rows: int, options: dict[str, Any], at_most: int | None = None
+) -> None:
+    """Claim the job, or take it over, and import the rest of `rows` rows as fast as reports are sent.
+
+    With `at_most`, import no more than that, and then wait to be killed.
+    """
     store = batchstatus.connect(url, **options)
     with store.run(ORG, job_id, wait_s=60, flush_s=0.001, flush_rows=10, max_waiting_rows=20) as run:
         link.send(run.checkpoint)
         run.total(rows)
-        for number in range((run.checkpoint or 0) + 1, rows + 1):
+        begin = run.checkpoint or 0
+        for number in range(begin + 1, min(rows, begin + (at_most or rows)) + 1):
             run.check()
             count(run, number)
+        if at_most:
+            link.recv()
     link.send("completed")
 
 

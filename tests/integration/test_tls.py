@@ -12,7 +12,8 @@ from batchstatus import JobStore, StoreUnavailable
 from batchstatus.embedded.server import HOST
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.urls import open_client
-from tests.support.nodes import Sentinel, ask, free_port
+from tests.support.nodes import Sentinel, ask
+from tests.support.ports import free_port
 from tests.support.sdk import ORG
 from tests.support.tls import Certificates, TlsServer, make_certificates, need_tls, tls_server
 from tests.support.waiting import wait_until

@@ -14,7 +14,7 @@ import pytest
 from batchstatus.embedded import EmbeddedServer
 from batchstatus.embedded.server import HOST, server_binary
 from batchstatus.errors import StoreUnavailable
-from tests.support.nodes import free_port
+from tests.support.ports import free_port
 
 
 class Certificates(NamedTuple):

@@ -1,0 +1,250 @@
+"""A job's life as it should be, in plain Python: the answer of each script, and what is stored after it.
+
+The model follows the rules of a job's life, not the scripts: times are whole milliseconds given by the caller,
+rows are kept as they were reported, and nothing here does input or output. `placed`: the job is in the index of
+the status that the step would bring it into.
+"""
+
+import json
+from dataclasses import dataclass, field, replace
+
+from batchstatus.messages import Wanted
+from batchstatus.model import TERMINAL, Action, Job, JobFailure, Status
+from tests.integration.life.words import GRACE_MS, LEASE_MS, Answer, Content, End, Holder, Report, moment
+
+
+@dataclass
+class Life:
+    """One job, from its creation on."""
+
+    org: str
+    job_id: str
+    content: Content
+    created_at: int
+    max_rows: int
+
+    status: Status = Status.QUEUED
+    total: int | None = None
+    succeeded: int = 0
+    failures: list[str] = field(default_factory=list)
+    skips: list[str] = field(default_factory=list)
+    heartbeat_at: int | None = None
+    completed_at: int | None = None
+    end: End | None = None
+    pausing: bool = False
+    cancelling: bool = False
+    paused: bool = False
+
+    fence: int = 0
+    seq: int = 0
+    rev: int = 1
+    token: str | None = None
+    lease_end: int | None = None
+    suspect_at: int | None = None
+    checkpoint: str | None = None
+
+    def __post_init__(self) -> None:
+        self.total = self.content.total
+
+    @property
+    def done(self) -> int:
+        return self.succeeded + len(self.failures) + len(self.skips)
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted.CANCEL if self.cancelling else Wanted.PAUSE if self.pausing else Wanted.RUN
+
+    @property
+    def flags(self) -> list[str]:
+        """What control has asked for, and whether the worker has paused, as readers find it in the metadata."""
+        asked = {"Paused": self.paused, "PauseRequested": self.pausing, "CancelRequested": self.cancelling}
+        return [f"batch{name}" for name, is_set in asked.items() if is_set]
+
+    def created_again(self, content: Content) -> Answer:
+        return Answer("EXISTS", self.fields(), wrote=True) if content == self.content else Answer("TAKEN")
+
+    def claim(self, now: int, token: str, placed: bool = True) -> Answer:
+        if self.terminal:
+            return Answer("ENDED", self.status)
+        if self.token == token:
+            return Answer("OK", self.fields(), wrote=True)
+        if self.status is Status.RUNNING and not self.vacant(now):
+            return Answer("HELD", self.lease_end - now)
+        if self.status is Status.QUEUED and not placed:
+            return Answer("PLACE", Status.RUNNING)
+        self.status = Status.RUNNING
+        self.token = token
+        self.fence += 1
+        self.seq = 0
+        self.paused = False
+        self.rev += 1
+        self._sign_of_life(now)
+        return Answer("OK", self.fields(), wrote=True)
+
+    def control(self, now: int, action: Action, placed: bool = True) -> Answer:
+        if self.terminal:
+            again = action is Action.CANCEL and self.status is Status.CANCELLED
+            return Answer("OK", self.fields(), wrote=True) if again else Answer("ENDED", self.status)
+        if action is Action.CANCEL and self.status is Status.QUEUED and not placed:
+            return Answer("PLACE", Status.CANCELLED)
+        before = self.flags, self.status
+        if action is Action.PAUSE:
+            self.pausing = True
+        elif action is Action.RESUME:
+            self.pausing = self.paused = False
+        elif self.status is Status.RUNNING:
+            self.cancelling = True
+        else:
+            self._complete(End(Status.CANCELLED), max(now, self.created_at))
+        self.rev += before != (self.flags, self.status)
+        return Answer("OK", self.fields(), wrote=True)
+
+    def report(self, now: int, holder: Holder, seq: int, report: Report, paused: bool = False) -> Answer:
+        if self.status is not Status.RUNNING or holder != (self.fence, self.token):
+            return Answer("FENCED", self.status)
+        obeys = paused and self.wanted is Wanted.PAUSE and not self.paused
+        if seq == self.seq:
+            self.paused |= obeys
+            self.rev += obeys
+            self._sign_of_life(now)
+            return Answer("DUPLICATE", self.rev, wrote=True)
+        if seq != self.seq + 1 or report == Report():
+            return Answer("GAP", self.seq)
+        total = self.total if report.total is None else report.total
+        if total is not None and self.done + report.rows > total:
+            return Answer("TOO_MANY", total)
+        self.total = total
+        self.succeeded += report.succeeded
+        self.failures += report.failures
+        self.skips += report.skips
+        self.checkpoint = report.checkpoint or self.checkpoint
+        self.seq = seq
+        self.paused |= obeys
+        self.rev += 1
+        self._sign_of_life(now)
+        return Answer("OK", self.rev, wrote=True)
+
+    def finish(self, now: int, holder: Holder, end: End, seq: int | None = None, placed: bool = True) -> Answer:
+        another = holder.token != self.token and (self.token is not None or self.status is Status.RUNNING)
+        if holder.fence != self.fence or another or self.status is Status.QUEUED:
+            return Answer("FENCED", self.status)
+        if self.terminal:
+            settled = self.status is Status.INTERRUPTED and end.status is not Status.INTERRUPTED
+            return Answer("FENCED", self.status) if settled else Answer("OK", self.status, wrote=True)
+        if seq is not None and seq != self.seq:
+            return Answer("GAP", self.seq)
+        released = end.status is Status.INTERRUPTED and self.content.takeover_ms
+        cancelled = end.status is Status.COMPLETED and self.cancelling
+        if not released and not placed:
+            return Answer("PLACE", Status.CANCELLED if cancelled else end.status)
+        self.rev += 1
+        self.heartbeat_at = max(now, self.heartbeat_at or 0)
+        if released:
+            self.fence += 1
+            self.token = None
+            self.lease_end = self.heartbeat_at
+            self.suspect_at = 0
+            return Answer("RELEASED", wrote=True)
+        self._complete(replace(end, status=Status.CANCELLED) if cancelled else end, self.heartbeat_at)
+        return Answer("OK", self.status, wrote=True)
+
+    def settle(self, now: int, placed: bool = True) -> Answer:
+        if self.status is not Status.RUNNING:
+            return Answer("QUEUED" if self.status is Status.QUEUED else "ENDED")
+        if now < self.lease_end:
+            return Answer("ALIVE", self.lease_end)
+        if self.suspect_at is None:
+            self.suspect_at = now
+            return Answer("SUSPECT", now + GRACE_MS, wrote=True)
+        if not self.known_dead(now):
+            return Answer("SUSPECT", self.suspect_at + GRACE_MS)
+        if self.vacant(now):
+            return Answer("VACANT", self.lease_end + self.content.takeover_ms)
+        if not placed:
+            return Answer("PLACE", Status.INTERRUPTED)
+        self.rev += 1
+        self.token = None
+        self._complete(End(Status.INTERRUPTED), max(now, self.heartbeat_at))
+        return Answer("SETTLED", wrote=True)
+
+    def past_lease(self, now: int) -> bool:
+        return self.lease_end is not None and now >= self.lease_end
+
+    def known_dead(self, now: int) -> bool:
+        return self.suspect_at is not None and now >= self.suspect_at + GRACE_MS
+
+    def vacant(self, now: int) -> bool:
+        """Whether another worker may take over."""
+        in_window = self.past_lease(now) and now < self.lease_end + self.content.takeover_ms
+        return self.known_dead(now) and in_window
+
+    def job(self) -> Job:
+        """The job as a reader has to see it."""
+        failure = json.loads(self.end.job_failure) if self.end and self.end.job_failure else None
+        return Job(
+            job_id=self.job_id,
+            kind=self.content.kind,
+            status=self.status,
+            total_items=self.total,
+            succeeded=self.succeeded,
+            failed=len(self.failures),
+            skipped=len(self.skips),
+            heartbeat_at=moment(self.heartbeat_at),
+            lease_expires_at=moment(self.lease_end),
+            worker_error=self.end.worker_error if self.end else None,
+            created_at=moment(self.created_at),
+            completed_at=moment(self.completed_at),
+            metadata=json.loads(self.content.metadata) | dict.fromkeys(self.flags, True),
+            job_failure=failure and JobFailure(failure["code"], failure["message"], failure.get("details")),
+            rev=self.rev,
+        )
+
+    def fields(self) -> dict[str, str]:
+        """The job's hash, all of it."""
+        fields = {
+            "orgId": self.org,
+            "jobId": self.job_id,
+            "kind": self.content.kind,
+            "status": self.status,
+            "totalItems": self.total,
+            "succeeded": self.succeeded,
+            "failed": len(self.failures),
+            "skipped": len(self.skips),
+            "createdAt": self.created_at,
+            "metadata": self.content.metadata,
+            "digest": self.content.digest,
+            "fence": self.fence,
+            "rev": self.rev,
+            "heartbeatAt": self.heartbeat_at,
+            "completedAt": self.completed_at,
+            "workerError": self.end and self.end.worker_error,
+            "jobFailure": self.end and self.end.job_failure,
+            "token": self.token,
+            "leaseExpiresAt": self.lease_end,
+            "suspectAt": self.suspect_at,
+            "checkpoint": self.checkpoint,
+        }
+        fields |= dict.fromkeys(self.flags, 1)
+        if not self.terminal:
+            fields |= {"seq": self.seq, "takeoverMs": self.content.takeover_ms}
+        return {name: str(value) for name, value in fields.items() if value is not None}
+
+    def stored_failures(self) -> list[str]:
+        return self.failures[: self.max_rows]
+
+    def stored_skips(self) -> list[str]:
+        return self.skips[: self.max_rows]
+
+    def _sign_of_life(self, now: int) -> None:
+        self.heartbeat_at = max(now, self.heartbeat_at or self.created_at)
+        self.lease_end = self.heartbeat_at + LEASE_MS
+        self.suspect_at = None
+
+    def _complete(self, end: End, now: int) -> None:
+        self.status, self.end, self.completed_at = end.status, end, now
+        self.lease_end = self.suspect_at = self.checkpoint = None
+        self.pausing = self.cancelling = self.paused = False
