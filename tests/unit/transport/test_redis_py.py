@@ -6,7 +6,7 @@ import redis
 from batchstatus import InvalidValue
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.redis_py import BlockingPool, take_connection
-from batchstatus.transport.urls import opener, open_client
+from batchstatus.transport.urls import open_client, opener
 
 
 @pytest.fixture
