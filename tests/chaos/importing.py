@@ -15,15 +15,15 @@ def outcome(number: int) -> str:
     return ("succeeded", "failed", "skipped", "succeeded", "failed")[number * number % 7 % 5]
 
 
-def count(run: Run, number: int) -> str:
-    """Count row `number` with its checkpoint. Returns the outcome."""
+def count(run: Run, number: int, *, checkpoint: int | None = None) -> str:
+    """Count row `number`. Returns the outcome."""
     became = outcome(number)
     if became == "succeeded":
-        run.succeeded(checkpoint=number)
+        run.succeeded(checkpoint=checkpoint)
     elif became == "failed":
-        run.failed(rejected(number), checkpoint=number)
+        run.failed(rejected(number), checkpoint=checkpoint)
     else:
-        run.skipped(skipped(number), checkpoint=number)
+        run.skipped(skipped(number), checkpoint=checkpoint)
     return became
 
 
@@ -48,15 +48,20 @@ def trouble_at_the_end(store: JobStore, job_id: str, importer: Importer) -> list
     return []
 
 
-def import_rows(link: Link, url: str, job_id: str, rows: int, options: dict[str, Any]) -> None:
-    """Claim the job, or take it over, and import the rest of `rows` rows as fast as reports are sent."""
+def import_rows(
+    link: Link, url: str, job_id: str, rows: int, options: dict[str, Any], commit_rows: int = 1
+) -> None:
+    """Claim the job, or take it over, and import the rest of `rows` rows as fast as reports are sent.
+
+    A checkpoint comes with every commit of `commit_rows` rows, each row counts as it comes.
+    """
     store = batchstatus.connect(url, **options)
     with store.run(ORG, job_id, wait_s=60, flush_s=0.001, flush_rows=10, max_waiting_rows=20) as run:
         link.send(run.checkpoint)
         run.total(rows)
         for number in range((run.checkpoint or 0) + 1, rows + 1):
             run.check()
-            count(run, number)
+            count(run, number, checkpoint=None if number % commit_rows else number)
     link.send("completed")
 
 

@@ -12,6 +12,8 @@ from tests.support.importers import Importer
 from tests.support.sdk import ORG
 
 AT_ONCE, ROWS = 5, 4_000
+COMMIT_ROWS = (1, 300, ROWS + 1)
+"""A checkpoint a row, one a commit, none."""
 OPTIONS = {"lease_s": 0.4, "grace_s": 0.2}
 
 
@@ -39,11 +41,12 @@ class Killing:
         """Kill and take over one job. Returns the number of acknowledged reports, or what is missing."""
         dice = random.Random(number)
         job_id = self._store.create(ORG, "transaction_batch", takeover_s=60).job_id
-        hit = self._is_hit(job_id, dice.uniform(0, 0.25))
+        commit_rows = COMMIT_ROWS[number % len(COMMIT_ROWS)]
+        hit = self._is_hit(job_id, dice.uniform(0, 0.25), commit_rows)
         if self._is_running(job_id) and number % 4 == 0:
-            hit = self._is_hit(job_id, dice.uniform(0, 0.1)) or hit
+            hit = self._is_hit(job_id, dice.uniform(0, 0.1), commit_rows) or hit
         if self._is_running(job_id):
-            with Importer(import_rows, self._url, job_id, ROWS, OPTIONS) as importer:
+            with Importer(import_rows, self._url, job_id, ROWS, OPTIONS, commit_rows) as importer:
                 importer.told()
                 assert importer.told() == "completed"
         self.hits += hit
@@ -53,9 +56,9 @@ class Killing:
             return f"{job_id}: {error!r:.500}"
         return self._store.get(ORG, job_id).rev
 
-    def _is_hit(self, job_id: str, moment_s: float) -> bool:
+    def _is_hit(self, job_id: str, moment_s: float, commit_rows: int) -> bool:
         """Kill an importer `moment_s` after its claim. Returns True if the kill hit the middle of the import."""
-        with Importer(import_rows, self._url, job_id, ROWS, OPTIONS) as importer:
+        with Importer(import_rows, self._url, job_id, ROWS, OPTIONS, commit_rows) as importer:
             began_at = importer.told() or 0
             time.sleep(moment_s)
             importer.kill()

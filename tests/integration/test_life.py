@@ -33,7 +33,6 @@ from batchstatus.embedded import EmbeddedServer
 from batchstatus.errors import (
     BatchStatusError,
     InvalidTransition,
-    InvalidValue,
     JobExists,
     JobNotFound,
     LeaseHeld,
@@ -41,7 +40,7 @@ from batchstatus.errors import (
     ReportsLost,
 )
 from batchstatus.keys import Keys
-from batchstatus.messages import Batch, Claim, Ending, Look, Verdict
+from batchstatus.messages import Batch, Claim, Counts, Ending, Look, Reported, Verdict
 from batchstatus.messages import Content as Given
 from batchstatus.model import TERMINAL, TRANSITIONS, Action, Kind, Place, Status
 from batchstatus.protocol import hashes, verbs
@@ -76,7 +75,6 @@ ERRORS = {
     "claim NOT_FOUND": JobNotFound,
     "report FENCED": LeaseLost,
     "report GAP": ReportsLost,
-    "report TOO_MANY": InvalidValue,
     "report NOT_FOUND": JobNotFound,
     "finish FENCED": LeaseLost,
     "finish GAP": ReportsLost,
@@ -114,7 +112,17 @@ class Stored:
 
     def visible(self) -> tuple[Any, ...]:
         """What a reader sees of the job's progress: all but its heartbeat, its lease and `rev`."""
-        unseen = {"heartbeatAt", "leaseExpiresAt", "rev", "fence", "seq", "token", "suspectAt", "checkpoint"}
+        unseen = {
+            "heartbeatAt",
+            "leaseExpiresAt",
+            "rev",
+            "fence",
+            "seq",
+            "token",
+            "suspectAt",
+            "checkpoint",
+            "kept",
+        }
         fields = {name: value for name, value in self.job.items() if name not in {*unseen, "takeoverMs"}}
         return fields, self.failures, self.skips
 
@@ -155,7 +163,8 @@ class Rules:
         self.rows_and_counters_agree(step.after)
         if step.before.job:
             self.terminal_is_final(step.before, step.after)
-            self.nothing_goes_back(step.before, step.after)
+            self.nothing_goes_back(step)
+            self.a_takeover_returns_to_the_checkpoint(step)
             self.a_refused_call_changes_nothing(step)
             self.rev_tells_what_a_reader_sees(step)
             self.expiry_alone_does_not_fence(step)
@@ -179,11 +188,27 @@ class Rules:
         assert after == before or not before.terminal
         assert "batchCancelRequested" not in before.job or then is not Status.COMPLETED
 
-    def nothing_goes_back(self, before: Stored, after: Stored) -> None:
-        for name in ("succeeded", "failed", "skipped", "rev", "fence", "heartbeatAt"):
-            assert after.number(name) >= before.number(name), f"{name} went back"
-        assert after.failures[: len(before.failures)] == before.failures
-        assert after.skips[: len(before.skips)] == before.skips
+    def nothing_goes_back(self, step: Step) -> None:
+        before, after = step.before, step.after
+        counters = () if step.claimed_anew else ("succeeded", "failed", "skipped")
+        for name in (*counters, "totalItems", "rev", "fence", "heartbeatAt"):
+            lowered = name == "totalItems" and step.call == "report OK"  # a worker may set a lower total
+            assert lowered or after.number(name) >= before.number(name), f"{name} went back"
+        if not step.claimed_anew:
+            assert after.failures[: len(before.failures)] == before.failures
+            assert after.skips[: len(before.skips)] == before.skips
+
+    def a_takeover_returns_to_the_checkpoint(self, step: Step) -> None:
+        if step.claimed_anew:
+            before, after = step.before, step.after
+            succeeded, failed, skipped = map(int, before.job.get("kept", "0 0 0").split())
+            assert [after.number(name) for name in ("succeeded", "failed", "skipped")] == [
+                succeeded,
+                failed,
+                skipped,
+            ]
+            assert (after.failures, after.skips) == (before.failures[:failed], before.skips[:skipped])
+            assert ("checkpoint" in before.job) or succeeded + failed + skipped == 0
 
     def a_refused_call_changes_nothing(self, step: Step) -> None:
         assert step.after == step.before or not step.refused
@@ -269,6 +294,7 @@ reports = st.fixed_dictionaries(
         "skipped": few,
         "total": st.sampled_from([*[None] * 12, 0, 3, 6]),
         "checkpoint": st.sampled_from([None, None, "0", "7", '""', '{"row":3}']),
+        "covers": st.sampled_from([(9_999, 9_999, 9_999), (0, 0, 0)]) | st.tuples(few, few, few),
     }
 )
 ends = st.builds(
@@ -488,7 +514,13 @@ class Lives(RuleBasedStateMachine):
     def work_on_thousands(self, failed: int, skipped: int) -> None:
         if not self.running or self.life.total is not None or len(self.life.failures) > 1_000:
             return
-        thousands = {"succeeded": 1, "failed": failed, "skipped": skipped}
+        thousands = {
+            "succeeded": 1,
+            "failed": failed,
+            "skipped": skipped,
+            "checkpoint": '"many"',
+            "covers": (0, 1_000, 1),
+        }
         self.report("holder", thousands, "its own", step=1, fate="arrives")
 
     def report_again(self, who: str | int) -> None:
@@ -644,17 +676,20 @@ class Lives(RuleBasedStateMachine):
         nobodys = self.life is None or (self.life.token is None and self.life.terminal)
         return holder.fence if nobodys or self.life.token == holder.token else -1
 
-    def _report_of(self, succeeded: int, failed: int, skipped: int, **others: Any) -> Report:
+    def _report_of(
+        self, succeeded: int, failed: int, skipped: int, covers: tuple[int, ...] = (0, 0, 0), **others: Any
+    ) -> Report:
         kind = self.life.content.kind if self.life else Kind.TRANSACTION_BATCH
         failures = tuple(FAILED_ROW[kind].replace("#", f"F-{next(self.numbers)}") for _ in range(failed))
         skips = tuple(SKIPPED_ROW[kind].replace("#", f"S-{next(self.numbers)}") for _ in range(skipped))
-        return Report(succeeded, failures, skips, **others)
+        covered = tuple(map(min, covers, (succeeded, failed, skipped)))
+        return Report(succeeded, failures, skips, covered=covered, **others)
 
     def _report(self, worker: Worker, *, heard: bool) -> None:
         holder, seq, report, paused = worker.last_report
         fence = self._right_of(holder)
         answer = self.life.report(self.now, holder, seq, report, paused) if self.life else NOT_FOUND
-        wanted = self._call(
+        reported = self._call(
             "report",
             answer,
             lambda: verbs.report(
@@ -663,7 +698,7 @@ class Lives(RuleBasedStateMachine):
             fence,
         )
         if answer.wrote:
-            assert wanted is self.life.wanted
+            assert reported == Reported(self.life.wanted, self.life.total)
             if heard and worker.fence == fence:
                 worker.seq = seq
         if answer.word == "DUPLICATE" and report.rows:
@@ -763,7 +798,7 @@ def _batch(report: Report) -> Batch:
     """A report's content as the store is given it."""
     failures, skips = (tuple(map(json.loads, each)) for each in (report.failures, report.skips))
     checkpoint = None if report.checkpoint is None else json.loads(report.checkpoint)
-    return Batch(report.succeeded, failures, skips, report.total, checkpoint)
+    return Batch(report.succeeded, failures, skips, report.total, checkpoint, Counts(*report.covered))
 
 
 def _spoken(answer: list[Any]) -> tuple[str, Any]:
@@ -779,6 +814,10 @@ LANDMARKS = {
     "a claim repeated",
     "a takeover",
     "a takeover of counted rows, from a checkpoint",
+    "a takeover that drops rows which the checkpoint does not cover",
+    "a takeover that drops rows without a checkpoint",
+    "a takeover that drops only some of the stored rows",
+    "a total that was too low",
     "a taker refused by a second look too early",
     "a taker refused after the window",
     "a lease given back, and taken",
@@ -816,6 +855,12 @@ def _landmarks(step: Step) -> Iterator[str]:
         yield "a takeover" if "token" in before.job else "a lease given back, and taken"
         if after.number("succeeded") and "checkpoint" in after.job:
             yield "a takeover of counted rows, from a checkpoint"
+        if before.visible()[0] | {"batchPaused": None} != after.visible()[0] | {"batchPaused": None}:
+            covered = "checkpoint" in after.job
+            beyond = "which the checkpoint does not cover" if covered else "without a checkpoint"
+            yield f"a takeover that drops rows {beyond}"
+        if 0 < len(after.failures) < len(before.failures):
+            yield "a takeover that drops only some of the stored rows"
     if step.call == "claim HELD" and marked:
         if 0 <= past_ms < window_ms:
             yield "a taker refused by a second look too early"
@@ -830,6 +875,8 @@ def _landmarks(step: Step) -> Iterator[str]:
             yield "a worker past its lease goes on"
         if now < before.number("heartbeatAt"):
             yield "a sign of life under a clock that went back"
+    if step.call == "report OK" and 0 < before.number("totalItems") < after.number("totalItems"):
+        yield "a total that was too low"
     if step.call == "report FENCED" and before.running:
         yield "an old fence refused on a running job"
     if after.number("failed") > len(after.failures) or after.number("skipped") > len(after.skips):

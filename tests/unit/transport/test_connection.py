@@ -94,7 +94,7 @@ def test_a_job_whose_key_holds_something_else_is_corrupt(client, send):
 
 SUSPECTED_AT_ONCE = StoreSettings(lease_s=0.001, grace_s=0, retention_s=60, max_rows=5)
 NUMBERS = {
-    "claim": ["leaseExpiresAt", "takeoverMs", "heartbeatAt", "fence", "rev"],
+    "claim": ["leaseExpiresAt", "takeoverMs", "heartbeatAt", "fence", "rev", "kept"],
     "control": ["createdAt", "rev"],
     "report": ["succeeded", "failed", "skipped", "totalItems", "seq", "heartbeatAt", "rev"],
     "finish": ["takeoverMs", "heartbeatAt", "rev"],
