@@ -109,7 +109,7 @@ class Settings:
         except InvalidValue as error:
             # The first word of the message is the field's name.
             names = {field: variable for variable, (field, _) in (_STORE_VARIABLES | _SERVICE_VARIABLES).items()}
-            variable = names.get(_to_blame(str(error).partition(" ")[0], store), "BATCHSTATUS_*")
+            variable = names.get(_field_at_fault(str(error).partition(" ")[0], store), "BATCHSTATUS_*")
             raise InvalidValue(f"{variable}={environ.get(variable)!r}: {error}") from None
 
 
@@ -155,7 +155,7 @@ def _read(environ: Mapping[str, str], variables: _Variables) -> dict[str, Any]:
     return found
 
 
-def _to_blame(field: str, given: Mapping[str, Any]) -> str:
+def _field_at_fault(field: str, given: Mapping[str, Any]) -> str:
     """Returns the field at fault: lease or grace if they are too long for the default retention."""
     if field == "retention_s" and field not in given:
         return max("lease_s", "grace_s", key=lambda name: given.get(name, 0))

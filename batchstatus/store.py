@@ -136,8 +136,8 @@ class JobStore:
             page = store.list("org_acme", statuses=["failed", "interrupted"])
         """
         wanted = Filter(
-            kinds=values.some("kind", Kind, kinds),
-            statuses=values.some("status", Status, statuses),
+            kinds=values.members("kind", Kind, kinds),
+            statuses=values.members("status", Status, statuses),
             after_ms=values.time_as_ms("created_after", created_after),
             before_ms=values.time_as_ms("created_before", created_before, up=True),
         )

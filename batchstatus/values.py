@@ -35,7 +35,7 @@ def action(value: str) -> Action:
         raise InvalidValue(f"action {value!r} is not one of {', '.join(Action)}") from None
 
 
-def some(name: str, enum: type[_E], given: Iterable[str] | None) -> tuple[_E, ...]:
+def members(name: str, enum: type[_E], given: Iterable[str] | None) -> tuple[_E, ...]:
     """Returns the given members of an enum without duplicates, all members for None; accepts members and names."""
     if isinstance(given, str):
         given = (given,)

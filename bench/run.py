@@ -8,11 +8,11 @@ from pathlib import Path
 
 from batchstatus import connect
 from batchstatus.embedded import EmbeddedServer
-from bench import answers, failures, following, history, memory, polls, rows, tracking, trips, waiting
-from bench.figures import Answer, Table
-from bench.machine import facts
-from bench.results import Chapter, save
-from bench.setting import Setting
+from bench.questions import answers, failures, following, history, memory, polls, rows, tracking, trips, waiting
+from bench.report.figures import Answer, Table
+from bench.report.machine import facts
+from bench.report.results import Chapter, save
+from bench.tools.setting import Setting
 
 HERE = Path(__file__).parent
 MODULES = (polls, answers, rows, tracking, trips, memory, history, failures, waiting, following)

@@ -1,8 +1,11 @@
 """Fixtures: a store on fakeredis or a real Valkey, the service in the test's process or in its own.
 
-Every test that leaves a job's key without a time to live fails, on whichever store it ran.
+Every test that leaves a job's key without a time to live fails, on whichever store it ran, and so does a run
+that leaves anything in the temporary folder.
 """
 
+import os
+import tempfile
 from collections.abc import Iterator
 
 import fakeredis
@@ -19,6 +22,20 @@ from tests.support.service import LiveService
 
 ORG = "org_acme"
 SETTINGS = StoreSettings(lease_s=30.0, grace_s=3.0)
+OF_MULTIPROCESSING = "pymp-"
+"""How the folder of multiprocessing's fork server is called, which goes with this process."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _empty_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A temporary folder for the tests and all that they start. The run fails if anything is left there."""
+    folder = str(tmp_path_factory.mktemp("temporary"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        patch.setattr(tempfile, "tempdir", folder)
+        yield
+    left = [name for name in os.listdir(folder) if not name.startswith(OF_MULTIPROCESSING)]
+    assert left == [], f"left in the temporary folder {folder}"
 
 
 @pytest.fixture(scope="session")

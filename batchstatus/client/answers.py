@@ -14,25 +14,25 @@ from batchstatus.model import Job, JobFailure, Kind, Status
 LONGEST_S = 30.0
 """The longest Retry-After, in seconds, that is honoured."""
 
-_NOT_OURS = (LookupError, TypeError, ValueError, ArithmeticError, RecursionError)  # raised by a malformed body
+_MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, RecursionError)  # raised by a malformed body
 _CHUNK = 65536  # bytes
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _T = TypeVar("_T")
 
 
 class Transient(ServiceUnavailable):
-    """A failure worth a retry, after at least `retry_after_s`."""
+    """An error worth a retry, after at least `retry_after_s`."""
 
     def __init__(self, message: str, retry_after_s: float = 0.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
 
 
-def failure(response: HTTPResponse) -> Exception:
+def error_of(response: HTTPResponse) -> Exception:
     """Returns the error for an answer that is neither 200 nor an expected 304."""
     status, location, code = response.status, response.headers.get("Location"), ""
     said = f"{response.url}: {status}"
-    with suppress(OSError, HTTPException, *_NOT_OURS):
+    with suppress(OSError, HTTPException, *_MALFORMED):
         error = json.loads(response.read(_CHUNK))["error"]
         if CODE.fullmatch(error["code"]):
             code, said = error["code"], f"{said} {error['code']}: {error['message']!r:.300}"
@@ -82,12 +82,12 @@ def read(response: HTTPResponse, make: Callable[[Any], _T]) -> _T:
     body = b"".join(pieces(response))
     try:
         return make(json.loads(body))
-    except _NOT_OURS as error:
+    except _MALFORMED as error:
         raise Transient(f"{response.url}: an answer that makes no sense ({error!r:.300})") from error
 
 
 def job(body: Any) -> Job:
-    """Returns the job in a body. Raises one of `_NOT_OURS` if the body is not as the contract describes."""
+    """Returns the job in a body. Raises one of `_MALFORMED` if the body is not as the contract describes."""
     wire = typed(body["job"], dict)
     if (reason := wire.get("jobFailure")) is not None:
         reason = JobFailure(typed(reason["code"], str), typed(reason["message"], str), reason.get("details"))

@@ -201,7 +201,7 @@ class Client:
         try:
             with self._send(path, extra, wait_s, body) as response:
                 if response.status != 200 and not (response.status == 304 and "If-None-Match" in extra):
-                    raise answers.failure(response)
+                    raise answers.error_of(response)
                 yield response
         except BaseException:
             self.close()

@@ -7,9 +7,10 @@ the server's pid to the leash and waits. The leash closes when the owner wants t
 kill -9. A process that the owner forked may keep the leash open, so the guard also checks that the owner is still
 its parent.
 
-When the server exits, the guard exits with the server's code, or 128 + n if signal n killed the server. If the
-owner is dead by then, the guard removes the temporary directory (none if empty) in the owner's place. The guard is
-a separate script with few imports, so that it starts in milliseconds.
+When the server exits, the guard exits with the server's code, or 128 + n if signal n killed the server. An owner
+that stops the server sends KEEP before it closes the leash, and takes care of the temporary directory (none if
+empty). Any other owner is dead or dying, or has dropped the server, so the guard removes the directory. The guard
+is a separate script with few imports, so that it starts in milliseconds.
 """
 
 import os
@@ -18,6 +19,9 @@ import shutil
 import signal
 import sys
 import time
+
+KEEP = b"k"
+"""The owner's word that it takes care of the temporary directory."""
 
 OWNER_CHECK_S = 1.0
 TERM_S = 2.0
@@ -52,11 +56,12 @@ def terminate(server: int) -> None:
 
 def main(owner: int, temporary: str, command: list[str]) -> None:
     """Run the server until the owner ends or closes the leash."""
+    abandoned = False
 
     def exit_with_server(*_: object) -> None:
         reaped, status = os.waitpid(-1, os.WNOHANG)
         if reaped:  # else SIGCHLD reported a stop or a continue
-            if temporary and os.getppid() != owner:
+            if temporary and (abandoned or os.getppid() != owner):
                 shutil.rmtree(temporary, ignore_errors=True)
             code = os.waitstatus_to_exitcode(status)
             os._exit(code if code >= 0 else 128 - code)
@@ -70,6 +75,7 @@ def main(owner: int, temporary: str, command: list[str]) -> None:
         os.write(1, b"%d" % server)
         while os.getppid() == owner and not select.select([0], [], [], OWNER_CHECK_S)[0]:
             pass
+        abandoned = os.getppid() != owner or os.read(0, len(KEEP)) != KEEP
     finally:
         terminate(server)
 

@@ -22,6 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
+from batchstatus.embedded.guard import KEEP
 from batchstatus.errors import StoreUnavailable
 
 HOST = "127.0.0.1"
@@ -187,6 +188,7 @@ class EmbeddedServer:
             return
         if self._leash:
             with self._leash, suppress(OSError):
+                self._leash.send(KEEP)
                 self._leash.shutdown(socket.SHUT_RDWR)  # closes the copies in forked children too
             self._leash = None
         if self._guard:

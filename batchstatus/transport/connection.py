@@ -1,5 +1,6 @@
 """Sends commands to Redis, and raises errors of ours for redis-py's."""
 
+import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -78,7 +79,9 @@ class Connection:
             client, is_cluster = self._open()
             target = {}
             if is_cluster:
-                target["target_nodes"] = client.get_node_from_key(key) if key else client.get_random_primary_node()
+                target["target_nodes"] = (
+                    client.get_node_from_key(key) if key else random.choice(client.get_primaries())
+                )
             seconds, microseconds = client.execute_command("TIME", **target)
         return int(seconds) * 1000 + int(microseconds) / 1000
 

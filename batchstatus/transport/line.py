@@ -10,6 +10,7 @@ from typing import Any
 from redis.connection import ConnectionPool
 from redis.exceptions import ResponseError
 
+from batchstatus.transport.redis_py import take_connection
 from batchstatus.transport.trouble import STORE_ERRORS, is_corrupt
 
 
@@ -21,7 +22,7 @@ class Line:
 
     def __init__(self, pool: ConnectionPool) -> None:
         with STORE_ERRORS:
-            self._connection: Any = pool.get_connection()
+            self._connection: Any = take_connection(pool)
         self.pool = pool
 
     def hashes(self, keys: Sequence[str]) -> list[dict[bytes, bytes] | None]:

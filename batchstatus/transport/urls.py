@@ -20,6 +20,7 @@ from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConn
 
 from batchstatus.errors import InvalidValue
 from batchstatus.settings import StoreSettings
+from batchstatus.transport.redis_py import ANONYMOUS, BlockingPool, check_cluster
 
 RedisClient: TypeAlias = redis.Redis | RedisCluster
 
@@ -39,6 +40,7 @@ def check_url(url: str, settings: StoreSettings) -> None:
     """Raise InvalidValue, naming what is wrong, unless the URL is one of ours. Nothing is sent."""
     parts = _parts(url)
     if parts.scheme == _CLUSTER:
+        check_cluster()
         return
     try:
         # Options that redis-py does not know show only when a connection is made; making one does not open it.
@@ -74,7 +76,7 @@ def _options(settings: StoreSettings) -> dict[str, Any]:
         "socket_connect_timeout": settings.timeout_s,
         "retry": Retry(NoBackoff(), 0),
         "protocol": 2,  # saves a handshake command, and there are no push messages to watch for
-        "driver_info": None,
+        **ANONYMOUS,
         "decode_responses": False,
     }
 
@@ -127,7 +129,7 @@ class _PrimaryConnection(SentinelManagedConnection):
         return super().read_response(*args, **(options | {"disconnect_on_error": True}))
 
 
-class _PrimaryPool(SentinelConnectionPool, redis.BlockingConnectionPool):
+class _PrimaryPool(SentinelConnectionPool, BlockingPool):
     """A pool of such connections that waits for a free connection, as the pool of a single server does."""
 
 

@@ -80,7 +80,11 @@ class StoreAccess:
         self._left_s = parts.store.settings.timeout_s
 
     def __enter__(self) -> JobStore:
-        self._parts.breaker.check()
+        try:
+            self._parts.breaker.check()
+        except StoreUnavailable:
+            self._parts.metrics.store_errors.inc()
+            raise
         self._began = time.monotonic()
         # Each command has its own timeout, but a request may send several, and wait for a connection.
         self._limit = runtime.in_use().time_limit(self._left_s, StoreUnavailable("the store took too long"))

@@ -49,19 +49,29 @@ def trouble_at_the_end(store: JobStore, job_id: str, importer: Importer) -> list
 
 
 def import_rows(
-    link: Link, url: str, job_id: str, rows: int, options: dict[str, Any], commit_rows: int = 1
+    link: Link,
+    url: str,
+    job_id: str,
+    rows: int,
+    options: dict[str, Any],
+    commit_rows: int = 1,
+    at_most: int | None = None,
 ) -> None:
     """Claim the job, or take it over, and import the rest of `rows` rows as fast as reports are sent.
 
-    A checkpoint comes with every commit of `commit_rows` rows, each row counts as it comes.
+    Each row counts as it comes, and every `commit_rows`th has a checkpoint. With `at_most`, import no more than that,
+    and then wait to be killed.
     """
     store = batchstatus.connect(url, **options)
     with store.run(ORG, job_id, wait_s=60, flush_s=0.001, flush_rows=10, max_waiting_rows=20) as run:
         link.send(run.checkpoint)
         run.total(rows)
-        for number in range((run.checkpoint or 0) + 1, rows + 1):
+        begin = run.checkpoint or 0
+        for number in range(begin + 1, min(rows, begin + (at_most or rows)) + 1):
             run.check()
             count(run, number, checkpoint=None if number % commit_rows else number)
+        if at_most:
+            link.recv()
     link.send("completed")
 
 

@@ -43,7 +43,9 @@ class Scene:
             running.callback(self.store.close)
             self.primary = self.redis.nodes[0]  # the node that clients ask first
             self._key = self._key_elsewhere()
-            jobs = [self.store.create(ORG, "transaction_batch").job_id for _ in range(JOBS)]
+            # By these ids the jobs are spread over all primaries in every run.
+            ids = [f"job-{number}" for number in range(JOBS)]
+            jobs = [self.store.create(ORG, "transaction_batch", job_id=each).job_id for each in ids]
             self.lost = [each for each in jobs if self.redis.node_of(job_key(each)) is self.primary]
             self.kept = [each for each in jobs if each not in self.lost]
             self.imports = {each: self._import(each, running) for each in self.kept[:2]}

@@ -6,10 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from batchstatus import Job, JobStore, Status
 from tests.chaos.finding import Finding
+from tests.support.headstart import HeadStart
 from tests.support.rawhttp import Answer, RawConnection, request
 from tests.support.sdk import ORG
-
-STEP_S = 0.000_05
 
 CANCEL = b'{"kind":"transaction_batch","action":"cancel"}'
 FLAG = "batchCancelRequested"
@@ -22,8 +21,7 @@ class Races:
         self._store = store
         self._port = port
         self._key, _ = store.api_keys.create(ORG, ["transactions:create"])
-        # Head start of the cancel, or of the end if negative. It moves towards the loser, so that both win often.
-        self._head_start_s = 0.0
+        self._head_start = HeadStart()  # the cancel is the first, the end the second
         self.wins: Counter[Status] = Counter()
 
     def finding(self, times: int) -> Finding:
@@ -34,7 +32,7 @@ class Races:
                 answer, ended = self._race(other, connection)
                 wrong += _contradictions(answer, ended)
                 self.wins[ended.status] += 1
-                self._head_start_s += STEP_S if ended.status is Status.COMPLETED else -STEP_S
+                self._head_start.give_to_the_loser(first_won=ended.status is Status.CANCELLED)
         return Finding(
             fault="a cancel comes as its job ends",
             tried=times,
@@ -47,11 +45,11 @@ class Races:
         with self._store.run(ORG, job.job_id) as run:
             run.succeeded(3)
             cancelling = other.submit(self._cancel, connection, job.job_id)
-            time.sleep(max(0.0, self._head_start_s))
+            time.sleep(self._head_start.of_the_first_s)
         return cancelling.result(), self._store.get(ORG, job.job_id)
 
     def _cancel(self, connection: RawConnection, job_id: str) -> Answer:
-        time.sleep(max(0.0, -self._head_start_s))
+        time.sleep(self._head_start.of_the_second_s)
         connection.send(request("POST", f"/batch-import/jobs/{job_id}/control", key=self._key, body=CANCEL))
         return connection.receive()
 

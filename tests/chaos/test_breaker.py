@@ -19,6 +19,7 @@ from tests.support.waiting import wait_until
 
 ORG = "org_acme"
 P99_S = 0.3
+"""Longer than what needs no store takes at the same time: so long 99 of 100 callers wait at most."""
 CALLERS, POLLS = 40, 25
 
 
@@ -60,9 +61,12 @@ def test_an_open_breaker_refuses_polls_at_once_until_the_store_is_back() -> None
 
         # Then everyone else is refused at once
         connection = http.client.HTTPConnection(urlsplit(service.url).netloc, timeout=30)
-        later = [poll(connection, path, key) for _ in range(300)]
+        later, beside = [], []
+        for _ in range(300):
+            beside.append(poll(connection, "/nothing", key).seconds)
+            later.append(poll(connection, path, key))
         assert {answer.status for answer in later} == {503}
-        assert p99([answer.seconds for answer in later]) < P99_S
+        assert p99([answer.seconds for answer in later]) < P99_S + p99(beside)
         assert json.loads(later[0].body)["error"]["code"] == "STORE_UNAVAILABLE"
         assert not service.answers("/readyz")
         assert service.answers("/livez")
@@ -89,11 +93,12 @@ def test_polls_neither_wait_nor_queue_up_while_the_breaker_is_open() -> None:
         assert {answer.status for answer in first} == {503}
 
         # When many callers poll repeatedly
+        beside = [took_s for _, took_s in poll_together(service, "/nothing", key)]
         later = list(poll_together(service, path, key))
 
         # Then each is refused at once, and no command of theirs reaches the store when it is back
         assert {status for status, _ in later} == {503}
-        assert p99([took_s for _, took_s in later]) < P99_S
+        assert p99([took_s for _, took_s in later]) < P99_S + p99(beside)
         server.resume()
         wait_until(lambda: service.metric("batchstatus_breaker_open") == 0, timeout_s=5)
         assert {answer.status for answer in poll_at_once(service.url, path, key, CALLERS)} == {200}

@@ -12,4 +12,4 @@ def test_fifty_workers_killed_while_they_report_leave_exact_counters(redis_url: 
     killing = Killing(redis_url)
     found = killing.finding(KILLS)
     assert found.lost == ()
-    assert killing.hits >= KILLS / 2
+    assert len(killing.killed) == KILLS + len(range(0, KILLS, 4))  # some jobs' workers twice in a row

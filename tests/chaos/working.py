@@ -2,6 +2,7 @@
 
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import Any, Self
 
 import batchstatus
@@ -11,8 +12,11 @@ from tests.support.importers import Importer
 from tests.support.load import Clerk, Ledger, Poller, Promise, insist
 from tests.support.sdk import ORG
 from tests.support.service import LiveService
+from tests.support.waiting import wait_until
 
 IMPORTERS, POLLERS = 4, 20
+ENOUGH = 100
+"""The work goes on until more than so many writes were acknowledged."""
 WRITTEN_AGAIN_S = 5.0
 """Time limit for writes to work again after the loss of a primary, which is noticed after 1.5 s of silence."""
 
@@ -88,11 +92,12 @@ class Work:
 
     def finding(self, fault: str) -> Finding:
         """End the load, and compare what was acknowledged with what is stored."""
+        pollers = [each for each in self._clerk_and_pollers if isinstance(each, Poller)]
+        wait_until(lambda: all(poller.answers[200] for poller in pollers), 30, "each poller has had an answer")
+        wait_until(lambda: self._acknowledged() > ENOUGH, 60, "enough writes are acknowledged")
         reports = sum(self._end(job_id, importer) for job_id, importer in self._importers.items())
         for each in self._clerk_and_pollers:
             each.stop()
-        pollers = [each for each in self._clerk_and_pollers if isinstance(each, Poller)]
-        assert all(poller.answers[200] for poller in pollers)
         return Finding(
             fault=fault,
             tried=len(self._recovery_s),
@@ -101,6 +106,11 @@ class Work:
             wrong=(*self.wrong, *self._ledger.trouble, *(each for poller in pollers for each in poller.wrong)),
             recovery_s=max(self._recovery_s),
         )
+
+    def _acknowledged(self) -> int:
+        """How many writes were acknowledged so far, reports included."""
+        reports = sum(insist(partial(self.store.get, ORG, job_id)).rev for job_id in self._importers)
+        return self._ledger.acknowledged + reports
 
     def _end(self, job_id: str, importer: Importer) -> int:
         """Let an importer complete its job, and check each row. Returns the number of acknowledged reports."""

@@ -155,7 +155,7 @@ def test_control_settles_a_job_whose_worker_died(client: "redis.Redis") -> None:
     store = JobStore(client, StoreSettings(lease_s=0.02, grace_s=0))
     job, control = store.create(ORG, "transaction_batch"), Controls(create_app(store).test_client(), store)
     verbs.claim(store.connection, Keys("batchstatus").job(ORG, job.job_id), "of a dead worker")
-    # When it is asked to pause, until someone knows
+    # When pauses are requested until one finds the worker dead
     wait_until(lambda: control(job, "pause").status_code != 200)
     # Then the job has ended, without a flag of the earlier requests
     assert refusal(control(job, "pause")) == JOB_ALREADY_TERMINAL

@@ -85,7 +85,7 @@ def test_rows_added_during_a_download_do_no_harm(stage: Stage) -> None:
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
 def test_a_download_from_a_killed_service_does_not_look_complete(stage: Stage, version: str) -> None:
     with slow_download(stage, version) as response:
-        for pid in stage.service.worker_pids():
+        for pid in stage.service.process_ids():
             os.kill(pid, signal.SIGKILL)
         with pytest.raises((IncompleteRead, ConnectionResetError)):
             response.read()

@@ -44,7 +44,7 @@ def test_streaming_a_million_rows_does_not_grow_the_processes(
     small, big = (request("GET", path.format(job_id), key=key) for job_id in ("small", "big"))
     for _ in range(20):  # warm up all processes
         assert exchange(live.port, small).status == 200
-    before = {pid: resident_kib(pid) for pid in live.worker_pids()}
+    before = {pid: resident_kib(pid) for pid in live.process_ids()}
     largest = dict(before)
     lines, last = 0, b""
     with download(live.port, big) as response:
@@ -55,7 +55,7 @@ def test_streaming_a_million_rows_does_not_grow_the_processes(
         assert response.isclosed()
     assert lines == ROWS + 1
     assert last.endswith(b"row 999999 is wrong\r\n")
-    assert live.worker_pids() == list(before)
+    assert live.process_ids() == list(before)
     growth = {pid: largest[pid] - before[pid] for pid in before}
     assert max(growth.values()) < MAX_GROWTH_KIB, growth
 

@@ -99,10 +99,10 @@ def fuzz_and_watch(live: LiveService, store: JobStore, seconds: float, start: in
         run.succeeded(3)
     before, good = store.get(ORG, job.job_id), corpus(job.job_id, key) + about_several(job.job_id, key)
     fuzz(live, good, max(2.0, seconds / 5), start + 1)
-    pids = live.worker_pids()
+    pids = live.process_ids()
     sizes = {pid: mib_of(pid) for pid in pids}
     findings = fuzz(live, good, seconds, start)
-    assert live.worker_pids() == pids, "a process of the service has ended"
+    assert live.process_ids() == pids, "a process of the service has ended"
     findings.growth_mib = max(mib_of(pid) - sizes[pid] for pid in pids)
     assert store.get(ORG, job.job_id) == before
     assert live.answers("/readyz")

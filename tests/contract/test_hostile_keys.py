@@ -158,10 +158,14 @@ def test_a_key_with_a_damaged_record_is_500(
 def test_every_process_refuses_a_key_5_s_after_its_expiry(
     live: LiveService, real_store: JobStore, job_id: str, path: str
 ) -> None:
-    passing, record = real_store.api_keys.create(ORG, READ, expires_in_s=1.5)
-    assert record.expires_at is not None
-    expires_at = time.monotonic() + (record.expires_at.timestamp() - time.time())
-    assert statuses(live, path, passing) == {200}
+    for lives_s in (1.5, 6.0, 24.0):  # on a busy machine it may have expired before all processes have seen it
+        passing, record = real_store.api_keys.create(ORG, READ, expires_in_s=lives_s)
+        assert record.expires_at is not None
+        expires_at = time.monotonic() + (record.expires_at.timestamp() - time.time())
+        seen = statuses(live, path, passing)
+        if time.monotonic() < expires_at:
+            break
+    assert seen == {200}
     wait_until(lambda: time.monotonic() > expires_at + SOONEST_FOR_ALL_S)
     assert statuses(live, path, passing) == {401}
     assert refusals(live, job_id, key=passing) == {UNAUTHENTICATED}

@@ -6,6 +6,8 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
@@ -62,20 +64,32 @@ def test_a_wait_without_a_change_ends_with_304_when_the_time_is_up(poller: Polle
     assert 1.0 <= poller.seconds < 3.0
 
 
-def test_a_new_status_ends_the_wait(poller: Poller, real_store: JobStore, job_id: str) -> None:
+@contextmanager
+def held(poller: Poller, live: LiveService, prefer: str) -> Iterator[Future[http.client.HTTPResponse]]:
+    """The answer to come to a poll that waits, and that is held from now on."""
     tag = poller.poll().headers["ETag"]
-    threading.Timer(0.5, lambda: real_store.control(ORG, job_id, "cancel")).start()
-    answer = poller.poll(tag, "wait=30")
-    assert (answer.status, answer.headers["Preference-Applied"]) == (200, "wait=30")
-    assert poller.seconds < 5
+    with ThreadPoolExecutor(1) as thread:
+        answer = thread.submit(poller.poll, tag, prefer)
+        wait_until(lambda: live.metric("batchstatus_held_requests") == 1)
+        yield answer
 
 
-def test_a_control_flag_ends_the_wait(poller: Poller, real_store: JobStore, job_id: str) -> None:
-    with real_store.run(ORG, job_id):
-        tag = poller.poll().headers["ETag"]
-        threading.Timer(0.5, lambda: real_store.control(ORG, job_id, "pause")).start()
-        assert poller.poll(tag, "wait=30").status == 200
-        assert poller.seconds < 5
+def test_a_new_status_ends_the_wait(poller: Poller, live: LiveService, real_store: JobStore, job_id: str) -> None:
+    with held(poller, live, "wait=30") as answer:
+        real_store.control(ORG, job_id, "cancel")
+        changed_at = time.monotonic()
+        assert (answer.result().status, answer.result().headers["Preference-Applied"]) == (200, "wait=30")
+        assert time.monotonic() - changed_at < 5
+
+
+def test_a_control_flag_ends_the_wait(
+    poller: Poller, live: LiveService, real_store: JobStore, job_id: str
+) -> None:
+    with real_store.run(ORG, job_id), held(poller, live, "wait=30") as answer:
+        real_store.control(ORG, job_id, "pause")
+        changed_at = time.monotonic()
+        assert answer.result().status == 200
+        assert time.monotonic() - changed_at < 5
 
 
 def test_counters_do_not_end_the_wait_but_are_delivered_at_its_end(
@@ -128,9 +142,9 @@ def test_a_terminal_job_is_answered_at_once(poller: Poller, real_store: JobStore
 def test_a_key_revoked_during_the_wait_is_401(live: LiveService, real_store: JobStore) -> None:
     key, record = real_store.api_keys.create(ORG, ["events:create"])
     poller = Poller(live, key, real_store.create(ORG, "transaction_batch").job_id)
-    tag = poller.poll().headers["ETag"]
-    threading.Timer(0.2, lambda: real_store.api_keys.revoke(record.id)).start()
-    assert poller.poll(tag, "wait=6").status == 401
+    with held(poller, live, "wait=6") as answer:
+        real_store.api_keys.revoke(record.id)
+        assert answer.result().status == 401
     poller.close()
 
 

@@ -3,21 +3,22 @@
 from typing import Any
 
 import flask
-import flask_login
-import jwt
 import pytest
-from flask_cors import CORS
-from flask_limiter import Limiter
 
 from batchstatus import Job, JobStore
 from batchstatus.web import Caller, create_app
 from tests.hosts.conftest import ORG, PREFIX, Register
 from tests.support.wire import JOB, bearer, error_of, get
 
+flask_login = pytest.importorskip("flask_login")
+jwt = pytest.importorskip("jwt")
+CORS = pytest.importorskip("flask_cors").CORS
+Limiter = pytest.importorskip("flask_limiter").Limiter
+
 SECRET = "a secret of the host's that is long enough for HS256"
 
 
-class User(flask_login.UserMixin):
+class User(flask_login.UserMixin):  # type: ignore[name-defined, misc]
     """A user of the host's."""
 
     def __init__(self, name: str, org: str, permissions: list[str]) -> None:

@@ -102,6 +102,8 @@ class Host:
 
 @pytest.fixture(params=SERVERS)
 def host(request: pytest.FixtureRequest, redis_url: str) -> Iterator[Host]:
+    if request.param == "waitress":
+        pytest.importorskip("waitress")
     with Host(request.param, redis_url) as running:
         yield running
 

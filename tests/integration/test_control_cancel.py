@@ -1,8 +1,8 @@
 """Cancel: the worker hears of it with its next report, and a job that is to be cancelled never completes."""
 
-import random
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from functools import partial
 
@@ -11,6 +11,7 @@ import redis
 
 from batchstatus import InvalidTransition, Job, JobAborted, JobCancelled, JobStore, Status
 from batchstatus.settings import StoreSettings
+from tests.support.headstart import HeadStart
 from tests.support.imports import (
     CANCEL,
     KIND,
@@ -148,23 +149,29 @@ def test_a_job_that_is_to_be_cancelled_never_completes_and_what_failed_has_faile
 
 @pytest.mark.slow
 def test_of_a_cancel_and_an_end_at_the_same_time_the_first_wins(real_store: JobStore) -> None:
-    ends = [_race(real_store) for _ in range(1_000)]
-    assert set(ends) == {(Status.CANCELLED, False), (Status.COMPLETED, True)}
+    cancelled, completed = (Status.CANCELLED, False), (Status.COMPLETED, True)
+    head_start, ends = HeadStart(), Counter[tuple[Status, bool]]()
+    for _ in range(1_000):
+        end = _race(real_store, head_start)
+        ends[end] += 1
+        head_start.give_to_the_loser(first_won=end == cancelled)
+    assert ends.keys() == {cancelled, completed}
 
 
-def _race(store: JobStore) -> tuple[Status, bool]:
+def _race(store: JobStore, head_start: HeadStart) -> tuple[Status, bool]:
     """How a job ends that is cancelled as it completes, and whether the cancel was refused as too late."""
     job, ready = store.create(ORG, KIND), threading.Barrier(2)
 
     def ask() -> None:
         ready.wait()
-        time.sleep(random.uniform(0, 0.001))
+        time.sleep(head_start.of_the_second_s)
         store.control(ORG, job.job_id, "cancel")
 
     asked = aside(ask)
     with store.run(ORG, job.job_id) as run:
         run.succeeded()
         ready.wait()
+        time.sleep(head_start.of_the_first_s)
     refused = isinstance(asked.exception(15), InvalidTransition)
     assert refused or not asked.exception()
     return store.get(ORG, job.job_id).status, refused
@@ -172,22 +179,22 @@ def _race(store: JobStore) -> tuple[Status, bool]:
 
 @pytest.mark.slow
 def test_of_a_cancel_and_a_claim_at_the_same_time_each_knows_of_the_other(real_store: JobStore) -> None:
-    head_start_s, claimed = 0.0, 0
+    head_start, claimed = HeadStart(), 0
     for _ in range(500):
         job = real_store.create(ORG, KIND)
-        asked = aside(partial(_cancel_after, real_store, job, max(0.0, head_start_s)))
-        time.sleep(max(0.0, -head_start_s))
+        asked = aside(partial(_cancel_after, real_store, job, head_start.of_the_second_s))
+        time.sleep(head_start.of_the_first_s)
         try:
             with real_store.run(ORG, job.job_id) as run:
                 run.succeeded()
                 answer = asked.result(15)
         except InvalidTransition:
             assert (asked.result(15).status, real_store.get(ORG, job.job_id).done) == (Status.CANCELLED, 0)
-            head_start_s += 0.000_05
+            head_start.give_to_the_loser(first_won=True)
         else:
             claimed += 1
             assert (answer.status, answer.metadata) == (Status.RUNNING, {CANCEL: True})
-            head_start_s -= 0.000_05
+            head_start.give_to_the_loser(first_won=False)
         ended = real_store.get(ORG, job.job_id)
         assert (ended.status, ended.metadata) == (Status.CANCELLED, {})
     assert 50 < claimed < 450, "one of the two was nearly always late: that was no race"

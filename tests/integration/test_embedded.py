@@ -65,12 +65,15 @@ def directory_of(client: redis.Redis) -> Path:
 
 @contextmanager
 def owner(after_start: str) -> Iterator[tuple[subprocess.Popen[str], int, str]]:
-    """Another process, leading a group of its own, that has a server; with the server's pid and URL."""
+    """Another process, leading a group of its own, that has a server; with the server's pid and URL.
+
+    However the process ends, server and directory go with it.
+    """
     script = f"""
 import os, signal, sys, time
 from batchstatus.embedded import EmbeddedServer
 server = EmbeddedServer().start()
-print(server.pid, server.url, flush=True)
+print(server.pid, server.url, server._directory, flush=True)
 {after_start}
 """
     process = subprocess.Popen(
@@ -83,11 +86,13 @@ print(server.pid, server.url, flush=True)
     )
     with process:
         assert process.stdout is not None
-        pid, url = process.stdout.readline().split()
+        pid, url, directory = process.stdout.readline().split()
         try:
             yield process, int(pid), url
         finally:
             process.kill()
+            process.wait()
+            assert eventually(lambda: gone(int(pid)) and not Path(directory).exists())
 
 
 def test_it_starts_and_answers() -> None:
@@ -168,13 +173,12 @@ def test_a_paused_server_answers_nothing_until_it_is_resumed() -> None:
         assert answers(server)
 
 
-def test_a_paused_server_stops_too() -> None:
-    server = EmbeddedServer().start()
+def test_a_paused_server_stops_too(tmp_path: Path) -> None:
+    server = EmbeddedServer(directory=tmp_path).start()
     server.pause()
-    began = time.monotonic()
     server.stop()
     assert gone(server.pid)
-    assert time.monotonic() - began < 1.5, "it was killed instead of told to end"
+    assert "bye bye" in (tmp_path / "server.log").read_text(), "it was killed instead of told to end"
 
 
 @pytest.mark.parametrize("directory", ["its own", "a given one"])
@@ -246,6 +250,17 @@ def test_it_goes_when_its_owner_ends_without_stopping_it() -> None:
     with owner("") as (process, server, _):
         assert process.wait() == 0
         assert eventually(lambda: gone(server))
+
+
+def test_it_goes_with_its_directory_when_its_owner_drops_it_and_lives_on() -> None:
+    with owner("sys.stdin.readline(); del server; time.sleep(60)") as (process, server, url):
+        with client_of(url) as client:
+            directory = directory_of(client)
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        assert eventually(lambda: gone(server) and not directory.exists())
+        assert process.poll() is None
 
 
 def test_it_goes_when_its_owner_is_killed_and_a_forked_child_lives_on() -> None:

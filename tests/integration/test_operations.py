@@ -109,7 +109,7 @@ def test_they_need_no_key_and_tell_nobody_who_asked_for_what(operated: Operated)
     operated.ask(operated.path, f"/batch-import/jobs/{operated.key}", f"/{ORG}?key={operated.key}")
     text = operated.metrics()
     assert f'route="{JOBS}"' in text
-    for secret in (operated.key, operated.job_id, ORG, "127.0.0.1", str(operated.worker_pids()[0])):
+    for secret in (operated.key, operated.job_id, ORG, "127.0.0.1", str(operated.process_ids()[0])):
         assert secret not in text
 
 
@@ -124,12 +124,12 @@ def test_a_killed_process_leaves_its_counts_and_takes_its_gauges_along(tmp_path:
         errors = service.metric("batchstatus_store_errors_total")
         wait_until(lambda: service.metric("batchstatus_requests_total", route=JOBS, status="200") == polls)
         # When one of them is killed
-        killed, alive = service.worker_pids()
+        killed, alive = service.process_ids()
         os.kill(killed, signal.SIGKILL)
-        wait_until(lambda: len(service.worker_pids()) == 2 and killed not in service.worker_pids(), 30)
+        wait_until(lambda: len(service.process_ids()) == 2 and killed not in service.process_ids(), 30)
         # Then one has stopped asking, and all is counted that ever was
         wait_until(lambda: service.metric("batchstatus_breaker_open") == 1)
-        assert alive in service.worker_pids()
+        assert alive in service.process_ids()
         assert service.metric("batchstatus_requests_total", route=JOBS, status="200") == polls
         assert service.metric("batchstatus_store_errors_total") == errors
         # And when the store is back, so is everyone
@@ -141,12 +141,12 @@ def test_a_killed_process_leaves_its_counts_and_takes_its_gauges_along(tmp_path:
 @pytest.mark.slow
 def test_a_process_that_is_told_to_end_leaves_all_that_it_has_counted(redis_url: str, tmp_path: Path) -> None:
     with Operated(redis_url, tmp_path) as service:
-        ended, polls = service.worker_pids(), 40 * EACH
+        ended, polls = service.process_ids(), 40 * EACH
         for _ in range(40):  # over so many connections that each process has had some
             service.ask(*[service.path] * EACH)
         for pid in ended:
             os.kill(pid, signal.SIGTERM)
-        wait_until(lambda: len(service.worker_pids()) == 2 and not {*ended} & {*service.worker_pids()}, 30)
+        wait_until(lambda: len(service.process_ids()) == 2 and not {*ended} & {*service.process_ids()}, 30)
         assert service.metric("batchstatus_requests_total", route=JOBS, status="200") == polls
 
 

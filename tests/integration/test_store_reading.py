@@ -1,5 +1,6 @@
 """Reading jobs and their rows: one moment each, nothing of another organization, nothing silently short."""
 
+import re
 from typing import Any
 
 import pytest
@@ -187,3 +188,20 @@ def test_reading_while_the_store_is_away_says_so(client: "redis.Redis", read: st
         store.create(ORG, "transaction_batch")
     with pytest.raises(StoreUnavailable):
         store.ping()
+
+
+@pytest.mark.parametrize("damage", ["a field", "the whole"])
+def test_several_jobs_of_which_one_is_damaged_are_refused_with_its_key(
+    store: JobStore, client: "redis.Redis", damage: str
+) -> None:
+    whole, damaged = (store.create(ORG, "transaction_batch") for _ in range(2))
+    key = keys_of(damaged).job
+    if damage == "a field":
+        client.hset(key, "succeeded", "many")
+    else:
+        client.delete(key)
+        client.set(key, "no hash", ex=60)
+    with pytest.raises(JobCorrupt, match=re.escape(key)):
+        store.get_many(ORG, [whole.job_id, damaged.job_id])
+    assert store.get_many(ORG, [whole.job_id, "unknown"]) == {whole.job_id: whole}
+    assert store.list(ORG).jobs == (whole,)

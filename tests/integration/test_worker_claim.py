@@ -19,6 +19,7 @@ from batchstatus import (
     StoreRefused,
     StoreUnavailable,
 )
+from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
 from batchstatus.worker import run as run_module
 from tests.support.sdk import (
@@ -28,6 +29,7 @@ from tests.support.sdk import (
     counters,
     enter,
     fields,
+    keys_of,
     raises,
     rejected,
     verb_of,
@@ -153,6 +155,18 @@ def test_a_run_that_could_not_be_entered_may_be_tried_again(store: JobStore) -> 
     with second:
         second.succeeded()
     assert counters(store.get(ORG, job.job_id)) == (1, 0, 0)
+
+
+def test_a_checkpoint_that_a_foreign_worker_gave_as_json_null_reads_as_none(
+    swift: JobStore, client: "redis.Redis"
+) -> None:
+    job = swift.create(ORG, "transaction_batch", takeover_s=60)
+    claim = claim_and_vanish(client, job)
+    identity = (claim.fence, claim.token, 1, 1, 60_000, 9)
+    verbs.REPORT(swift.connection, keys_of(job), *identity, 2, "", "null", 0, 0)
+    with swift.run(ORG, job.job_id, wait_s=30) as run:
+        assert run.checkpoint is None
+        assert counters(run.job) == (2, 0, 0)
 
 
 def test_a_takeover_goes_on_at_the_last_checkpoint_with_exact_counters(

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -42,18 +43,33 @@ def store(troubled: TroubledClient) -> JobStore:
     return JobStore(troubled, StoreSettings())
 
 
-def count_and_be_interrupted_while_leaving(run: Run) -> None:
+def is_leaving(thread_id: int) -> bool:
+    """Returns True if a thread is in a run's `__exit__`."""
+    frame = sys._current_frames().get(thread_id)
+    while frame and frame.f_code is not Run.__exit__.__code__:
+        frame = frame.f_back
+    return frame is not None
+
+
+def count_and_be_interrupted_while_leaving(run: Run, interrupted: threading.Event) -> None:
     """Count three rows, and get the signal while what is left is being delivered."""
+    importer = threading.get_ident()
+
+    def interrupt() -> None:
+        wait_until(lambda: is_leaving(importer))
+        os.kill(os.getpid(), signal.SIGUSR1)
+        interrupted.set()
+
     with run:
         run.succeeded(3, checkpoint=3)
-        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        threading.Thread(target=interrupt).start()
 
 
-def goes_on_soon(run: Run) -> None:
+def goes_on_soon(run: Run, interrupted: threading.Event | None = None) -> None:
     """Be interrupted while leaving; the interruption gets through, and the run can no longer be used."""
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        count_and_be_interrupted_while_leaving(run)
+        count_and_be_interrupted_while_leaving(run, interrupted or threading.Event())
     assert time.monotonic() - began < 10
     for call in (lambda: run.succeeded(5), run.check, lambda: run.failed(rejected(1))):
         with pytest.raises(InvalidTransition, match="has ended"):
@@ -96,8 +112,15 @@ def test_an_interruption_while_the_store_is_slow_does_not_undo_what_the_run_has_
     store: JobStore, troubled: TroubledClient, verb: str
 ) -> None:
     job = store.create(ORG, "transaction_batch")
-    troubled.refuses = lambda words: verb_of(words) == verb and bool(time.sleep(0.5))
-    goes_on_soon(store.run(ORG, job.job_id))
+    interrupted = threading.Event()
+
+    def slow(words: tuple[Any, ...]) -> bool:
+        if verb_of(words) == verb:
+            assert interrupted.wait(15)
+        return False
+
+    troubled.refuses = slow
+    goes_on_soon(store.run(ORG, job.job_id), interrupted)
     wait_until(lambda: is_over(job))
     ended = store.get(ORG, job.job_id)
     assert (ended.status, counters(ended)) == (Status.COMPLETED, (3, 0, 0))

@@ -38,7 +38,7 @@ class Store:
             Leases(connection).track(connection.keys.lease_entry(ORG, job.job_id), 0)
 
     def look_for_expired(self, job: Job, *, gone: bool = False) -> None:
-        """Sweep, with a look at this job, which is `gone` before its time."""
+        """Sweep with this job due for a look; delete the job first if it is to be `gone`."""
         connection = self.store.connection
         if gone:
             connection.command("DEL", connection.keys.job(ORG, job.job_id).job)

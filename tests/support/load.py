@@ -54,10 +54,11 @@ class Ledger:
 
     def acknowledge(self, job_id: str, promise: Promise) -> None:
         """Record what the store acknowledged of this job."""
-        if job_id not in self._promises:
-            self._job_ids.append(job_id)
+        is_new = job_id not in self._promises
         self._promises[job_id] = promise
         self.acknowledged += 1
+        if is_new:  # last: whoever picks the job finds its promise
+            self._job_ids.append(job_id)
 
     def pick(self) -> tuple[str, Promise]:
         """Returns a random job id and the current promise about that job."""
@@ -173,7 +174,7 @@ class Poller:
 
     def _work(self) -> None:
         connection = http.client.HTTPConnection(self._address, timeout=30)
-        turns = itertools.cycle((lambda: self._own, self._ledger.pick))
+        turns = itertools.cycle((lambda: self._own, lambda: self._ledger.pick() if self._ledger else self._own))
         while not self._over.wait(POLL_EVERY_S):
             job_id, promise = next(turns)()
             try:

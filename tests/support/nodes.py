@@ -1,6 +1,7 @@
 """The servers of the topologies, data nodes and Sentinels: real processes that end with the test process."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from batchstatus.embedded.server import GUARD, HOST, EmbeddedServer, server_binary
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 READY_S = 60.0
@@ -23,13 +25,6 @@ HASTY = ("PING-PERIOD", 300, "INFO-PERIOD", 500, "PUBLISH-PERIOD", 200, "SLAVE-R
 PATIENT = ("INFO-PERIOD", 2_000, "PUBLISH-PERIOD", 1_300)
 """A Sentinel's check intervals (ms). HASTY tells a node of a failover that the node missed, or forgot, after about
 3 or 6 s, PATIENT after 10 or 20 s. Neither changes how long a failover takes."""
-
-
-def free_port() -> int:
-    """Returns a loopback port that is free at this moment."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def ask(port: int, question: Callable[["redis.Redis"], T]) -> T | None:
@@ -80,8 +75,8 @@ class Sentinel:
 
     def __init__(self, primary_port: int, *, hasty: bool) -> None:
         self.port = free_port()
-        directory = tempfile.mkdtemp(prefix="batchstatus-")
-        config = Path(directory, "sentinel.conf")
+        self._directory = directory = Path(tempfile.mkdtemp(prefix="batchstatus-sentinel-"))
+        config = directory / "sentinel.conf"
         config.write_text(
             f"port {self.port}\nbind {HOST}\ndir {directory}\nlogfile {directory}/sentinel.log\n"
             f"sentinel monitor mymaster {HOST} {primary_port} 2\n"
@@ -89,12 +84,12 @@ class Sentinel:
             "sentinel failover-timeout mymaster 3000\n"
             "sentinel parallel-syncs mymaster 2\n"
         )
-        self.log = Path(directory, "sentinel.log")
+        self.log = directory / "sentinel.log"
         self._leash, theirs = socket.socketpair()
         command = [server_binary(), str(config), "--sentinel"]
         with theirs:
             self._guard = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), directory, *command],
+                [sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), str(directory), *command],
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 start_new_session=True,
@@ -119,6 +114,7 @@ class Sentinel:
         return int(primary["port"]) if len(following) >= replicas else None
 
     def stop(self) -> None:
-        """End the Sentinel."""
+        """End the Sentinel and remove its directory."""
         self._leash.close()
         self._guard.wait()
+        shutil.rmtree(self._directory)

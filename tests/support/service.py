@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -11,16 +10,18 @@ import urllib.request
 from pathlib import Path
 from typing import Self
 
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 
 class LiveService:
-    """`batchstatus serve` as a context manager. `environment` adds or overrides BATCHSTATUS_* variables."""
+    """`batchstatus serve` as a context manager. `environment` adds or overrides BATCHSTATUS_* variables.
+
+    The service has a temporary folder of its own, since a service that is killed cannot empty it.
+    """
 
     def __init__(self, redis_url: str, *, wait_for: str = "/readyz", **environment: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._wait_for = wait_for
         self._environment = {
@@ -34,7 +35,7 @@ class LiveService:
         """The process id of gunicorn's arbiter."""
         return self._process.pid
 
-    def worker_pids(self) -> list[int]:
+    def process_ids(self) -> list[int]:
         """Returns the ids of the service's processes, children of the arbiter (Linux)."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         return [int(pid) for pid in children.split()]
@@ -61,9 +62,10 @@ class LiveService:
 
     def __enter__(self) -> Self:
         self._log = tempfile.TemporaryFile()
+        self._temporary = tempfile.TemporaryDirectory(prefix="batchstatus-service-")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "batchstatus", "serve"],
-            env={**os.environ, **self._environment},
+            env={**os.environ, "TMPDIR": self._temporary.name, **self._environment},
             stdout=self._log,
             stderr=self._log,
             start_new_session=True,
@@ -84,6 +86,10 @@ class LiveService:
             os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
         self._log.close()
+        with self._temporary as directory:
+            left = os.listdir(directory)
+        killed_or_failed = self._process.returncode != 0
+        assert killed_or_failed or left == [], f"the service has left {left} in the temporary folder"
 
     def _up(self) -> bool:
         assert self._process.poll() is None, "the service has ended"

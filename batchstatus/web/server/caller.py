@@ -1,4 +1,4 @@
-"""A caller's connection as a gevent worker reads it: however much comes, others are not kept waiting."""
+"""A caller's connection: read in small pieces, so that a long request does not hold up other callers."""
 
 import gevent
 from gevent import socket
@@ -8,46 +8,52 @@ from gunicorn.http.errors import LimitRequestHeaders
 from batchstatus.web.server.turns import others_first
 
 PIECE_BYTES = 2_048
-"""The most that is read at once: an ordinary request. A byte may cost the reader more than the caller."""
+"""Most bytes per read: an ordinary request. Parsing a byte may cost more than sending it."""
 
-MOST_HEAD_BYTES = 64 * 1024
-"""The most that a request line and headers may have together; gunicorn goes through all of it with each piece."""
+MAX_HEAD_BYTES = 64 * 1024
+"""Most bytes of a request line and its headers; gunicorn scans all of them again after each piece."""
 
-MOST_LEFT_BYTES = 1 << 20
-"""So much of a body that nobody wanted is thrown away; a caller with more is hung up on."""
+MAX_DISCARDED_BYTES = 1 << 20
+"""Most bytes of an unread body to discard; a connection with more is closed."""
 
 
 class CallerSocket(socket.socket):
-    """An accepted connection; others have a turn before each further piece of a request is read."""
+    """An accepted connection. Other greenlets run before each further piece of a request is read."""
 
-    def __init__(self, accepted: socket.socket) -> None:
-        super().__init__(accepted.family, accepted.type, accepted.proto, accepted.detach())
-        self.next_request()
+    _received = 0
+    _in_head = False
 
-    def next_request(self) -> None:
-        """What comes from here on is another request."""
-        self._received, self._is_head = 0, True
+    @classmethod
+    def adopt(cls, accepted: socket.socket) -> "CallerSocket":
+        """Return the accepted connection as a CallerSocket; the given socket is detached."""
+        adopted = cls(accepted.family, accepted.type, accepted.proto, accepted.detach())
+        adopted.expect_head()
+        return adopted
 
-    def head_is_read(self) -> None:
-        """What comes from here on is the request's body."""
-        self._is_head = False
+    def expect_head(self) -> None:
+        """Start the next request: the bytes from here on are its head."""
+        self._received, self._in_head = 0, True
+
+    def expect_body(self) -> None:
+        """End the head: the bytes from here on are the request's body."""
+        self._in_head = False
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        """Receive some of a request, less than is asked for if that is much. LimitRequestHeaders."""
+        """Return at most PIECE_BYTES of a request. Raises LimitRequestHeaders when its head gets too long."""
         if self._received:
             others_first()
-        if self._is_head and self._received > MOST_HEAD_BYTES:
+        if self._in_head and self._received > MAX_HEAD_BYTES:
             raise LimitRequestHeaders("the head has no end")
         received: bytes = super().recv(min(bufsize, PIECE_BYTES), flags)
         self._received += len(received)
         return received
 
 
-def throw_away(body: Body, within_s: float) -> bool:
-    """Read what is left of a request's body; whether that was all, and came in time."""
+def discard(body: Body, timeout_s: float) -> bool:
+    """Read the rest of a request's body. Returns True if all of it came in time and was not too much."""
     if body.failed:
         return False
     if isinstance(body.reader, LengthReader) and not body.reader.length:
         return True
-    left = gevent.with_timeout(within_s, body.read, MOST_LEFT_BYTES, timeout_value=None)
-    return left is not None and len(left) < MOST_LEFT_BYTES
+    rest = gevent.with_timeout(timeout_s, body.read, MAX_DISCARDED_BYTES, timeout_value=None)
+    return rest is not None and len(rest) < MAX_DISCARDED_BYTES

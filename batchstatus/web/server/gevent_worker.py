@@ -1,204 +1,175 @@
-"""gunicorn's gevent worker, with its own errors in our JSON shape, and answers sent in one piece."""
+"""A gunicorn worker class: gevent, errors as JSON, answers sent in one piece, no caller starves the others."""
 
-import logging
-import re
-import secrets
 import sys
 import time
 import warnings
-from email.utils import formatdate
-from functools import lru_cache
+from collections.abc import Iterable
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
-import orjson
 from gevent import GreenletExit
 from gevent.monkey import MonkeyPatchWarning
+from gevent.pool import Pool
 from gevent.server import StreamServer
 from gunicorn import util
-from gunicorn.http import errors as http
+from gunicorn.config import PostRequest, PreRequest
+from gunicorn.errors import HaltServer
+from gunicorn.glogging import Logger
 from gunicorn.http import wsgi
+from gunicorn.workers.base_async import ALREADY_HANDLED
 from gunicorn.workers.ggevent import GeventWorker
 
 from batchstatus.web import runtime
-from batchstatus.web.errors import error_body
-from batchstatus.web.server.caller import CallerSocket, throw_away
+from batchstatus.web.server.caller import CallerSocket, discard
 from batchstatus.web.server.gevent_runtime import GEVENT
+from batchstatus.web.server.refusals import BROKEN, refusal_of
+from batchstatus.web.server.response import PeerStalled, WorkerResponse
 from batchstatus.web.server.turns import others_first
+from batchstatus.web.server.unsupported import unsupported
 from batchstatus.web.waiting import release_held
 
 ACCEPTED_AT_ONCE = 8
-"""How many new callers come between two turns of the others; each takes longer than a poll."""
-
-TAKEN_WITHIN_S = 60.0
-"""A caller who takes nothing of an answer for so long is hung up on: what is sent next waits in memory."""
-
-_log = logging.getLogger(__name__)
-
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-"""What may not stand in a header (RFC 9110 §5.5)."""
-
-# What the parser refuses with a status other than 400.
-_STATUSES: dict[type[Exception], tuple[int, str]] = {
-    http.LimitRequestLine: (414, "URI Too Long"),
-    http.ExpectationFailed: (417, "Expectation Failed"),
-    http.LimitRequestHeaders: (431, "Request Header Fields Too Large"),
-    http.UnsupportedTransferCoding: (501, "Not Implemented"),
-}
+"""Most connections to accept before other greenlets run: to accept one takes longer than to answer a poll."""
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
-    """A gevent worker whose answer to what it cannot parse is JSON, and does not echo what was sent."""
+    """gunicorn's gevent worker, for any WSGI application; `unsupported` names the settings that it refuses."""
+
+    alive: bool
+    _pre_request: Any
+    _post_request: Any
+
+    def __init__(self, age: int, ppid: int, sockets: Any, app: Any, timeout: float, cfg: Any, log: Any) -> None:
+        if reason := unsupported(cfg):
+            raise HaltServer(reason)
+        super().__init__(age, ppid, sockets, app, timeout, cfg, log)
+        # Hooks and logs that do nothing are not called for each request.
+        self._pre_request = None if cfg.pre_request is PreRequest.pre_request else cfg.pre_request
+        self._post_request = None if cfg.post_request is PostRequest.post_request else cfg.post_request
+        self._logs_access = type(log).access is not Logger.access or log.access_log_enabled
 
     def init_process(self) -> None:
         """Serve until it is time to stop; called by gunicorn, after the fork."""
-        # None changes any more. gunicorn looks for a setting sixteen times with each request, and would go through
-        # two functions every time, which together takes nearly as long as to parse it.
+        # The settings do not change any more. gunicorn looks one up sixteen times with each request, each time
+        # through two functions, which together takes nearly as long as to parse the request.
         self.cfg.__dict__.update({name: setting.get() for name, setting in self.cfg.settings.items()})
-        if self.cfg.reuse_port:
-            # Each worker has a listening socket of its own. Beside others gunicorn would take one new connection
-            # in each turn of the hub, to leave some to them, and new callers would wait for busy ones.
-            self.cfg.__dict__["workers"] = 1
-        StreamServer.max_accept = ACCEPTED_AT_ONCE
         runtime.use(GEVENT)
         super().init_process()
 
     def patch(self) -> None:
         """Patch the standard library for gevent; called by gunicorn, after the fork."""
         with warnings.catch_warnings():
-            # It warns that ssl was imported before. The one module that it names as past mending is
+            # gevent warns that ssl was imported before. The one module that it names as past mending is
             # redis-py's asyncio client, which nothing here uses.
             warnings.simplefilter("ignore", MonkeyPatchWarning)
             super().patch()
 
+    def server_class(self, listener: Any, *, spawn: Pool, **_: Any) -> StreamServer:
+        """Return the server that accepts the connections of a listening socket; called by gunicorn."""
+        server = StreamServer(listener, handle=partial(self.handle, listener), spawn=spawn)
+        # Processes that share a listening socket leave connections to each other by accepting one at a time. With
+        # `reuse_port` each process has its own socket, and new callers would only wait for busy ones.
+        server.max_accept = 1 if self.cfg.workers > 1 and not self.cfg.reuse_port else ACCEPTED_AT_ONCE
+        return server
+
     def handle_exit(self, sig: Any, frame: Any) -> None:
-        """Stop gracefully, and answer at once whoever is held; called by gunicorn on SIGTERM."""
+        """Stop gracefully, and answer the held requests at once; called by gunicorn on SIGTERM."""
         if not self.booted:
-            sys.exit(0)  # nobody has been accepted, and there may be no application yet
+            sys.exit(0)  # no connection has been accepted
         release_held()
         super().handle_exit(sig, frame)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve a connection until it is closed; called by gunicorn."""
-        super().handle(listener, CallerSocket(client), addr)
+        super().handle(listener, CallerSocket.adopt(client), addr)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> None:
-        """Answer one request; called by gunicorn. StopIteration ends the connection.
+        """Answer a request; called by gunicorn. Raises StopIteration to close the connection."""
+        sock.expect_body()
+        started = self._logs_access and time.monotonic()
+        response, environ = None, {}
+        try:
+            if self._pre_request:
+                self._pre_request(self, req)
+            response, environ = wsgi.create(req, sock, addr, listener_name, self.cfg, WorkerResponse)
+            environ["wsgi.multithread"] = True
+            taken_over = self._respond(environ, response)
+        except GreenletExit:
+            raise StopIteration from None  # the time for a graceful stop is up
+        finally:
+            if started and response and response.headers_sent:
+                self.log.access(response, req, environ, timedelta(seconds=time.monotonic() - started))
+            if self._post_request:
+                self._call_post_request(req, environ, response)
+        if not taken_over and (response.should_close() or not discard(req.body, self.cfg.keepalive)):
+            raise StopIteration
+        sock.expect_head()
+        others_first()
 
-        gunicorn's own does the same with hooks that nobody here uses, and an access log beside ours.
-        """
-        sock.head_is_read()
-        response, environ = wsgi.create(req, sock, addr, listener_name, self.cfg, WorkerResponse)
-        body = self.wsgi(environ, response.start_response)
-        if not self.alive:  # which may have come to pass while the request was held
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer a request that the parser refused, or that an exception of the application ended."""
+        refusal = refusal_of(exc)
+        if refusal is BROKEN:
+            self.log.error("a request broke", exc_info=exc)
+        else:
+            self.log.info("refused a request from %s: %s", addr and addr[0], type(exc).__name__)
+        if req and self._logs_access:
+            environ = wsgi.default_environ(req, client, self.cfg) | {"REMOTE_ADDR": addr[0] if addr else ""}
+            response = WorkerResponse(req, client, self.cfg)
+            response.status, response.sent = f"{refusal.status} {refusal.reason}", len(refusal.body)
+            self.log.access(response, req, environ, timedelta())
+        try:
+            util.write_nonblock(client, refusal.response)
+        except OSError as error:
+            self.log.debug("the caller has gone: %s", error)
+
+    def _respond(self, environ: dict[str, Any], response: WorkerResponse) -> bool:
+        """Call the application and send its response. Returns True if it has taken the connection over."""
+        self.nr += 1
+        if self.nr >= self.max_requests and self.alive:
+            self._retire()
+        if not self.alive or not self.cfg.keepalive:
             response.force_close()
+        body = self.wsgi(environ, response.start_response)
+        if body is ALREADY_HANDLED:
+            return True
+        if not self.alive and not response.headers_sent:  # the stop may have come while the request was held
+            response.force_close()
+        try:
+            self._send(body, response)
+        finally:
+            if hasattr(body, "close"):
+                body.close()
+        return False
+
+    def _send(self, body: Iterable[bytes], response: WorkerResponse) -> None:
+        """Send the pieces of the body. Raises StopIteration where the response breaks off."""
         try:
             for piece in body:
                 response.write(piece)
             response.close()
-        except GreenletExit:
-            raise StopIteration from None  # its time to stop gracefully is up
-        except TimeoutError:
-            _log.info("hung up on a caller who takes nothing")
+        except PeerStalled:
+            self.log.info("closed a connection: its peer reads nothing")
             raise StopIteration from None
         except OSError:
             raise
-        except Exception:
+        except (Exception, SystemExit):
             if not response.headers_sent:
                 raise
-            # Whatever were said now would stand in the middle of the answer.
-            _log.exception("an answer broke off")
-            util.close(sock)
+            # An error response would stand in the middle of the answer.
+            self.log.exception("an answer broke off")
+            util.close(response.sock)
             raise StopIteration from None
-        finally:
-            if hasattr(body, "close"):
-                body.close()
-        if response.should_close() or not throw_away(req.body, self.cfg.keepalive):
-            raise StopIteration
-        sock.next_request()
-        others_first()
 
-    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Answer a request that did not reach the application, or that broke outside of it."""
-        if isinstance(exc, http.ParseException):
-            status, reason = _STATUSES.get(type(exc), (400, "Bad Request"))
-            body = error_body("BAD_REQUEST", "This is not HTTP as this server speaks it.")
-            _log.info("refused a request from %s: %s", addr and addr[0], type(exc).__name__)
-        else:
-            status, reason = 500, "Internal Server Error"
-            body = error_body("INTERNAL_ERROR", "Something went wrong on our side.")
-            _log.error("a request broke", exc_info=exc)
+    def _retire(self) -> None:
+        """Stop as on SIGTERM after `max_requests` requests; gunicorn starts a new process."""
+        self.log.info("Autorestarting worker after current request.")
+        self.alive = False
+        release_held()
+
+    def _call_post_request(self, req: Any, environ: dict[str, Any], response: WorkerResponse | None) -> None:
         try:
-            util.write_nonblock(client, _response(status, reason, orjson.dumps(body)))
-        except OSError as error:
-            _log.debug("the caller has gone: %s", error)
-
-
-class WorkerResponse(wsgi.Response):  # type: ignore[misc]
-    """A response whose head waits for what comes first of the body, so that both are sent at once.
-
-    gunicorn sends them one after the other, and a `send` costs more than all that a poll does in Python.
-    """
-
-    _head = b""
-    headers: list[tuple[str, str]]
-    headers_sent: bool
-    response_length: int | None
-
-    def process_headers(self, headers: list[tuple[str, str]]) -> None:
-        """Take the application's headers; called by gunicorn, whose own drops some that ours never has."""
-        self.headers = headers
-        for name, value in headers:
-            if name.lower() == "content-length":
-                self.response_length = int(value)
-
-    def send_headers(self) -> None:
-        """Make the head; called by gunicorn before the body, and at the end if there is none."""
-        if not self.headers_sent:
-            lines = [f"{name}: {value}" for name, value in self.headers]
-            if _CONTROL.search("".join(lines)):
-                raise ValueError("a header with a line break, which would begin another, or the like")
-            self._head = "\r\n".join((*self.default_headers(), *lines, "\r\n")).encode("latin-1")
-            self.headers_sent = True
-
-    def default_headers(self) -> list[str]:
-        """The status and what every response has; called by gunicorn, whose own makes the date anew each time."""
-        major, minor = self.req.version
-        lines = [
-            f"HTTP/{major}.{minor} {self.status}",
-            f"Date: {_date(int(time.time()))}",
-            f"Connection: {'close' if self.should_close() else 'keep-alive'}",
-        ]
-        return [*lines, "Transfer-Encoding: chunked"] if self.chunked else lines
-
-    def close(self) -> None:
-        """End the response; called by the worker."""
-        self.send_headers()
-        if self.chunked:
-            self._emit(b"0\r\n\r\n")
-        elif self._head:
-            self._emit(b"")
-
-    def _emit_body(self, data: bytes) -> None:
-        """Send some of the body; called by gunicorn."""
-        self._emit(b"%X\r\n%b\r\n" % (len(data), data) if self.chunked else data)
-
-    def _emit(self, data: bytes) -> None:
-        rest, self._head = memoryview(self._head + data), b""
-        self.sock.settimeout(TAKEN_WITHIN_S)
-        while rest:  # nearly always once
-            rest = rest[self.sock.send(rest) :]
-        self.sock.settimeout(None)  # to wait for a request has limits of its own
-
-
-@lru_cache(maxsize=1)
-def _date(second: int) -> str:
-    """The date as HTTP words it (RFC 9110 §5.6.7)."""
-    return formatdate(second, usegmt=True)
-
-
-def _response(status: int, reason: str, body: bytes) -> bytes:
-    head = (
-        f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Type: application/json\r\n"
-        f"X-Request-Id: {secrets.token_hex(8)}\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode("latin-1") + body
+            self._post_request(self, req, environ, response)
+        except Exception:
+            self.log.exception("Exception in post_request hook")

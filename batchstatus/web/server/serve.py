@@ -1,12 +1,12 @@
 """Runs the service under gunicorn, in this process."""
 
+import atexit
 import errno
 import gc
 import os
 import signal
 import socket
 from functools import partial
-from typing import Any
 
 from gunicorn.app.base import BaseApplication
 
@@ -14,6 +14,7 @@ from batchstatus.errors import InvalidValue
 from batchstatus.settings import Settings
 from batchstatus.web import Service, open_service
 from batchstatus.web.metrics import forget_process, remove_shared, share_between_processes, write_all
+from batchstatus.web.server.gevent_worker import Worker
 
 KEEPALIVE_S = 15
 GRACEFUL_S = 30
@@ -33,7 +34,7 @@ class Server(BaseApplication):  # type: ignore[misc]
         options = {
             "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             "workers": self._settings.workers,
-            "worker_class": "batchstatus.web.server.gevent_worker.Worker",
+            "worker_class": f"{Worker.__module__}.{Worker.__qualname__}",
             "worker_connections": CONNECTIONS_PER_WORKER,
             # Without it, all keep-alive connections sometimes land on one worker.
             "reuse_port": True,
@@ -48,7 +49,7 @@ class Server(BaseApplication):  # type: ignore[misc]
             "forwarded_allow_ips": "*",
             "loglevel": self._settings.log_level,
             "logger_class": "batchstatus.web.server.logger.GunicornLogger",
-            "worker_exit": write_metrics,
+            "worker_exit": lambda _, __: write_all(),
             "child_exit": lambda _, worker: forget_process(worker.pid),
             "on_exit": lambda _: remove_shared(),
         }
@@ -58,16 +59,12 @@ class Server(BaseApplication):  # type: ignore[misc]
             self.cfg.set(name, value)
 
     def load(self) -> Service:
-        """The application, made in each worker after its fork; called by gunicorn."""
+        """Return the application, made in each process after its fork. Called by gunicorn."""
         app = open_service(self._settings)
         gc.freeze()  # what is here now stays; looking through it again and again costs every request
+        # What is frozen would outlive gevent's modules at the exit, and log handlers need gevent's locks to die.
+        atexit.register(gc.unfreeze)
         return app
-
-
-def write_metrics(_: object, worker: Any) -> None:
-    """Leave nothing uncounted; gunicorn's `worker_exit`, called in a worker that ends, even if it never got up."""
-    if worker.booted:
-        write_all()
 
 
 def _end_workers_that_boot() -> None:

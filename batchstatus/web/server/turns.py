@@ -1,8 +1,8 @@
-"""Whose turn it is in a gevent worker: nobody is forgotten over those who ask more.
+"""Cooperative yielding, so that one busy connection cannot starve the others.
 
-A greenlet gives way only where it has to wait. One whose caller has sent more already, or whose store answers at
-once, never has to, and would keep the hub from looking for what others have sent. So it gives way unasked after
-each answer, before each further piece of a request, and before a trip to the store.
+A greenlet yields only where it has to wait. A greenlet whose caller has sent more already, or whose store answers
+at once, never waits, and would keep the hub from polling the other sockets. So it yields by itself after each
+answer, before each further piece of a request, and before a trip to the store.
 """
 
 from contextlib import closing
@@ -11,8 +11,8 @@ import gevent
 
 
 def others_first() -> None:
-    """Return once the hub has looked for what has been sent by now, and all who waited for it have gone on."""
+    """Return once the hub has polled all sockets, and every greenlet that is ready by now has run."""
     hub = gevent.get_hub()
-    # The hub looks, and calls those whose time is up with those who have been sent something: by priority.
+    # After a poll the hub calls back expired timers and ready sockets by their priority: this one last.
     with closing(hub.loop.timer(0, priority=-1)) as turn:
         hub.wait(turn)

@@ -1,4 +1,4 @@
-"""Python imports this at its start where the directory is on PYTHONPATH: a wall clock CLOCK_OFF_S ahead."""
+"""Imported by Python at startup from PYTHONPATH: shifts the wall clock of the process by CLOCK_OFF_S seconds."""
 
 import os
 import time

@@ -19,13 +19,13 @@ positions = st.builds(
 
 
 @given(positions)
-def test_a_cursor_leads_back_to_its_position_and_needs_no_quoting_in_a_url(position: Position) -> None:
+def test_a_cursor_is_safe_in_a_url_and_decodes_to_its_position(position: Position) -> None:
     assert Position.of(position.cursor) == position
     assert set(position.cursor) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
 
 @given(positions, positions)
-def test_positions_are_in_the_order_of_time_and_then_of_ids(one: Position, other: Position) -> None:
+def test_positions_sort_by_time_and_then_by_id(one: Position, other: Position) -> None:
     expected = one.created_ms < other.created_ms or (
         one.created_ms == other.created_ms and one.job_id < other.job_id
     )
@@ -48,12 +48,12 @@ def encoded(text: str) -> str:
         *map(encoded, ["", "-", "7", "7-", "-job", "7-a:b", "\u0667-job", "7-a\n", "7" * 17 + "-a"]),
     ],
 )
-def test_a_cursor_that_was_never_given_out_is_refused(cursor: str) -> None:
+def test_a_malformed_cursor_is_refused(cursor: str) -> None:
     with pytest.raises(InvalidValue, match="cursor"):
         Position.of(cursor)
 
 
 @given(st.text())
-def test_any_text_is_a_cursor_or_is_refused(text: str) -> None:
+def test_any_text_is_a_valid_cursor_or_refused(text: str) -> None:
     with contextlib.suppress(InvalidValue):
         assert ID.fullmatch(Position.of(text).job_id)

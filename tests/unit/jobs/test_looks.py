@@ -1,4 +1,4 @@
-"""The lease index: which jobs to look at, and when, on fakeredis and a real Valkey."""
+"""The lease index: when to look at which job, on fakeredis and a real Valkey."""
 
 import zlib
 from collections import Counter
@@ -41,7 +41,7 @@ def store_ms(client: "redis.Redis") -> int:
     return int(seconds) * 1000 + int(microseconds) // 1000
 
 
-def test_a_job_is_tracked_a_lease_ahead_by_the_clock_of_the_store(leases: Leases, client: "redis.Redis") -> None:
+def test_a_tracked_job_is_due_a_lease_later_by_the_stores_clock(leases: Leases, client: "redis.Redis") -> None:
     before = store_ms(client)
     leases.track(entry(), 30_000)
     assert before + 30_000 <= client.zscore(*entry()) <= store_ms(client) + 30_000
@@ -54,7 +54,7 @@ def test_tracking_a_job_again_leaves_one_entry(leases: Leases, client: "redis.Re
     assert client.zcard(entry().key) == 1
 
 
-def test_tracking_a_job_brings_the_next_look_nearer_and_never_puts_it_off(
+def test_tracking_a_job_again_may_advance_its_look_and_never_puts_it_off(
     leases: Leases, client: "redis.Redis"
 ) -> None:
     leases.track(entry(), 60_000)
@@ -72,18 +72,18 @@ def test_a_look_can_be_put_off(leases: Leases, client: "redis.Redis") -> None:
     assert before + 30_000 <= client.zscore(*entry()) <= store_ms(client) + 30_000
 
 
-def test_what_is_due_is_what_has_come(leases: Leases) -> None:
+def test_only_looks_whose_time_has_come_are_due(leases: Leases) -> None:
     leases.track(entry("now"), 0)
     leases.track(entry("later"), 30_000)
     assert due(leases) == [entry("now")]
 
 
-def test_looking_takes_nothing_away(leases: Leases, client: "redis.Redis") -> None:
+def test_reading_the_due_entries_removes_none(leases: Leases, client: "redis.Redis") -> None:
     leases.track(entry(), 0)
     assert due(leases) == due(leases) == [entry()]
 
 
-def test_the_longest_overdue_of_a_bucket_come_first(leases: Leases, client: "redis.Redis") -> None:
+def test_the_longest_overdue_entries_of_a_bucket_come_first(leases: Leases, client: "redis.Redis") -> None:
     entries = in_one_bucket(5)
     for score, each in enumerate(entries):
         client.zadd(each.key, {each.member: 1_000 - score})
@@ -91,7 +91,7 @@ def test_the_longest_overdue_of_a_bucket_come_first(leases: Leases, client: "red
     assert leases.due(1, 3) == []
 
 
-def test_what_is_due_comes_from_every_bucket(leases: Leases) -> None:
+def test_due_entries_come_from_every_bucket(leases: Leases) -> None:
     entries = {entry(f"J{number}", f"org_{number}") for number in range(200)}
     assert len({each.key for each in entries}) == BUCKETS
     for each in entries:
@@ -99,14 +99,14 @@ def test_what_is_due_comes_from_every_bucket(leases: Leases) -> None:
     assert set(due(leases)) == entries
 
 
-def test_a_tracked_job_is_moved(leases: Leases, client: "redis.Redis") -> None:
+def test_a_look_can_be_moved(leases: Leases, client: "redis.Redis") -> None:
     leases.track(entry(), 0)
     leases.move(entry(), 4_000_000_000_000)
     assert client.zscore(*entry()) == 4_000_000_000_000
     assert due(leases) == []
 
 
-def test_a_job_that_is_tracked_no_more_is_not_moved_back(leases: Leases, client: "redis.Redis") -> None:
+def test_a_dropped_job_is_not_tracked_again_by_a_move(leases: Leases, client: "redis.Redis") -> None:
     leases.track(entry(), 0)
     leases.drop(entry())
     leases.move(entry(), 1)
@@ -122,7 +122,7 @@ def test_the_index_is_below_the_prefix(client: "redis.Redis") -> None:
     assert [each.job for each in due(ours)] == [(ORG, "J")]
 
 
-def test_a_store_that_is_away_says_so() -> None:
+def test_a_store_that_is_away_is_store_unavailable() -> None:
     def away() -> "redis.Redis":
         raise redis.ConnectionError("connection refused")
 

@@ -1,4 +1,4 @@
-"""A job's hash, read: whole, sparse, and damaged in every way that there is."""
+"""Reading a job's hash: full, sparse, and damaged in every way."""
 
 import json
 import logging
@@ -51,7 +51,7 @@ def moment(milliseconds: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
 
 
-def test_a_new_job_has_no_more_than_it_was_created_with():
+def test_a_new_job_is_read_with_the_content_of_its_creation_alone():
     assert hashes.decode(QUEUED) == Job(
         job_id="j-1",
         kind=Kind.TRANSACTION_BATCH,
@@ -71,7 +71,7 @@ def test_a_new_job_has_no_more_than_it_was_created_with():
     )
 
 
-def test_a_job_has_all_that_its_hash_has():
+def test_every_field_of_a_full_hash_is_read():
     job = hashes.decode(FULL)
     assert (job.total_items, job.succeeded, job.failed, job.skipped, job.rev) == (2**53 - 1, 412, 3, 2, 17)
     assert (job.heartbeat_at, job.lease_expires_at) == (moment(1763910246000), moment(1763910276000))
@@ -106,7 +106,7 @@ def damaged() -> list:
 
 
 @pytest.mark.parametrize(("field", "bad"), damaged())
-def test_a_damaged_field_makes_the_job_corrupt_and_is_named(field, bad):
+def test_a_damaged_field_is_job_corrupt_and_named(field, bad):
     stored = {name: value for name, value in FULL.items() if name != field.encode()}
     if bad is not None:
         stored[field.encode()] = bad
@@ -115,7 +115,7 @@ def test_a_damaged_field_makes_the_job_corrupt_and_is_named(field, bad):
     assert len(str(corrupt.value)) < 300
 
 
-def test_the_job_is_named_too():
+def test_job_corrupt_names_the_job():
     with pytest.raises(JobCorrupt, match=r"^field failed of job b'j-1' cannot be b'many'$"):
         hashes.decode({**FULL, b"failed": b"many"})
 
@@ -123,39 +123,39 @@ def test_the_job_is_named_too():
 @pytest.mark.parametrize(
     "bad", [b"", b"{", b"[1]", b"5", b'"text"', b"null", b"\xff", b"[" * 100_000], ids=lambda b: b[:9]
 )
-def test_broken_metadata_reads_as_none_and_is_logged_because_no_counter_is_wrong(bad, caplog):
+def test_broken_metadata_is_logged_and_read_as_empty(bad, caplog):
     caplog.set_level(logging.WARNING)
     job = hashes.decode({**FULL, b"metadata": bad})
     assert (job.metadata, job.succeeded) == ({}, 412)
     assert "field metadata of job b'j-1'" in caplog.text
 
 
-def test_metadata_that_is_not_there_is_empty_and_nothing_to_log(caplog):
+def test_absent_metadata_is_empty_and_not_logged(caplog):
     assert hashes.decode({name: value for name, value in FULL.items() if name != b"metadata"}).metadata == {}
     assert not caplog.records
 
 
-def test_an_integer_may_be_missing():
+def test_an_absent_integer_is_none():
     assert hashes.integer({b"fence": b"7"}, b"fence") == 7
     assert hashes.integer({}, b"fence") is None
 
 
 @pytest.mark.parametrize("bad", NO_NUMBERS)
-def test_an_integer_that_is_none_is_named(bad):
+def test_a_malformed_integer_is_job_corrupt_and_named(bad):
     with pytest.raises(JobCorrupt, match=r"^field fence "):
         hashes.integer({b"fence": bad}, b"fence")
 
 
 @pytest.mark.parametrize(("stored", "found"), [({b"checkpoint": b'{"line":5}'}, {"line": 5}), ({}, None)])
-def test_json_is_read_if_it_is_there(stored, found):
+def test_json_is_read_and_absent_json_is_none(stored, found):
     assert hashes.load_json(stored, b"checkpoint") == found
 
 
 @pytest.mark.parametrize("status", Status)
-def test_only_a_running_job_has_a_lease_to_look_at(status):
+def test_only_a_running_job_has_a_lease(status):
     lease = hashes.lease_ms({b"status": status.encode(), b"leaseExpiresAt": b"17"})
     assert lease == (17 if status == "running" else None)
 
 
-def test_a_running_job_without_a_lease_has_none_to_look_at():
+def test_a_running_job_without_the_field_has_no_lease():
     assert hashes.lease_ms({b"status": b"running"}) is None

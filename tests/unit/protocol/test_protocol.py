@@ -1,4 +1,4 @@
-"""docs/redis-protocol.md says of scripts, keys and fields what the scripts say and do."""
+"""docs/redis-protocol.md lists scripts, keys and fields as the code has them."""
 
 import re
 from pathlib import Path
@@ -22,12 +22,12 @@ def table_below(heading: str) -> list[list[str]]:
 
 
 def names_in(text: str) -> list[str]:
-    """What stands in a cell as code, in order."""
+    """The code spans of a cell, in order."""
     return re.findall(r"`([^`]+)`", text)
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_script_is_listed_as_its_header_says(verb: str) -> None:
+def test_the_page_lists_every_script_as_its_header_does(verb: str) -> None:
     (row,) = [row for row in table_below("Scripts") if row[0] == f"`{verb}`"]
     header = SOURCES[verb].header
     assert names_in(row[1]) == [name for name, _ in header.keys]
@@ -36,17 +36,17 @@ def test_every_script_is_listed_as_its_header_says(verb: str) -> None:
     assert names_in(row[3]) == [" ".join([word, *rest]) for word, rest in header.returns.items()]
 
 
-def test_no_script_is_listed_that_there_is_not() -> None:
+def test_the_page_lists_no_script_that_does_not_exist() -> None:
     assert sorted(row[0].strip("`") for row in table_below("Scripts")) == VERBS
 
 
-def test_every_key_is_listed_with_its_type() -> None:
+def test_the_page_lists_every_key_with_its_type() -> None:
     said = re.findall(r"^    (<prefix>:\S+)\s+(hash|list|zset) ", keys.__doc__ or "", re.MULTILINE)
     types = {"sorted set": "zset"}
     assert sorted(said) == sorted((row[0].strip("`"), types.get(row[1], row[1])) for row in table_below("Keys"))
 
 
-def test_every_field_is_listed_with_the_scripts_that_write_it_and_drop_it() -> None:
+def test_the_page_lists_every_field_with_the_scripts_that_write_and_drop_it() -> None:
     written, dropped = {}, {}
     for name, _, writers, droppers in table_below("The job's hash"):
         written[name.strip("`")] = verbs_in(writers)
@@ -56,7 +56,7 @@ def test_every_field_is_listed_with_the_scripts_that_write_it_and_drop_it() -> N
 
 
 def verbs_in(cell: str) -> set[str]:
-    """The scripts that a cell names; what is in brackets says when they do it."""
+    """The scripts that a cell names, without the conditions in brackets."""
     return set(re.findall(r"\b[a-z]+\b", re.sub(r"\([^)]*\)", "", cell)))
 
 
@@ -70,7 +70,7 @@ def fields_written(sign: str) -> dict[str, set[str]]:
     return found
 
 
-def test_kinds_and_statuses_are_listed_as_they_are() -> None:
+def test_the_page_lists_all_kinds_and_statuses() -> None:
     listed = {row[0]: names_in(row[1]) for row in table_below("The job's hash")}
     assert listed["`kind`"] == [kind.value for kind in Kind]
     assert listed["`status`"] == [status.value for status in Status]

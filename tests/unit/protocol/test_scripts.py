@@ -1,4 +1,4 @@
-"""The scripts' headers are the protocol's documentation: each says what its body and its Python caller do."""
+"""The scripts' headers are the protocol's documentation: each says what its body and its Python function do."""
 
 import inspect
 import re
@@ -21,7 +21,7 @@ from tests.support.lua import JOB, KEEPS, READS, SOURCES, VERBS, WRITES, Source,
 
 PLACING = [verb for verb in VERBS if "PLACE" in SOURCES[verb].header.returns]
 COMING = {"claim": "running", "control": "cancelled", "finish": "failed", "settle": "interrupted"}
-"""The status that a caller means who does not say in which index the job was placed."""
+"""The status that a function sends as `placed` where the argument is left out."""
 
 SETTINGS = StoreSettings(lease_s=1.1, grace_s=2.2, retention_s=33.3, max_rows=44)
 CONTENT = Content(Kind.TRANSACTION_BATCH, 55, '{"fileName": "a.csv"}', takeover_ms=66, digest="the digest")
@@ -98,7 +98,7 @@ MEANT: dict[str, Any] = {
     "which": "LT",
     "due_ms": 177,
 }
-"""The word that a script is to be sent for each argument that a header names, where GIVEN is given."""
+"""For each argument that a header names, the word to be sent where GIVEN is given."""
 
 LISTED = [*map(rows.encode, (*BATCH.failures, *BATCH.skips))]
 
@@ -109,7 +109,7 @@ def script(request: pytest.FixtureRequest) -> Source:
 
 
 class Listener:
-    """A connection that keeps what would be sent, and gives one answer: as a rule that there is no job."""
+    """A connection that keeps what would be sent, and gives one answer, by default that there is no job."""
 
     settings = SETTINGS
 
@@ -132,7 +132,7 @@ def keys_of(script: Source) -> Any:
 
 
 def sent(verb: str, **given: Any) -> Listener:
-    """What a function of ours sends."""
+    """Returns the connection to which a function of `verbs` has sent its script."""
     listener = Listener()
     with pytest.raises(JobNotFound):
         getattr(verbs, verb)(listener, keys_of(SOURCES[verb]), **given)
@@ -156,7 +156,7 @@ def test_every_argument_has_a_unit_or_a_type(script):
         assert (name in ("created_ms", "due_ms")) == meaning.startswith("ms since the epoch"), name
 
 
-def test_the_keys_are_those_of_a_job_or_an_index_with_their_types(script):
+def test_the_keys_are_a_jobs_or_an_indexs_with_their_types(script):
     if not script.is_of_a_job:
         ((name, meaning),) = script.header.keys
         if script.header.takes_any_number_of_keys:
@@ -171,7 +171,7 @@ def test_the_keys_are_those_of_a_job_or_an_index_with_their_types(script):
 # The body
 
 
-def test_the_body_uses_the_declared_keys_and_no_other(script):
+def test_the_body_uses_all_declared_keys_and_no_other(script):
     used = {int(number) for number in re.findall(r"KEYS\[(\d+)\]", script.body)}
     declared = set() if script.header.takes_any_number_of_keys else set(range(1, len(script.header.keys) + 1))
     assert used <= declared
@@ -187,7 +187,7 @@ LOOPS = {
 }
 
 
-def test_the_body_makes_up_no_key(script):
+def test_the_body_composes_no_key(script):
     for command, *arguments in script.calls:
         assert command == "'TIME'" or re.fullmatch(r"KEYS\[(\d|list)\]|key", arguments[0]), (command, arguments)
     # What is put together from texts is compared to one, and then forgotten.
@@ -213,7 +213,7 @@ def test_the_body_uses_all_of_its_arguments(script):
     assert [name for name in script.arguments if not re.search(rf"\b{name}\b", rest)] == []
 
 
-def test_rows_follow_the_arguments_that_have_names():
+def test_reports_rows_follow_its_named_arguments():
     report = SOURCES["report"]
     last = len(report.header.argv)
     assert [name for name, _ in report.header.keys] == ["job", "failures", "skips"]
@@ -250,7 +250,7 @@ def test_the_body_writes_the_fields_that_the_header_lists(script):
     assert script.header.writes.get("job", set()) == written
 
 
-def test_the_body_enters_into_an_index_what_its_key_says_is_in_there(script):
+def test_the_body_writes_the_members_that_the_index_key_declares(script):
     ((name, meaning), *_) = script.header.keys
     member = "job_id" if "→ jobId" in meaning else "member"
     of_sets = [call for call in script.calls if call[0] in ("'ZADD'", "'ZREM'", "'ZSCORE'")]
@@ -266,20 +266,20 @@ def test_the_header_lists_the_keys_that_the_body_writes(script):
     assert script.header.writes.keys() == written
 
 
-def test_the_body_keeps_to_what_every_server_has_and_to_the_clock_of_the_store(script):
+def test_the_body_uses_only_commands_of_every_server_and_the_stores_clock(script):
     assert set(script.commands) <= READS | WRITES | KEEPS
     assert not script.text.startswith("#!")
     assert set(re.findall(r"\b(?:os|redis|cmsgpack|cjson|struct|bit)\b\S{0,6}", script.body)) == {"redis.call("}
     assert set(re.findall(r"\bmath\.(\w+)", script.body)) <= {"floor", "max", "min"}
 
 
-def test_what_goes_through_when_memory_is_full_writes_first_what_needs_none():
+def test_scripts_that_must_run_with_full_memory_first_write_without_allocating():
     for verb in ("control", "finish", "settle", "place"):
         first = next(command for command in SOURCES[verb].commands if command not in READS)
         assert first in KEEPS, verb
 
 
-def test_whoever_writes_to_a_job_keeps_it_and_its_rows(script):
+def test_every_script_that_writes_to_a_job_renews_all_its_keys(script):
     if script.is_of_a_job:
         every_key = "for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, retention_ms) end"
         assert every_key in script.body
@@ -294,7 +294,7 @@ def test_whoever_writes_to_a_job_keeps_it_and_its_rows(script):
 
 
 @pytest.mark.parametrize("verb", PLACING)
-def test_a_job_is_placed_where_it_comes_to_before_it_does(verb):
+def test_a_script_asks_for_the_place_of_the_status_that_it_writes(verb):
     script = SOURCES[verb]
     assert script.header.returns["PLACE"] == ["status", "kind", "created_ms"]
     (fields,) = [call[2:] for call in script.calls if call[0] == "'HMGET'"]
@@ -307,21 +307,21 @@ def test_a_job_is_placed_where_it_comes_to_before_it_does(verb):
     assert re.search(rf"redis\.call\('HSET', KEYS\[1\], [^)]*'status', {status}[,)]", script.body)
 
 
-def test_exactly_what_changes_a_status_of_a_job_that_is_there_asks_for_a_place():
+def test_exactly_the_scripts_that_change_an_existing_jobs_status_ask_for_a_place():
     changing = {verb for verb in VERBS if "status" in SOURCES[verb].header.writes.get("job", ())} - {"create"}
     assert set(PLACING) == COMING.keys() == changing
     assert {verb for verb in VERBS if "placed" in dict(SOURCES[verb].header.argv)} == changing
 
 
 @pytest.mark.parametrize("verb", PLACING)
-def test_the_caller_hears_where_to_place_the_job(verb):
+def test_the_function_returns_the_place_that_the_script_asks_for(verb):
     answer: Any = Listener(b"PLACE", b"running", b"transaction_batch", b"1700000000000")
     place = getattr(verbs, verb)(answer, keys_of(SOURCES[verb]), **GIVEN[verb])
     assert place == Place(Kind.TRANSACTION_BATCH, Status.RUNNING, 1_700_000_000_000)
 
 
 @pytest.mark.parametrize("verb", PLACING)
-def test_the_caller_says_where_the_job_was_placed_even_if_that_is_nowhere(verb):
+def test_the_function_sends_where_the_job_was_placed_even_if_nowhere(verb):
     assert sent(verb, **GIVEN[verb] | {"placed": ""}).arguments[-1] == ""
     assert SOURCES[verb].header.argv[-1][0] == "placed"
     unsaid = {name: value for name, value in GIVEN[verb].items() if name != "placed"}
@@ -331,17 +331,17 @@ def test_the_caller_says_where_the_job_was_placed_even_if_that_is_nowhere(verb):
 # The Python side
 
 
-def test_every_script_is_loaded_and_every_loaded_one_is_there():
+def test_the_loaded_scripts_are_exactly_the_files():
     loaded = {name.lower(): each.source for name, each in vars(verbs).items() if isinstance(each, Script)}
     assert loaded == {verb: source.text for verb, source in SOURCES.items()}
 
 
-def test_every_parameter_of_a_caller_is_given_here(script):
+def test_given_has_an_argument_for_every_parameter(script):
     connection, keys, *others = inspect.signature(getattr(verbs, script.verb)).parameters
     assert (connection, keys, others) == ("connection", "keys", [*GIVEN[script.verb]])
 
 
-def test_the_caller_sends_what_the_header_lists_in_that_order(script):
+def test_the_function_sends_the_arguments_that_the_header_lists_in_that_order(script):
     assert len({*map(str, MEANT.values())}) == len(MEANT), "two that are the same could be mistaken for each other"
     names = [name for name, _ in script.header.argv]
     meant = MEANT | ({"total_items": 99} if script.verb == "report" else {})
@@ -351,7 +351,7 @@ def test_the_caller_sends_what_the_header_lists_in_that_order(script):
     assert request.source == script.text
 
 
-def test_the_caller_takes_as_many_keys_as_the_header_lists(script):
+def test_the_function_takes_as_many_keys_as_the_header_lists(script):
     (annotation,) = [
         each.annotation
         for name, each in inspect.signature(getattr(verbs, script.verb)).parameters.items()
@@ -371,7 +371,7 @@ NOT_GIVEN: dict[str, dict[str, Any]] = {
 }
 
 
-def test_the_caller_sends_an_empty_text_for_what_is_not_given(script):
+def test_the_function_sends_an_empty_text_for_an_absent_argument(script):
     empty = {name for name, meaning in script.header.argv if "or ''" in meaning} - {"placed"}
     assert bool(empty) == (script.verb in NOT_GIVEN)
     arguments = sent(script.verb, **GIVEN[script.verb] | NOT_GIVEN.get(script.verb, {})).arguments
@@ -379,21 +379,21 @@ def test_the_caller_sends_an_empty_text_for_what_is_not_given(script):
     assert {name for name, word in named if word == ""} == empty
 
 
-def test_the_caller_knows_no_word_that_the_script_never_says(script):
+def test_the_function_knows_no_answer_that_the_script_never_gives(script):
     known = set(re.findall(r'word == "(\w+)"', inspect.getsource(getattr(verbs, script.verb))))
     assert known <= script.header.returns.keys()
     assert ("NOT_FOUND" in script.header.returns) == (script.is_of_a_job and script.verb != "create")
 
 
-def test_settling_has_a_verdict_for_every_word():
+def test_settle_has_a_verdict_for_every_answer():
     assert {*Verdict} == SOURCES["settle"].header.returns.keys() - {"NOT_FOUND", "PLACE"}
 
 
-def test_tracking_is_asked_for_in_the_ways_that_the_header_explains():
+def test_looks_uses_exactly_the_modes_that_tracks_header_explains():
     explained = re.findall(r"\b([A-Z]{2}),", dict(SOURCES["track"].header.argv)["which"])
     assert sorted(explained) == sorted(set(re.findall(r'"([A-Z]{2})"', inspect.getsource(looks))))
 
 
-def test_only_what_is_a_hint_waits_for_no_replica(script):
+def test_only_scripts_that_write_hints_do_not_wait_for_replicas(script):
     durable = sent(script.verb, **GIVEN[script.verb]).durable
     assert durable == (script.verb not in ("track", "move", "due", "forget"))

@@ -46,7 +46,7 @@ def clock(store: Any) -> StoreClock:
     return StoreClock(store)
 
 
-def test_a_moment_has_passed_from_itself_on(store, clock):
+def test_a_moment_has_passed_once_the_clock_reaches_it(store, clock):
     moment = int(store.now_ms)
     assert clock.passed(moment - 1)
     assert clock.passed(moment)
@@ -55,7 +55,7 @@ def test_a_moment_has_passed_from_itself_on(store, clock):
     assert clock.passed(moment + 1)
 
 
-def test_the_store_is_asked_only_when_someone_wants_to_know(store, clock):
+def test_the_store_is_asked_only_when_the_clock_is_read(store, clock):
     assert store.questions == 0
     clock.passed(0)
     assert store.questions == 1
@@ -71,7 +71,7 @@ def test_the_store_is_asked_again_only_after_a_few_seconds(store, clock):
     assert store.questions == 2
 
 
-def test_a_store_that_jumps_is_believed_at_the_next_question(store, clock, monkeypatch):
+def test_a_jump_of_the_stores_clock_shows_at_the_next_refresh(store, clock, monkeypatch):
     moment = int(store.now_ms) + 60_000
     assert not clock.passed(moment)
     monkeypatch.setattr(Store, "now_ms", property(lambda self: self.now_s * 1000 + STORE_AHEAD_MS + 60_000))
@@ -88,7 +88,7 @@ def test_a_slow_answer_makes_the_estimate_early_never_late(store, clock, out_s, 
     assert not clock.passed(int(store.now_ms) + 301)
 
 
-def test_what_the_store_cannot_say_stays_unknown(store, clock, monkeypatch):
+def test_an_error_of_the_store_is_raised(store, clock, monkeypatch):
     monkeypatch.setattr(store, "clock_ms", lambda *_: (_ for _ in ()).throw(ConnectionError("away")))
     with pytest.raises(ConnectionError):
         clock.passed(0)

@@ -1,4 +1,4 @@
-"""What can go wrong between us and Redis, and what it is called then."""
+"""Errors between us and Redis, and the errors of ours that they become."""
 
 import socket
 import threading
@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from redis import exceptions
+from redis import RedisCluster, exceptions
 
 from batchstatus import Action, JobCorrupt, JobStore, NotReplicated, Status, StoreUnavailable, connect
 from batchstatus.keys import JobKeys, Keys
@@ -49,7 +49,7 @@ class Broken:
         return SimpleNamespace(execute_command=lambda *_: None, execute=lambda **_: self.execute_command())
 
 
-def test_the_troubles_include_those_that_redis_py_raises():
+def test_the_errors_tried_here_include_those_that_redis_py_raises():
     names = {type(error).__name__ for error in TROUBLE}
     assert names >= {"ConnectionError", "TimeoutError", "BusyLoadingError", "AuthenticationError", "ReadOnlyError"}
     assert names >= {"OutOfMemoryError", "NoPermissionError", "MaxConnectionsError", "ClusterDownError", "OSError"}
@@ -57,7 +57,7 @@ def test_the_troubles_include_those_that_redis_py_raises():
 
 @each_way
 @pytest.mark.parametrize("error", TROUBLE, ids=lambda error: f"{type(error).__module__}.{type(error).__name__}")
-def test_trouble_with_the_store_is_called_by_one_name_and_nothing_is_repeated(send, error):
+def test_every_error_of_redis_py_becomes_store_unavailable_and_no_command_is_repeated(send, error):
     client: Any = Broken(error)
     with pytest.raises(StoreUnavailable, match=r"^the store (is unavailable|refused): ") as raised:
         send(Connection(client))
@@ -67,7 +67,7 @@ def test_trouble_with_the_store_is_called_by_one_name_and_nothing_is_repeated(se
 
 @each_way
 @pytest.mark.parametrize("text", ["WRONGTYPE Operation against a key", "user_script:32: attempt to compare"])
-def test_what_cannot_be_a_job_is_called_corrupt(send, text):
+def test_errors_about_stored_data_become_job_corrupt(send, text):
     client: Any = Broken(exceptions.ResponseError(text))
     with pytest.raises(JobCorrupt):
         send(Connection(client))
@@ -75,7 +75,7 @@ def test_what_cannot_be_a_job_is_called_corrupt(send, text):
 
 @each_way
 @pytest.mark.parametrize("error", [ValueError("a bug"), KeyboardInterrupt(), SystemExit()], ids=repr)
-def test_everything_else_goes_its_way(send, error):
+def test_other_exceptions_pass_unchanged(send, error):
     client: Any = Broken(error)
     with pytest.raises(type(error)) as raised:
         send(Connection(client))
@@ -86,7 +86,7 @@ def test_everything_else_goes_its_way(send, error):
 
 
 @each_way
-def test_a_job_whose_key_holds_something_else_is_corrupt(client, send):
+def test_a_key_of_another_type_is_job_corrupt(client, send):
     client.rpush("k", "a row")
     with pytest.raises(JobCorrupt):
         send(Connection(client))
@@ -103,7 +103,7 @@ NUMBERS = {
 
 
 def do(verb: str, connection: Connection, keys: JobKeys, claim: Claim) -> None:
-    """What a worker, a caller or the reaper does with a job whose worker is suspect."""
+    """Run the verb on a job whose worker is suspect."""
     {
         "claim": lambda: verbs.claim(connection, keys, "another"),
         "control": lambda: verbs.control(connection, keys, Action.CANCEL),
@@ -115,7 +115,7 @@ def do(verb: str, connection: Connection, keys: JobKeys, claim: Claim) -> None:
 
 @pytest.fixture
 def suspect(client, store, request):
-    """A job whose worker is suspect, to be taken over at once by who claims it: connection, keys, claim."""
+    """A job whose worker is suspect, and which a claim takes over at once: its connection, keys, claim."""
     takeover_s = 60 if request.node.callspec.params["verb"] == "claim" else 0
     job = store.create(ORG, "transaction_batch", total_items=10, takeover_s=takeover_s)
     connection, keys = Connection(client, SUSPECTED_AT_ONCE), Keys("batchstatus").job(ORG, job.job_id)
@@ -128,7 +128,7 @@ each_verb = pytest.mark.parametrize("verb", NUMBERS)
 
 
 @each_verb
-def test_what_a_script_does_with_a_job_that_is_whole_shows(client, suspect, verb):
+def test_each_script_changes_an_undamaged_job(client, suspect, verb):
     connection, keys, claim = suspect
     before = client.hgetall(keys.job)
     do(verb, connection, keys, claim)
@@ -136,7 +136,7 @@ def test_what_a_script_does_with_a_job_that_is_whole_shows(client, suspect, verb
 
 
 @pytest.mark.parametrize(("verb", "field"), [(verb, each) for verb, fields in NUMBERS.items() for each in fields])
-def test_a_script_that_meets_a_damaged_number_says_corrupt_and_writes_nothing(client, suspect, verb, field):
+def test_a_damaged_number_is_job_corrupt_and_the_script_writes_nothing(client, suspect, verb, field):
     connection, keys, claim = suspect
     client.hset(keys.job, field, "many")
     before = client.hgetall(keys.job)
@@ -156,7 +156,7 @@ def test_a_job_of_another_type_cannot_be_claimed(client, store):
             call()
 
 
-def test_a_store_that_has_forgotten_the_scripts_gets_them_again(client, store):
+def test_scripts_are_sent_again_to_a_store_that_has_forgotten_them(client, store):
     first = store.create(ORG, "transaction_batch")
     client.script_flush()
     second = store.create(ORG, "transaction_batch")
@@ -164,9 +164,19 @@ def test_a_store_that_has_forgotten_the_scripts_gets_them_again(client, store):
     assert client.script_exists(verbs.CREATE._sha1) == [True]
 
 
-def test_a_transaction_gives_all_answers_of_one_moment(client):
+def test_a_transaction_answers_all_commands_at_one_moment(client):
     client.set("k", "7")
     assert Connection(client).transaction(("GET", "k"), ("INCR", "k"), ("GET", "k")) == [b"7", 8, b"8"]
+
+
+def test_a_pipeline_answers_none_for_a_key_of_another_type(client):
+    client.hset("hash", "is", "here")
+    client.rpush("list", "a row")
+    connection = Connection(client)
+    assert connection.hashes(["hash", "list", "absent"]) == [{b"is": b"here"}, None, {}]
+    assert connection.pipeline([("LLEN", "list"), ("LLEN", "hash"), ("EXISTS", "hash")]) == [1, None, 1]
+    with pytest.raises(StoreUnavailable):
+        connection.pipeline([("EXISTS", "hash"), ("NO-SUCH-COMMAND", "hash")])
 
 
 def test_a_closed_connection_opens_again(redis_url):
@@ -176,7 +186,7 @@ def test_a_closed_connection_opens_again(redis_url):
     assert connection.command("PING")
 
 
-def test_a_cluster_that_cannot_be_reached_is_unavailable_however_it_is_asked():
+def test_an_unreachable_cluster_is_store_unavailable_by_every_method():
     def unreachable() -> Any:
         raise exceptions.RedisClusterException("Redis Cluster cannot be connected")
 
@@ -191,10 +201,21 @@ def test_a_cluster_that_cannot_be_reached_is_unavailable_however_it_is_asked():
             ask(Connection(unreachable))
 
 
+def test_only_a_cluster_that_was_reached_has_many_servers(client):
+    cluster: Any = object.__new__(RedisCluster)
+    connection = Connection(lambda: cluster)
+    assert not connection.has_many_servers()
+    assert connection.is_cluster()
+    assert connection.has_many_servers()
+    single = Connection(client)
+    assert not single.is_cluster()
+    assert not single.has_many_servers()
+
+
 # Replicas that are to confirm
 
 
-def test_without_a_replica_no_key_is_made_or_revoked_for_good(redis_url):
+def test_without_a_replica_creating_or_revoking_an_api_key_is_not_replicated(redis_url):
     alone = connect(redis_url, min_replicas=1)
     with pytest.raises(NotReplicated):
         alone.api_keys.create(ORG, ["transactions:create"])
@@ -206,7 +227,7 @@ def test_without_a_replica_no_key_is_made_or_revoked_for_good(redis_url):
     trusting.close()
 
 
-def test_before_a_look_all_keys_of_the_job_are_written_so_that_none_expires_first(client, store):
+def test_confirming_renews_all_keys_of_a_job_so_that_none_expires_first(client, store):
     sent: list[tuple[Any, ...]] = []
 
     class Replicated(Connection):
@@ -224,7 +245,7 @@ def test_before_a_look_all_keys_of_the_job_are_written_so_that_none_expires_firs
 
 @pytest.fixture
 def mute():
-    """A server that takes connections, counts what comes in, and says nothing."""
+    """A server that accepts connections, keeps what it receives, and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         received: list[bytes] = []
 
@@ -245,7 +266,7 @@ def mute():
 
 
 @pytest.mark.parametrize("options", ["", "?retry_on_timeout=true", "?health_check_interval=1"])
-def test_a_server_that_says_nothing_is_given_up_after_the_timeout_and_asked_once(mute, options):
+def test_a_silent_server_is_asked_once_and_given_up_after_the_timeout(mute, options):
     port, received = mute
     store = JobStore(open_client(f"redis://127.0.0.1:{port}/0{options}", StoreSettings(timeout_s=0.3)))
     started = time.monotonic()
@@ -255,14 +276,14 @@ def test_a_server_that_says_nothing_is_given_up_after_the_timeout_and_asked_once
     assert len(received) == 1
 
 
-def test_a_store_that_is_not_there_is_unavailable():
+def test_a_refused_connection_is_store_unavailable():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     with pytest.raises(StoreUnavailable):
         connect(f"redis://127.0.0.1:{port}/0").ping()
 
 
-def test_a_password_that_the_store_does_not_take_makes_it_unavailable(redis_client, redis_url):
+def test_a_wrong_password_or_a_missing_permission_is_store_unavailable(redis_client, redis_url):
     redis_client.acl_setuser("reader", enabled=True, passwords=["+right"], keys=["*"], commands=["+get", "+ping"])
     try:
         for user, words in {"reader:wrong": ["PING"], "reader:right": ["HGETALL", "k"]}.items():

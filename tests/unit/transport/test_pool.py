@@ -1,4 +1,4 @@
-"""The pool of connections under gevent, where a wait for one may be broken off at any moment."""
+"""The connection pool under gevent, where a timeout may break off any wait."""
 
 import subprocess
 import sys
@@ -41,7 +41,7 @@ print([str(caller.exception) for caller in callers if caller.exception], slots.q
 
 
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1", "redis+sentinel://127.0.0.1:1/mymaster"])
-def test_callers_whose_patience_runs_out_neither_break_the_pool_nor_take_a_connection_along(url: str) -> None:
+def test_timeouts_while_waiting_for_a_connection_neither_break_the_pool_nor_leak_one(url: str) -> None:
     script = [sys.executable, "-c", PATIENCE_RUNS_OUT, url]
     done = subprocess.run(script, timeout=60, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[] 4\n", "")

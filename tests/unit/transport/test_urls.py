@@ -1,4 +1,4 @@
-"""The store's URL: which ones there are, and what a refusal says, and does not say."""
+"""Store URLs: the accepted schemes, and what an error says and does not say."""
 
 import pytest
 
@@ -9,7 +9,7 @@ ORG = "org_acme"
 
 
 @pytest.mark.parametrize("options", ["decode_responses=true", "decode_responses=false", "retry_on_timeout=true"])
-def test_options_of_redis_py_in_the_url_do_no_harm(redis_url, options):
+def test_options_of_redis_py_in_the_url_break_no_reader(redis_url, options):
     store = connect(f"{redis_url}?{options}")
     job = store.create(ORG, "transaction_batch", metadata={"fileName": "año.csv"})
     with store.run(ORG, job.job_id) as run:
@@ -23,7 +23,7 @@ def test_options_of_redis_py_in_the_url_do_no_harm(redis_url, options):
     store.close()
 
 
-def test_valkey_is_another_word_for_redis(redis_url):
+def test_valkey_urls_work_as_redis_urls_do(redis_url):
     store = connect(redis_url.replace("redis://", "valkey://"))
     store.ping()
     store.close()
@@ -38,7 +38,7 @@ def test_valkey_is_another_word_for_redis(redis_url):
     ],
     ids=repr,
 )
-def test_a_url_that_names_no_store_is_refused_at_once(url):
+def test_a_malformed_url_is_refused_before_connecting(url):
     with pytest.raises(InvalidValue, match=r"^the store's URL "):
         connect(url)
 
@@ -52,7 +52,7 @@ def test_a_url_that_names_no_store_is_refused_at_once(url):
         *("redis+cluster://u:s3cret", "redis+cluster://h,u:s3cret", "redis+cluster://u:s3cret@h:port"),
     ],
 )
-def test_a_refused_url_does_not_show_its_password(url):
+def test_the_error_for_a_url_does_not_show_its_password(url):
     with pytest.raises(InvalidValue) as refused:
         connect(url)
     assert "s3cret" not in str(refused.value)

@@ -2,7 +2,6 @@
 
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import redis
@@ -266,6 +265,5 @@ def test_a_worker_of_gunicorns_that_ends_writes_what_it_has_only_noted(
     app.test_client().get("/livez")
     assert not counted(app.parts.metrics)
     worker_exit = server.Server(Settings.from_env({"BATCHSTATUS_REDIS_URL": "redis://store"})).cfg.worker_exit
-    worker_exit(None, SimpleNamespace(booted=False))
-    worker_exit(None, SimpleNamespace(booted=True, wsgi=app))
+    worker_exit(None, None)
     assert counted(app.parts.metrics) == 1

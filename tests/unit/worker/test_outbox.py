@@ -1,4 +1,4 @@
-"""What a run has counted, cut into batches: every batch and its checkpoint are of one moment of the importer."""
+"""The outbox's batches: each batch and its checkpoint are of one moment of the importer."""
 
 import gc
 import sys
@@ -30,7 +30,7 @@ STEPS = st.lists(
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS, flush_rows=st.integers(1, 5))
-def test_what_has_arrived_is_always_a_state_that_the_importer_passed(steps: list[Any], flush_rows: int) -> None:
+def test_the_delivered_batches_always_add_up_to_a_state_of_the_importer(steps: list[Any], flush_rows: int) -> None:
     outbox = Outbox(flush_rows, max_waiting_rows=1_000)
     importer, deliverer = Importer(outbox), Deliverer(outbox)
     seen = 0
@@ -49,7 +49,7 @@ def test_what_has_arrived_is_always_a_state_that_the_importer_passed(steps: list
 
 @pytest.mark.parametrize("verb", ["succeeded", "failed", "skipped", "total"])
 @pytest.mark.parametrize("flush_rows", [1, 2, 100])
-def test_a_batch_taken_in_the_middle_of_counting_is_whole(verb: str, flush_rows: int) -> None:
+def test_a_batch_taken_in_the_middle_of_a_call_is_consistent(verb: str, flush_rows: int) -> None:
     step, more = 0, True
     with ThreadPoolExecutor(1) as reporter:
         while more:
@@ -74,7 +74,7 @@ def test_a_batch_taken_in_the_middle_of_counting_is_whole(verb: str, flush_rows:
 
 
 @pytest.mark.parametrize("rows", [1, 5])
-def test_rows_added_in_the_middle_of_taking_make_no_batch_too_large(rows: int) -> None:
+def test_rows_added_while_a_batch_is_taken_make_no_batch_too_large(rows: int) -> None:
     step, more = 0, True
     while more:
         step += 1
@@ -105,7 +105,7 @@ def impatient_threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("impatient_threads")
-def test_threads_that_count_while_another_takes_lose_and_double_nothing() -> None:
+def test_threads_that_count_while_another_takes_lose_and_double_no_row() -> None:
     threads, rounds = 6, 150
     outbox = Outbox(flush_rows=7, max_waiting_rows=50)
     run, deliverer = counting_half_of_a_run(outbox), Deliverer(outbox)
@@ -133,7 +133,7 @@ def test_threads_that_count_while_another_takes_lose_and_double_nothing() -> Non
 
 
 @pytest.mark.usefixtures("impatient_threads")
-def test_checkpoints_of_threads_that_take_turns_cover_what_all_of_them_have_counted() -> None:
+def test_checkpoints_of_alternating_threads_cover_the_rows_of_all_threads() -> None:
     threads, rounds = 4, 150
     outbox = Outbox(flush_rows=7, max_waiting_rows=10_000)
     run, deliverer = counting_half_of_a_run(outbox), Deliverer(outbox)
@@ -158,8 +158,8 @@ def test_checkpoints_of_threads_that_take_turns_cover_what_all_of_them_have_coun
     assert deliverer.arrived.checkpoint == done == threads * rounds
 
 
-def test_another_thread_may_begin_to_count_whenever_garbage_is_collected() -> None:
-    """Which may be in the middle of a cut: a finalizer, or a callback as here, gives other threads a turn."""
+def test_a_thread_may_begin_to_count_during_a_garbage_collection() -> None:
+    """A collection may come in the middle of a cut; a finalizer, or a callback as here, lets other threads run."""
     outbox = Outbox(flush_rows=1_000, max_waiting_rows=1_000)
     run, deliverer, over = counting_half_of_a_run(outbox), Deliverer(outbox), threading.Event()
     threads: list[threading.Thread] = []

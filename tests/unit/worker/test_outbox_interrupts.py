@@ -1,4 +1,4 @@
-"""A signal's handler may raise in the importer at any moment; nothing is held up by it, and no row is mistaken."""
+"""A signal handler may raise in the importer at any moment: nothing is blocked, and no row is lost or doubled."""
 
 import queue
 import threading
@@ -23,7 +23,7 @@ MODULES = (outbox, tally, rows, run_module, threading, queue)
 
 @pytest.mark.parametrize("verb", ["succeeded", "failed", "skipped", "total"])
 @pytest.mark.parametrize("flush_rows", [1, 2, 100])
-def test_a_call_that_is_interrupted_has_counted_all_or_nothing(verb: str, flush_rows: int) -> None:
+def test_an_interrupted_call_has_counted_all_or_nothing(verb: str, flush_rows: int) -> None:
     step = 1
     while True:
         box = Outbox(flush_rows, max_waiting_rows=1_000)
@@ -48,7 +48,7 @@ def test_a_call_that_is_interrupted_has_counted_all_or_nothing(verb: str, flush_
     assert step > 20
 
 
-def test_what_an_interrupted_call_has_left_behind_does_not_count_as_undelivered() -> None:
+def test_a_row_left_behind_by_an_interrupted_call_is_not_undelivered() -> None:
     step, more = 0, True
     while more:
         step += 1
@@ -67,7 +67,7 @@ CALLS: dict[str, Callable[[Run], object]] = {
 
 
 @pytest.mark.parametrize("because", CALLS)
-def test_a_call_that_is_interrupted_while_it_waits_holds_nothing_up(
+def test_a_call_that_is_interrupted_while_it_waits_blocks_nobody(
     because: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "_RECHECK_S", 0.0001)
@@ -89,7 +89,7 @@ def test_a_call_that_is_interrupted_while_it_waits_holds_nothing_up(
 @pytest.mark.parametrize(
     "call", [lambda run: run.succeeded(), lambda run: run.check()], ids=["succeeded", "check"]
 )
-def test_an_error_that_is_raised_again_and_again_keeps_no_trace_of_the_times_before(
+def test_an_error_that_is_raised_repeatedly_has_no_growing_traceback(
     call: Callable[[Run], object],
 ) -> None:
     box = Outbox(flush_rows=2, max_waiting_rows=3)
@@ -105,5 +105,5 @@ def test_an_error_that_is_raised_again_and_again_keeps_no_trace_of_the_times_bef
         return [frame.name for frame in traceback.extract_tb(raised.value.__traceback__)]
 
     first = trace()
-    assert "test_an_error_that_is_raised_again_and_again_keeps_no_trace_of_the_times_before" in first
+    assert "test_an_error_that_is_raised_repeatedly_has_no_growing_traceback" in first
     assert [trace() for _ in range(5)] == [first] * 5

@@ -1,4 +1,4 @@
-"""Waiting for a batch, and waiting for room: who is blocked, and what ends it."""
+"""Waiting for a batch, and waiting for room: who is blocked, and what ends the wait."""
 
 import threading
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from tests.support.waiting import wait_until
 LONG_S = 60.0
 
 
-def test_a_batch_that_has_not_arrived_is_given_again() -> None:
+def test_take_returns_the_same_batch_until_it_is_sent() -> None:
     outbox = Outbox(flush_rows=100, max_waiting_rows=100)
     run = counting_half_of_a_run(outbox)
     run.failed(rejected("one"))
@@ -28,7 +28,7 @@ def test_a_batch_that_has_not_arrived_is_given_again() -> None:
     assert [*map(name_of, second.failures)] == ["two"]
 
 
-def test_undelivered_counts_what_waits_and_what_is_on_its_way() -> None:
+def test_undelivered_counts_waiting_rows_and_those_of_the_current_batch() -> None:
     outbox = Outbox(flush_rows=2, max_waiting_rows=100)
     run = counting_half_of_a_run(outbox)
     run.succeeded(5)
@@ -42,7 +42,7 @@ def test_undelivered_counts_what_waits_and_what_is_on_its_way() -> None:
     assert outbox.undelivered() == {"succeeded": 7, "failed": 4, "skipped": 1}
 
 
-def test_waiting_ends_as_soon_as_a_batch_is_full() -> None:
+def test_wait_ends_as_soon_as_a_batch_is_full() -> None:
     outbox = Outbox(flush_rows=3, max_waiting_rows=100)
     run, woken = counting_half_of_a_run(outbox), threading.Event()
 
@@ -59,7 +59,7 @@ def test_waiting_ends_as_soon_as_a_batch_is_full() -> None:
         waiting.result(LONG_S / 2)
 
 
-def test_waiting_ends_at_once_while_more_full_batches_wait() -> None:
+def test_wait_ends_at_once_while_more_full_batches_wait() -> None:
     outbox = Outbox(flush_rows=2, max_waiting_rows=100)
     run, deliverer = counting_half_of_a_run(outbox), Deliverer(outbox)
     for number in range(4):
@@ -95,7 +95,7 @@ class Adder:
             self.added += 1
 
 
-def test_adding_blocks_while_too_many_rows_wait_and_goes_on_when_they_have_arrived() -> None:
+def test_adding_a_row_blocks_until_enough_waiting_rows_have_arrived() -> None:
     outbox = Outbox(flush_rows=2, max_waiting_rows=3)
     first, second, deliverer = Adder(outbox), Adder(outbox), Deliverer(outbox)
     with threads_over(outbox) as pool:

@@ -8,7 +8,7 @@ from gunicorn.http.errors import LimitRequestHeaders, ParseException
 from gunicorn.http.unreader import IterUnreader
 
 from batchstatus.web.server import caller
-from batchstatus.web.server.caller import MOST_HEAD_BYTES, PIECE_BYTES, CallerSocket, throw_away
+from batchstatus.web.server.caller import MAX_HEAD_BYTES, PIECE_BYTES, CallerSocket, discard
 
 
 def test_others_have_a_turn_between_the_pieces_of_a_request_and_not_before_it() -> None:
@@ -21,7 +21,7 @@ def test_others_have_a_turn_between_the_pieces_of_a_request_and_not_before_it() 
             turns += 1
             gevent.sleep(0)
 
-    with CallerSocket(accepted) as here, there:
+    with CallerSocket.adopt(accepted) as here, there:
         there.sendall(b"x" * (3 * PIECE_BYTES))
         counting = gevent.spawn(other)
         assert here.recv(8_192) == b"x" * PIECE_BYTES
@@ -29,7 +29,7 @@ def test_others_have_a_turn_between_the_pieces_of_a_request_and_not_before_it() 
         assert here.recv(8_192) == b"x" * PIECE_BYTES
         assert turns > 0
         before = turns
-        here.next_request()
+        here.expect_head()
         assert here.recv(100) == b"x" * 100
         assert turns == before
         counting.kill()
@@ -37,7 +37,7 @@ def test_others_have_a_turn_between_the_pieces_of_a_request_and_not_before_it() 
 
 def test_a_head_without_an_end_is_refused_and_a_body_may_be_longer() -> None:
     accepted, there = socketpair()
-    with CallerSocket(accepted) as here, there:
+    with CallerSocket.adopt(accepted) as here, there:
         there.sendall(b"x" * 200_000)
 
         def read(pieces: int) -> None:
@@ -45,10 +45,10 @@ def test_a_head_without_an_end_is_refused_and_a_body_may_be_longer() -> None:
                 assert here.recv(8_192)
 
         with pytest.raises(LimitRequestHeaders):
-            read(2 + MOST_HEAD_BYTES // PIECE_BYTES)
-        here.next_request()
-        here.head_is_read()
-        read(2 + MOST_HEAD_BYTES // PIECE_BYTES)
+            read(2 + MAX_HEAD_BYTES // PIECE_BYTES)
+        here.expect_head()
+        here.expect_body()
+        read(2 + MAX_HEAD_BYTES // PIECE_BYTES)
 
 
 def body(sent: list[bytes], length: int | None = None) -> Body:
@@ -68,23 +68,23 @@ def body(sent: list[bytes], length: int | None = None) -> Body:
     ids=["none", "a length", "chunks", "a long one", "endless chunks"],
 )
 def test_what_is_left_of_a_body_is_thrown_away_if_it_is_not_too_much(left: Body, all_of_it: bool) -> None:
-    assert throw_away(left, 10) is all_of_it
+    assert discard(left, 10) is all_of_it
 
 
 def test_a_body_that_does_not_come_is_not_waited_for_long() -> None:
     accepted, there = socketpair()
-    with CallerSocket(accepted) as here, there:
+    with CallerSocket.adopt(accepted) as here, there:
 
         class Unreader(IterUnreader):
             def chunk(self, size_hint: int | None = None) -> bytes:
                 return here.recv(100)
 
-        assert throw_away(Body(LengthReader(Unreader([]), 5)), 0.05) is False
+        assert discard(Body(LengthReader(Unreader([]), 5)), 0.05) is False
 
 
 def test_after_a_body_that_could_not_be_read_the_connection_is_not_used_again() -> None:
     broken = body([b"zz\r\n"])
     with pytest.raises(ParseException):
         broken.read(10)
-    assert throw_away(broken, 10) is False
-    assert caller.MOST_LEFT_BYTES > 64 * 1024  # a body that a view may want is never too much
+    assert discard(broken, 10) is False
+    assert caller.MAX_DISCARDED_BYTES > 64 * 1024  # a body that a view may want is never too much
