@@ -59,8 +59,8 @@ def import_rows(
 ) -> None:
     """Claim the job, or take it over, and import the rest of `rows` rows as fast as reports are sent.
 
-    Each row counts as it comes, and every `commit_rows`th has a checkpoint. With `at_most`, import no more than that,
-    and then wait to be killed.
+    Each row counts as it comes, and every `commit_rows`th has a checkpoint. With `at_most`, import no more than
+    that, and then wait to be killed.
     """
     store = batchstatus.connect(url, **options)
     with store.run(ORG, job_id, wait_s=60, flush_s=0.001, flush_rows=10, max_waiting_rows=20) as run:
@@ -100,7 +100,7 @@ def import_until_fenced_out(link: Link, url: str, job_id: str, options: dict[str
             while True:
                 run.check()
                 number += 1
-                count(run, number)
+                count(run, number, checkpoint=number)
                 time.sleep(0.001)
     except LeaseLost as lost:
         link.send(f"LeaseLost: {lost}")
