@@ -1,82 +1,16 @@
-"""A job's life as it should be, in plain Python: what each script has to answer, and what then has to be stored.
+"""A job's life as it should be, in plain Python: the answer of each script, and what is stored after it.
 
-It follows the rules of a job's life, not the scripts: times are whole milliseconds given by the caller, rows
-are kept as they were reported, and nothing here does input or output. `placed` says whether the job is in the
-index of the status that a step would bring it into.
+The model follows the rules of a job's life, not the scripts: times are whole milliseconds given by the caller,
+rows are kept as they were reported, and nothing here does input or output. `placed`: the job is in the index of
+the status that the step would bring it into.
 """
 
 import json
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
 
-from batchstatus import values
 from batchstatus.messages import Wanted
-from batchstatus.model import TERMINAL, Action, Job, JobFailure, Kind, Status
-
-GRACE_MS = 3_000
-LEASE_MS = 30_000
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class Answer(NamedTuple):
-    """What a script answers: its word, what belongs to it, and whether it wrote anything."""
-
-    word: str
-    rest: Any = None
-    wrote: bool = False
-
-
-NOT_FOUND = Answer("NOT_FOUND")
-
-
-class Holder(NamedTuple):
-    """Who says that it holds a job: the fence and the token of its claim."""
-
-    fence: int
-    token: str | None
-
-
-@dataclass(frozen=True)
-class Content:
-    """What a job is created with."""
-
-    kind: Kind
-    total: int | None
-    takeover_ms: int
-    metadata: str = '{"fileName":"november.csv"}'
-
-    @property
-    def digest(self) -> str:
-        return values.digest(self.kind, self.total, json.loads(self.metadata), self.takeover_ms)
-
-
-@dataclass(frozen=True)
-class Report:
-    """The content of one report; failed and skipped rows, and the checkpoint, as JSON.
-
-    `covered` is how many of its succeeded, failed and skipped rows the checkpoint covers.
-    """
-
-    succeeded: int = 0
-    failures: tuple[str, ...] = ()
-    skips: tuple[str, ...] = ()
-    total: int | None = None
-    checkpoint: str | None = None
-    covered: tuple[int, int, int] = (0, 0, 0)
-
-    @property
-    def rows(self) -> int:
-        return self.succeeded + len(self.failures) + len(self.skips)
-
-
-@dataclass(frozen=True)
-class End:
-    """How a worker ends a job; `interrupted` gives its lease back."""
-
-    status: Status
-    worker_error: str | None = None
-    job_failure: str | None = None
+from batchstatus.model import TERMINAL, Action, Job, JobFailure, Status
+from tests.integration.life.words import GRACE_MS, LEASE_MS, Answer, Content, End, Holder, Report, moment
 
 
 @dataclass
@@ -188,7 +122,8 @@ class Life:
         self.total = None if total is None else max(total, self.done + report.rows)
         if report.checkpoint is not None:
             before = self.succeeded, len(self.failures), len(self.skips)
-            self.kept = tuple(map(sum, zip(before, report.covered, strict=True)))
+            succeeded, failed, skipped = (sum(each) for each in zip(before, report.covered, strict=True))
+            self.kept = succeeded, failed, skipped
         self.succeeded += report.succeeded
         self.failures += report.failures
         self.skips += report.skips
@@ -264,11 +199,11 @@ class Life:
             succeeded=self.succeeded,
             failed=len(self.failures),
             skipped=len(self.skips),
-            heartbeat_at=_time(self.heartbeat_at),
-            lease_expires_at=_time(self.lease_end),
+            heartbeat_at=moment(self.heartbeat_at),
+            lease_expires_at=moment(self.lease_end),
             worker_error=self.end.worker_error if self.end else None,
-            created_at=_EPOCH + timedelta(milliseconds=self.created_at),
-            completed_at=_time(self.completed_at),
+            created_at=moment(self.created_at),
+            completed_at=moment(self.completed_at),
             metadata=json.loads(self.content.metadata) | dict.fromkeys(self.flags, True),
             job_failure=failure and JobFailure(failure["code"], failure["message"], failure.get("details")),
             rev=self.rev,
@@ -320,7 +255,3 @@ class Life:
         self.status, self.end, self.completed_at = end.status, end, now
         self.lease_end = self.suspect_at = self.checkpoint = self.kept = None
         self.pausing = self.cancelling = self.paused = False
-
-
-def _time(ms: int | None) -> datetime | None:
-    return None if ms is None else _EPOCH + timedelta(milliseconds=ms)
