@@ -107,7 +107,7 @@ def test_a_key_of_another_type_is_job_corrupt(client, send):
 
 SUSPECTED_AT_ONCE = StoreSettings(lease_s=0.001, grace_s=0, retention_s=60, max_rows=5)
 NUMBERS = {
-    "claim": ["leaseExpiresAt", "takeoverMs", "heartbeatAt", "fence", "rev"],
+    "claim": ["leaseExpiresAt", "takeoverMs", "heartbeatAt", "fence", "rev", "kept"],
     "control": ["createdAt", "rev"],
     "report": ["succeeded", "failed", "skipped", "totalItems", "seq", "heartbeatAt", "rev"],
     "finish": ["takeoverMs", "heartbeatAt", "rev"],
