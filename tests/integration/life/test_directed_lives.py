@@ -52,7 +52,7 @@ PASSED: dict[str, Callable[[Lives], object]] = {
     "a takeover": lambda life: (life.begin(WITH_WINDOW), life.fall_silent(taker=1)),
     "a takeover of counted rows, from a checkpoint": lambda life: (
         life.begin(WITH_WINDOW),
-        life.report(content={"succeeded": 1, "checkpoint": "1"}),
+        life.report(content={"succeeded": 1, "checkpoint": "1", "covers": (1, 0, 0)}),
         life.fall_silent(taker=1),
     ),
     "a takeover that drops rows which the checkpoint does not cover": lambda life: (
