@@ -1,4 +1,4 @@
-"""`python -m bench`: see run.py. What multiprocessing spawns does not import this anew, as it would run.py."""
+"""`python -m bench`, see run.py. Separate, since multiprocessing imports the main module in each process."""
 
 from bench.run import main
 

@@ -1,4 +1,4 @@
-"""Runs the benchmarks, each question on an empty Valkey of its own, and prints its tables as they are done."""
+"""Runs the benchmarks, each question on an empty Valkey of its own, and prints the tables as they come."""
 
 import argparse
 import time
@@ -20,7 +20,7 @@ QUESTIONS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 
 def main() -> None:
-    """Measure, print, and save if asked to."""
+    """Measure and print; save with `--save`."""
     arguments = _arguments()
     about = facts(arguments.peers_python)
     print("\n".join(f"{name}: {fact}" for name, fact in about.items()))
@@ -59,6 +59,6 @@ def _names(text: str) -> list[str]:
 
 
 def _ask(name: str, peers_python: str, quick: bool) -> Iterator[Answer]:
-    """Measure one question, on an empty store."""
+    """Measure one question on an empty store."""
     with EmbeddedServer() as server, closing(connect(server.url)) as store:
         yield from QUESTIONS[name].measure(Setting(store, server.url, peers_python, quick))

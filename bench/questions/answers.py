@@ -1,7 +1,7 @@
-"""Server CPU of the service's several answers about one job, in turns on one service.
+"""Server CPU of the different answers about one job, measured in turns on one service.
 
-A 304 needs a tag that stays valid, so both it and the 200 beside it are of 64 queued jobs. Failed rows are those
-of a job that has 500.
+A 304 needs an entity tag that stays valid, so the 304 and the 200 beside it are of 64 queued jobs. The failed rows
+are of a job that has 500.
 """
 
 import http.client
@@ -17,7 +17,7 @@ CONNECTIONS = 16
 
 
 def measure(setting: Setting) -> Iterator[Answer]:
-    """One table."""
+    """Yields one table."""
     queued = [f"/batch-import/jobs/{setting.store.create(ORG, KIND).job_id}" for _ in range(JOBS)]
     failures = f"/batch-import/jobs/{_job_with_rows(setting)}?include=failures"
     total, few = setting.scaled((6_000, 600), (1_500, 200))
@@ -51,7 +51,7 @@ def _requests(setting: Setting, paths: list[str]) -> list[str]:
 
 
 def _conditional(setting: Setting, served: Served, paths: list[str]) -> list[str]:
-    """The requests with the tag that each answer has now."""
+    """Returns the requests with the present entity tag of each answer."""
     connection = http.client.HTTPConnection("127.0.0.1", served.port)
     requests = []
     for path in paths:

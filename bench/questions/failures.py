@@ -1,7 +1,7 @@
-"""What failed rows cost those who read: polls and `include=failures` of jobs with 10² to 10⁶ of them, and the CSV.
+"""What failed rows cost readers: polls and `include=failures` of jobs with 10² to 10⁶ failed rows, and the CSV.
 
 CPU is user and system time of the service's processes, divided by the requests; the jobs take turns, figures are
-medians. For the CSV of the largest job: how much the service's processes grow at most while it is streamed.
+medians. For the CSV of the largest job: the largest growth of the service's processes while it is streamed.
 """
 
 import http.client
@@ -16,11 +16,11 @@ from bench.tools.setting import KIND, ORG, ROW, Cost, Setting, cost, typical
 POLL, FAILURES = "poll", "include=failures"
 FIGURES = {"CPU µs": ",.0f", "ratio": ".2f", "p99 ms": ".1f"}
 FULL = 1_000
-"""More than an answer shows, so that from here on answers are of one size."""
+"""More than an answer shows, so that all answers from here on have the same size."""
 
 
 def measure(setting: Setting) -> Iterator[Answer]:
-    """Two tables, and a plot."""
+    """Yields two tables and a plot."""
     sizes = setting.scaled([10**n for n in range(2, 7)], [10**n for n in range(2, 5)])
     jobs = {rows: _job_with(setting, rows) for rows in sizes}
     found: dict[tuple[str, int], list[Cost]] = defaultdict(list)
@@ -52,7 +52,7 @@ def _shown(sizes: list[int], found: dict[tuple[str, int], list[Cost]]) -> Iterat
 
 
 def _job_with(setting: Setting, rows: int) -> str:
-    """A job that has ended, with so many failed rows stored."""
+    """Returns the id of an ended job with `rows` failed rows."""
     job_id = setting.store.create(ORG, KIND, total_items=rows).job_id
     with setting.store.run(ORG, job_id) as run:
         for number in range(rows):
@@ -61,7 +61,7 @@ def _job_with(setting: Setting, rows: int) -> str:
 
 
 def _streamed(setting: Setting, served: Served, job_id: str, rows: int) -> Table:
-    """The CSV, read as fast as it comes."""
+    """Returns the table of the CSV, read at full speed."""
     connection = http.client.HTTPConnection("127.0.0.1", served.port)
     served.forget_peak()
     before_kib, cpu_s, started = served.rss_kib(), served.cpu_s(), time.monotonic()

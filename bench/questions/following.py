@@ -1,8 +1,8 @@
-"""What it takes to follow a job to its end, and how late it is seen: `Client.watch`, and a poll every 2 s.
+"""Requests to follow a job to its end, and the delay until the end is seen: `Client.watch`, and a poll every 2 s.
 
-Jobs run at once, each for some seconds, and each is followed in both ways. The two ways ask services of their own
-on one store, so that `/metrics` tells how many requests each took. How late: from when the worker has left its
-run, so that the end is acknowledged, to when the follower has it.
+The jobs run at the same time, each for some seconds, and each is followed in both ways. Each way has a service of
+its own on one store, so that `/metrics` counts its requests. Late is the time from the moment when the worker has
+left its run, so that the end is acknowledged, to the moment when the follower sees the end.
 """
 
 import re
@@ -22,14 +22,14 @@ TEN_MINUTES_S = 600
 
 
 class Followed(NamedTuple):
-    """How the jobs were followed in one way: requests for each, and how late the ends were seen, in seconds."""
+    """The result of one way to follow: requests per job, and the delays of the ends in seconds."""
 
     requests: float
     late_s: list[float]
 
 
 def measure(setting: Setting) -> Iterator[Answer]:
-    """One table."""
+    """Yields one table."""
     seconds = setting.scaled(20, 6)
     ways = {"Client.watch": _watch, f"a poll every {PACE_S} s": _poll}
     found = dict(zip(ways, _follow(setting, seconds, list(ways.values())), strict=True))
@@ -52,7 +52,7 @@ def measure(setting: Setting) -> Iterator[Answer]:
 
 
 def _follow(setting: Setting, seconds: float, ways: list[Callable[[Client, str], None]]) -> list[Followed]:
-    """Run the jobs, and follow each in every way."""
+    """Run the jobs, and follow each job in every way."""
     job_ids = [setting.store.create(ORG, KIND).job_id for _ in range(JOBS)]
     with setting.serve() as first, setting.serve() as second, ThreadPoolExecutor(3 * JOBS) as threads:
         services = (first, second)
@@ -71,7 +71,7 @@ def _follow(setting: Setting, seconds: float, ways: list[Callable[[Client, str],
 
 
 def _run(setting: Setting, job_id: str, seconds: float) -> float:
-    """Be the job's worker for so long; when its end was acknowledged."""
+    """Run the job for `seconds`. Returns the time when its end was acknowledged."""
     until = time.monotonic() + seconds
     with setting.store.run(ORG, job_id) as run:
         while time.monotonic() < until:
@@ -81,7 +81,7 @@ def _run(setting: Setting, job_id: str, seconds: float) -> float:
 
 
 def _seen(setting: Setting, served: Served, way: Callable[[Client, str], None], job_id: str) -> float:
-    """Follow the job; when its end was seen."""
+    """Follow the job. Returns the time when its end was seen."""
     with Client(f"http://127.0.0.1:{served.port}", setting.api_key) as client:
         way(client, job_id)
     return time.monotonic()
@@ -98,7 +98,7 @@ def _poll(client: Client, job_id: str) -> None:
 
 
 def _requests(served: Served) -> int:
-    """How many polls this service has answered."""
+    """Returns the number of polls that this service has answered."""
     with urllib.request.urlopen(f"http://127.0.0.1:{served.port}/metrics") as answer:
         text = answer.read().decode()
     return sum(

@@ -1,10 +1,10 @@
-"""What a page of history costs with 10³ to 10⁶ jobs in one organization, and a poll beside it.
+"""Server CPU of a page of history with 10³ to 10⁶ jobs in one organization, and of a poll beside it.
 
 CPU is user and system time of the service's processes, divided by the requests; the kinds of page take turns,
-figures are medians. Between two sizes minutes pass, in which a machine may become faster or slower: in each round
-the same is asked of an organization with 1,000 jobs in the same store, and the ratio is to that. Commands are
-those that the store's server runs for one request, counted by itself while the service's application answers in
-this process, where no reaper runs. The jobs are written straight into the store (`filling.py`).
+figures are medians. Minutes pass between two sizes, and the machine may become faster or slower meanwhile: so each
+round repeats the requests for an organization with 1,000 jobs in the same store, and the ratio is to that.
+Commands are those that the store's server runs for one request, by its own count, while the service's application
+answers in this process, where no reaper runs. The jobs are written straight into the store (`filling.py`).
 """
 
 from collections import defaultdict
@@ -24,19 +24,19 @@ from bench.tools.setting import Cost, Setting, cost, typical
 
 LIMIT, CONNECTIONS = 20, 8
 RARE = 100
-"""So many jobs have the status that is asked for, however many there are."""
+"""The number of jobs with the requested status, at every size."""
 ROUTE = "/batch-import/jobs"
 
 
 class Compared(NamedTuple):
-    """What a request costs, and how many times what it costs beside a thousand jobs."""
+    """The cost of a request, and its ratio to the cost with a thousand jobs."""
 
     cost: Cost
     ratio: float
 
 
 def measure(setting: Setting) -> Iterator[Answer]:
-    """One table, and a plot."""
+    """Yields one table and a plot."""
     sizes = setting.scaled([10**n for n in range(3, 7)], [10**3, 10**4])
     filler, beside = Filler(setting.store, setting.url), replace(setting, org="org_small")
     small = Filler(setting.store, setting.url, beside.org)
@@ -57,7 +57,7 @@ def measure(setting: Setting) -> Iterator[Answer]:
 
 
 def _asked(setting: Setting, filler: Filler) -> dict[str, list[str]]:
-    """The paths, by what is asked for."""
+    """Returns the paths by the kind of page."""
     status = next(status for status, many in ONE_IN.items() if filler.jobs == many * RARE)
     middle = datetime.fromtimestamp(filler.created_ms(filler.jobs // 2) / 1000, UTC)
     asked = {
@@ -73,12 +73,12 @@ def _asked(setting: Setting, filler: Filler) -> dict[str, list[str]]:
 
 
 def _spread(filler: Filler, many: int) -> list[str]:
-    """The ids of so many jobs, from the newest to the oldest."""
+    """Returns the ids of `many` jobs, spread from the newest to the oldest."""
     return [id_of(number * filler.jobs // many) for number in range(many)]
 
 
 def _cursor(setting: Setting, page: int) -> str | None:
-    """Where this page begins; the pages before are read in larger steps."""
+    """Returns the cursor of a page, by reading the pages before in larger steps."""
     cursor, left = None, (page - 1) * LIMIT
     while left:
         found = setting.store.list(setting.org, limit=min(left, MAX_PAGE), cursor=cursor)
@@ -109,7 +109,7 @@ def _compared(
 
 
 def _commands(setting: Setting, path: str) -> int:
-    """How many commands one request takes, once the key is known."""
+    """Returns the number of commands for one request, once the API key is cached."""
     service, headers = create_app(setting.store).test_client(), {"Authorization": f"Bearer {setting.api_key}"}
     for _ in range(2):
         count = ServerCount(setting.url)

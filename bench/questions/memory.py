@@ -1,8 +1,8 @@
-"""What a job takes in the store: the difference that many of them make to the server's `used_memory`.
+"""Memory of a job in the store: the growth of the server's `used_memory` by many jobs, divided by their number.
 
-The jobs go through the SDK as in production: created with a UUID as id and `{"fileName": "november.csv"}`,
-claimed, one report, no failures, finished. Counted are all their keys and index entries, once the reaper has
-looked at their leases. Before that some jobs warm the server's allocator up; several processes share the work.
+The SDK runs the jobs as in production: created with a UUID as id and `{"fileName": "november.csv"}`, claimed, one
+report, no failures, finished. All keys and index entries count, after the reaper has looked at the leases. Some
+jobs before that warm up the server's allocator; several processes share the work.
 """
 
 import multiprocessing
@@ -20,11 +20,11 @@ from bench.tools.setting import KIND, ORG, Setting
 
 PROCESSES = 3
 LEASE_S = 0.5
-"""So that the reaper need not wait; nothing else looks at the leases, and a finish asks for no lease."""
+"""Short, so that the reaper need not wait. Nothing else looks at the leases, and a finish needs none."""
 
 
 def measure(setting: Setting) -> Iterator[Answer]:
-    """One table."""
+    """Yields one table."""
     client = redis.Redis.from_url(setting.url)
     empty = _used(client)
     finished, running = setting.scaled((100_000, 5_000), (5_000, 1_000))
@@ -51,7 +51,7 @@ def measure(setting: Setting) -> Iterator[Answer]:
 
 
 def _parts(setting: Setting, client: Any) -> Iterator[tuple[str, float]]:
-    """What a finished job consists of, by the server's MEMORY USAGE."""
+    """Yields the parts of a finished job, by the server's MEMORY USAGE."""
     keys = Keys(setting.store.settings.prefix)
     (job,) = setting.store.list(ORG, statuses=["completed"], limit=1).jobs
     yield "of that its own key", client.memory_usage(keys.job(ORG, job.job_id).job)
@@ -63,7 +63,7 @@ def _parts(setting: Setting, client: Any) -> Iterator[tuple[str, float]]:
 
 
 def _make(url: str, jobs: int, *, end: bool) -> None:
-    """Take so many jobs through their lives; without `end` they stay running."""
+    """Run `jobs` jobs; without `end` they stay running."""
     share = jobs // PROCESSES
     shares = [share] * (PROCESSES - 1) + [jobs - share * (PROCESSES - 1)]
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
@@ -80,12 +80,12 @@ def _live(url: str, jobs: int, end: bool) -> None:
         if end:
             run.__exit__(None, None, None)
         else:
-            run._reporter.finish(time.monotonic() + 60)  # what is left is delivered, and the job goes on
+            run._reporter.finish(time.monotonic() + 60)  # delivers the report, and leaves the job running
     store.close()
 
 
 def _reap(url: str, client: "redis.Redis") -> None:
-    """Have the reaper look until it has dropped the leases of all jobs that have ended."""
+    """Let the reaper look until it has dropped the leases of all ended jobs."""
     time.sleep(LEASE_S)
     store = connect(url)
     reaper, keys = Reaper(store), Keys(store.settings.prefix)

@@ -1,7 +1,7 @@
-"""Server CPU per poll: the service, and what others would have built or have in use, on one store.
+"""Server CPU per poll of the service, and of what others would have built or use, on one store.
 
-64 distinct running jobs are polled over 16 and 64 kept connections. CPU is user and system time of the server's
-processes, divided by the requests. In every round the servers take turns; figures are medians of the rounds.
+64 running jobs are polled over 16 and 64 kept connections. CPU is user and system time of the server's processes,
+divided by the requests. In every round the servers take turns; figures are medians of the rounds.
 """
 
 import sys
@@ -24,7 +24,7 @@ NOTE = "The others check no key, give no entity tag, count nothing and bound no 
 
 @dataclass(frozen=True)
 class Server:
-    """What serves, and the path of a poll there; `share`: of the usual number of requests, for the slow ones."""
+    """A server's command, and the path of a poll; `share`: the share of the requests that a slow server gets."""
 
     command: list[str]
     path: str = "/batch-import/jobs/{job_id}"
@@ -33,7 +33,7 @@ class Server:
 
 
 def measure(setting: Setting) -> Iterator[Answer]:
-    """One table for each number of connections."""
+    """Yields one table for each number of connections, and a plot."""
     found: dict[tuple[str, int], list[Cost]] = defaultdict(list)
     with running_jobs(setting) as job_ids:
         for _ in range(setting.scaled(3, 1)):
@@ -51,7 +51,7 @@ def measure(setting: Setting) -> Iterator[Answer]:
 
 
 def servers(setting: Setting) -> dict[str, Server]:
-    """What is compared, by name. All run two worker processes, but for the last two: one, as people run them."""
+    """Returns the compared servers by name. All run two processes, but the last two one, as people run them."""
     uvicorn = ["-m", "uvicorn", "--workers", "2", "--log-level", "error", "--port", "{port}", "--app-dir"]
     python, url, ours = setting.peers_python, setting.url, "our server"
     return {
@@ -79,14 +79,14 @@ def servers(setting: Setting) -> dict[str, Server]:
 
 @contextmanager
 def running_jobs(setting: Setting) -> Iterator[list[str]]:
-    """The ids of 64 jobs that stay running, each with some rows counted."""
+    """Yields the ids of 64 running jobs, each with some rows counted."""
     with ExitStack() as stack:
         job_ids = [setting.store.create(ORG, KIND, total_items=10_000).job_id for _ in range(JOBS)]
         for job_id in job_ids:
             run = stack.enter_context(setting.store.run(ORG, job_id))
             run.succeeded(412)
             run.failed(ROW)
-            time.sleep(1 / JOBS)  # or the heartbeats of all, one a second, would come at the same moment
+            time.sleep(1 / JOBS)  # else the heartbeats of all, one a second, would coincide
         yield job_ids
 
 

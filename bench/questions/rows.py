@@ -1,10 +1,10 @@
-"""The loop that reports progress, row by row: ours, RQ's and Celery's, on one store in turns.
+"""The loop that reports progress row by row: ours, RQ's and Celery's, in turns on one store.
 
-Wall-clock time of the loop in one process, in which nothing else is done. RQ and Celery send each row's progress
-to the store, as they document it; ours counts in memory, and a thread reports five times a second.
+Wall-clock time of the loop in a process that does nothing else. RQ and Celery send each row's progress to the
+store, as they document it; ours counts in memory, and a thread reports five times a second.
 
-The pace of RQ and Celery varies by a factor of two and more with what else the machine does. So they are given
-their best: the cores are kept awake, and the fastest round of each is compared. The slowest stands beside it.
+The speed of RQ and Celery varies by a factor of two and more with the load of the machine. So they get their best
+conditions: the cores are kept awake, and the fastest rounds are compared. The slowest round stands beside.
 """
 
 import json
@@ -21,7 +21,7 @@ _SCRIPTS = {"RQ, job.save_meta()": "rq_rows.py", "Celery, update_state()": "cele
 
 
 def measure(setting: Setting) -> Iterator[Answer]:
-    """One table."""
+    """Yields one table."""
     rows, peer_rows = setting.scaled((1_000_000, 3_000), (200_000, 3_000))
     found: dict[str, list[float]] = defaultdict(list)
     with awake():

@@ -1,11 +1,11 @@
-"""What tracking adds to an import, and what a running job asks of the store.
+"""What tracking adds to an import, and the load of a running job on the store.
 
-CPU: the demo's import of transactions, by its own code, with the SDK and with a stand-in that counts nothing. Each
-import is a process of its own (`import_once.py`); user and system time of all its threads, start-up aside. They
-take turns; what is added is the median of the differences within the pairs, and the half of them in the middle
-tells how sure that is. Other imports count what is spent in the calls of the SDK and in its thread, which differs
-little from run to run. A file ten times as long, by the same generator, tells what is paid once for a run
-(connection, claim, end) from what is paid for its rows.
+CPU: the demo's import of transactions, by the demo's code, with the SDK and with a stand-in that counts nothing.
+Each import is a process of its own (`import_once.py`); CPU is user and system time of all its threads, without the
+start-up. The two take turns; the added time is the median of the differences within the pairs, and the middle half
+of the differences tells how certain the median is. Further imports count the time spent in the calls of the SDK
+and in its thread, which differs little from run to run. A file ten times as long, by the same generator, separates
+the cost of a run (connection, claim, end) from the cost of its rows.
 
 Reports: one job at full speed without failed rows, counted by the store's server.
 """
@@ -26,7 +26,7 @@ ROWS = 20_000
 
 
 def measure(setting: Setting) -> Iterator[Answer]:
-    """Two tables."""
+    """Yields two tables."""
     with tempfile.TemporaryDirectory() as directory:
         make = [sys.executable, EXAMPLES / "make_samples.py", "--out", directory, "--transactions", str(10 * ROWS)]
         subprocess.run(make, check=True)
@@ -47,7 +47,7 @@ def measure(setting: Setting) -> Iterator[Answer]:
 
 
 def _compared(setting: Setting, samples: Path, rows: int, pairs: int) -> tuple[float | str, ...]:
-    """Import a file so many times without the SDK, with it, and with an eye on it."""
+    """Import a file `pairs` times without the SDK, with it, and with its calls measured."""
     kinds = ("untracked", "tracked", "watched")
     times = [[1000 * _import(setting, samples, kind) for kind in kinds] for _ in range(pairs)]
     without, _, inside = map(median, zip(*times, strict=True))
@@ -57,7 +57,7 @@ def _compared(setting: Setting, samples: Path, rows: int, pairs: int) -> tuple[f
 
 
 def _import(setting: Setting, samples: Path, which: str) -> float:
-    """Import a directory's transactions anew; the CPU seconds that it took."""
+    """Import the transactions of a directory into an empty database. Returns the CPU seconds."""
     job_id = setting.store.create(ORG, KIND).job_id
     with tempfile.TemporaryDirectory() as directory:
         options = {
@@ -78,7 +78,7 @@ def _import(setting: Setting, samples: Path, which: str) -> float:
 
 
 def _reports(setting: Setting, seconds: float) -> Done:
-    """Count rows as fast as it goes, and look at what the server does for it in the middle of that."""
+    """Returns the server's work while a job counts rows at full speed."""
     with setting.store.run(ORG, setting.store.create(ORG, KIND).job_id) as run:
         _count_rows(run, 0.5)
         count = ServerCount(setting.url)

@@ -1,8 +1,8 @@
-"""What the store is asked for, step by step: round trips, and the commands that its server runs for them.
+"""Round trips to the store, step by step, and the commands that its server runs.
 
-Counted by the server itself (INFO), so the figures are exact. Nothing else uses the store meanwhile: polls are
-answered by the service's application in this process, without the reaper that each of its processes has. Commands
-include those that scripts run.
+The server counts both itself (INFO), so the figures are exact. Nothing else uses the store meanwhile: the
+service's application answers the polls in this process, without the reaper of a served process. Commands include
+those that scripts run.
 """
 
 import time
@@ -20,8 +20,8 @@ LIFE = ("create", "claim", "report", "end")
 
 
 def measure(setting: Setting) -> Iterator[Answer]:
-    """One table."""
-    for _ in range(2):  # the first time, scripts are not loaded yet
+    """Yields one table."""
+    for _ in range(2):  # the first time loads the scripts
         found = _steps(setting)
     rows = [(name, done.round_trips, done.commands.total(), _named(done)) for name, done in found.items()]
     life = [found[name] for name in LIFE]
@@ -32,7 +32,7 @@ def measure(setting: Setting) -> Iterator[Answer]:
 
 
 def _steps(setting: Setting) -> dict[str, Done]:
-    """What is done to a job and asked about it, in the order in which it happens."""
+    """Returns the store's work for each step of a job's life, in their order."""
     store, job_id = setting.store, new_job_id()
     run, service = store.run(ORG, job_id), create_app(store).test_client()
 
@@ -59,7 +59,7 @@ def _report(run: Run, failed: int) -> None:
     run.succeeded(checkpoint=failed)
     for _ in range(failed):
         run.failed(ROW)
-    time.sleep(0.35)  # it goes out within 0.2 s; a heartbeat would be due a second after that
+    time.sleep(0.35)  # longer than the 0.2 s until the report is sent, shorter than the second until a heartbeat
 
 
 def _counted(setting: Setting, step: Callable[[], object]) -> Done:

@@ -1,9 +1,9 @@
-"""What it takes to hold callers that wait (`Prefer: wait`), and how late they hear of a job's end.
+"""The cost of holding waiting callers (`Prefer: wait`), and the delay until they hear of a job's end.
 
-One replica with two workers; running jobs that report five times a second from one process, callers that wait from
-another. With all callers held, one more polls 100 times a second without waiting, and the service's CPU is read.
-Then the jobs end, one after another. How late: from when the end was acknowledged to when the answer was there.
-For each number of callers the service is started anew; memory is what its processes grew by while all were held.
+One replica with two processes. One process reports for the running jobs five times a second, another holds the
+waiting callers. With all callers held, one more polls 100 times a second without waiting, and the service's CPU is
+read. Then the jobs end, one after another. Late is the time from the acknowledgement of the end to the answer. The
+service is started anew for each number of callers; memory is the growth of its processes while all are held.
 """
 
 import multiprocessing
@@ -23,12 +23,12 @@ from bench.tools.waiters import wait
 
 POLLS_PER_S = 100
 CONNECTIONS = 8
-"""Of the caller that polls: both workers are asked, one after the other."""
+"""Of the caller that polls, so that both processes are polled."""
 MOST_IN_TURN = 16
 
 
 class Held(NamedTuple):
-    """What was found with so many callers held; times in seconds."""
+    """The result with a number of callers held; times in seconds."""
 
     callers: int
     late_s: list[float]
@@ -40,7 +40,7 @@ class Held(NamedTuple):
 
 
 def measure(setting: Setting) -> Iterator[Answer]:
-    """One table, and a plot."""
+    """Yields one table and a plot."""
     jobs = setting.scaled(500, 50)
     found = [_hold(setting, callers, jobs) for callers in setting.scaled((0, 1, 100, 500, 1000, 2000), (0, 200))]
     columns = {"callers": "", "late p50 ms": ",.0f", "late p99 ms": ",.0f", "answered": ",d", "lost": ",d"}
@@ -72,12 +72,13 @@ def _row(held: Held) -> Sequence[Cell]:
 
 
 def _hold(setting: Setting, callers: int, jobs: int) -> Held:
-    """Measure with so many callers."""
+    """Measure with `callers` callers held."""
     quiet_s, ending_s = setting.scaled((8, 8), (2, 2))
     with setting.serve() as served, _process(keep_running, setting.url, jobs) as worker:
         job_ids = worker.recv()
         polls = [setting.request(f"/batch-import/jobs/{job_id}") for job_id in job_ids]
-        cost(served, polls, setting.scaled(2_000, 500))  # what the processes grow by at first is not the callers'
+        # The first growth of the processes is not the callers'.
+        cost(served, polls, setting.scaled(2_000, 500))
         before_kib = served.rss_kib()
         with _process(wait, served.port, setting.api_key, _plans(job_ids, callers)) as waiting:
             if callers:
@@ -93,14 +94,14 @@ def _hold(setting: Setting, callers: int, jobs: int) -> Held:
 
 
 def _plans(job_ids: Sequence[str], callers: int) -> list[Sequence[str]]:
-    """The jobs of each caller: few callers wait for several in turn, so that there are ends enough to see."""
+    """Returns the jobs of each caller: several in turn where callers are few, so that enough ends are seen."""
     in_turn = max(1, min(MOST_IN_TURN, len(job_ids) // max(1, callers)))
     step = len(job_ids) // in_turn
     return [job_ids[number % step :: step] for number in range(callers)]
 
 
 def _poll(served: Served, requests: Sequence[str], seconds: float) -> tuple[list[float], float]:
-    """Poll at an even pace, one request at a time: how long each took, and the CPU of the service, in cores."""
+    """Poll at a steady rate, one request at a time. Returns the latencies, and the CPU of the service in cores."""
     callers = cycle([Caller(("127.0.0.1", served.port)) for _ in range(CONNECTIONS)])
     latencies: list[float] = []
     cpu_s, started = served.cpu_s(), time.monotonic()
@@ -115,7 +116,7 @@ def _poll(served: Served, requests: Sequence[str], seconds: float) -> tuple[list
 
 
 def _seen(waiting: Pipe) -> tuple[list[tuple[str, float]], int]:
-    """What the callers saw; who has not been answered some seconds after the last end is given up."""
+    """Returns what the callers saw. Callers without an answer seconds after the last end are given up."""
     if not waiting.poll(5):
         waiting.send(None)
     seen: tuple[list[tuple[str, float]], int] = waiting.recv()
@@ -124,12 +125,12 @@ def _seen(waiting: Pipe) -> tuple[list[tuple[str, float]], int]:
 
 @contextmanager
 def _process(target: Callable[..., None], *arguments: object) -> Iterator[Pipe]:
-    """A process that does this, and a pipe to it."""
+    """Yields a pipe to a process that runs `target`."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=target, args=(theirs, *arguments), daemon=True)
     process.start()
-    theirs.close()  # so that we hear of it if the process dies
+    theirs.close()  # so that our end is closed if the process dies
     try:
         yield ours
     finally:

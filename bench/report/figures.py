@@ -1,4 +1,4 @@
-"""What a question answers with: tables of figures, and what is drawn of them."""
+"""The answers to a question: tables of figures, and plots."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ Cell: TypeAlias = str | float | None
 
 @dataclass(frozen=True)
 class Table:
-    """Figures under a title. `columns` gives each column's head and how its numbers are formatted, "" for text.
+    """Figures under a title. `columns` maps the head of each column to its number format, "" for text.
 
-    The first column says what the row is about. None is left out.
+    The first column names the row. A cell of None stays empty.
     """
 
     title: str
@@ -21,7 +21,7 @@ class Table:
     note: str = ""
 
     def text(self) -> str:
-        """The table for a terminal."""
+        """Returns the table as text for a terminal."""
         lines = [["", *list(self.columns)[1:]], *self._cells()]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         aligned = [
@@ -31,7 +31,7 @@ class Table:
         return "\n".join([self.title, *(f"  {line}" for line in [*shown, self.note] if line)])
 
     def markdown(self) -> str:
-        """The table for RESULTS.md."""
+        """Returns the table as Markdown for RESULTS.md."""
         rule = ["---:" if form else "---" for form in self.columns.values()]
         lines = [list(self.columns), rule, *self._cells()]
         shown = "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -44,7 +44,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Lines:
-    """A plot of lines, each given as its points, on logarithmic axes; `name` is that of the file."""
+    """A plot of lines, each a mapping of x to y, on logarithmic axes; `name` names the file."""
 
     name: str
     title: str
@@ -55,7 +55,7 @@ class Lines:
 
 @dataclass(frozen=True)
 class Bars:
-    """A plot of bars; those that are called batchstatus are ours."""
+    """A plot of bars; those named batchstatus… are highlighted."""
 
     name: str
     title: str
@@ -67,12 +67,12 @@ Answer: TypeAlias = Table | Lines | Bars
 
 
 def spread(rounds: Sequence[float]) -> float | None:
-    """How far rounds lie apart: half of what is between the least and the most, in percent of the median."""
+    """Returns half the distance between the least and the largest round, in percent of the median."""
     return 50 * (max(rounds) - min(rounds)) / median(rounds) if len(rounds) > 1 else None
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """The value that `percent` of them do not exceed."""
+    """Returns the value that `percent` of the values do not exceed."""
     return sorted(values)[min(len(values) - 1, len(values) * percent // 100)]
 
 

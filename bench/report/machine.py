@@ -1,4 +1,4 @@
-"""What the figures were measured on: the machine, and the versions of everything that plays a part."""
+"""Facts about a run: the machine, and the versions of all software involved."""
 
 import json
 import os
@@ -36,7 +36,7 @@ print(json.dumps({name: version(name) for name in sys.argv[1:]}))
 
 
 def facts(peers_python: str) -> Mapping[str, str]:
-    """Each by what it is."""
+    """Returns the facts by name."""
     peers = json.loads(subprocess.check_output([peers_python, "-c", _ASK, *PEERS]))
     return {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",

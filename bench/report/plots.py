@@ -1,4 +1,4 @@
-"""Draws what a question has found, as SVG that differs from run to run only where the figures do."""
+"""Draws plots as SVG files that differ between runs only where the figures differ."""
 
 from collections.abc import Callable
 from math import ceil, floor, log10
@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from bench.report.figures import Bars, Lines
 
 SIZE = (7.3, 4.1)
-"""Inches, of 96 pixels each: 700 pixels wide."""
+"""In inches of 96 pixels: 700 pixels wide."""
 OURS, OTHERS = "#0b6e8f", "#b8c4cc"
 COLOURS = ("#0b6e8f", "#d1495b", "#edae49", "#66a182", "#7a5195", "#8d6a4f", "#4d5359")
 MARKERS = "osD^vP*"
@@ -78,6 +78,6 @@ def _bars(axes: Any, plot: Bars) -> None:
 
 
 def _round_number(value: float, rounded: Callable[[float], int]) -> float:
-    """The next 1, 2 or 5 times a power of ten, downwards or upwards: three steps to a decade."""
+    """Returns the nearest 1, 2 or 5 times a power of ten, rounded down or up: three steps to a decade."""
     decade, step = divmod(rounded(3 * log10(value)), 3)
     return (1, 2, 5)[step] * 10.0**decade

@@ -1,4 +1,4 @@
-"""Writes down a run: RESULTS.md, and the plots beside it."""
+"""Writes the results of a run: RESULTS.md, and the plots beside it."""
 
 from collections.abc import Mapping, Sequence
 from inspect import cleandoc
@@ -23,7 +23,7 @@ their ratios only the order of magnitude holds. Counts of commands and round tri
 
 
 class Chapter(NamedTuple):
-    """A question: its name, what is measured and how, and what was found."""
+    """A question: its name, how it is measured, and its answers."""
 
     name: str
     about: str
@@ -31,7 +31,7 @@ class Chapter(NamedTuple):
 
 
 def save(directory: Path, facts: Mapping[str, str], chapters: Sequence[Chapter]) -> None:
-    """Write RESULTS.md and `plots/` into a directory."""
+    """Write RESULTS.md and `plots/` to a directory."""
     plots = directory / "plots"
     plots.mkdir(parents=True, exist_ok=True)
     rows = "\n".join(["| | |", "|---|---|", *(f"| {name} | {fact} |" for name, fact in facts.items())])

@@ -1,4 +1,4 @@
-"""What the store's server has done, by its own count: round trips, and commands by name."""
+"""Counts the work of the store's server by its own statistics: round trips, and commands by name."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -8,28 +8,28 @@ import redis
 
 @dataclass(frozen=True)
 class Done:
-    """Round trips are reads from connections; the commands are those that were sent, and those of scripts."""
+    """Round trips (reads from connections), and commands, both those sent and those of scripts."""
 
     round_trips: int = 0
     commands: Counter[str] = field(default_factory=Counter)
 
     @property
     def scripts(self) -> int:
-        """How many scripts have run."""
+        """The number of scripts that ran."""
         return self.commands["evalsha"] + self.commands["eval"]
 
 
 class ServerCount:
-    """Counts from when it is made. What the server does for others meanwhile is counted too."""
+    """Counts from its creation on, work for other clients included."""
 
     def __init__(self, url: str) -> None:
         self._client = redis.Redis.from_url(url)
         self._before = self._now()
 
     def done(self) -> Done:
-        """What it has done since."""
+        """Returns the work since then."""
         now, before = self._now(), self._before
-        # The question itself has been read, and answered, once since.
+        # Minus this very question: one read, one INFO.
         return Done(now.round_trips - before.round_trips - 1, now.commands - before.commands - Counter(info=1))
 
     def _now(self) -> Done:

@@ -1,7 +1,7 @@
-"""Fills an organization with jobs by the hundred thousand, faster than they could live.
+"""Fills an organization with hundreds of thousands of jobs, faster than the SDK could run them.
 
-A few jobs go through the SDK, one for each kind and status that is wanted. The server copies their hashes, so
-that no field can be missing. The copies get ids and times of their own, and are entered where the SDK enters jobs.
+The SDK runs one job for each wanted kind and status. The server copies the hashes of these jobs, so that no field
+can be missing. Each copy gets an id and times of its own, and entries in the same indexes as the SDK's jobs.
 """
 
 import time
@@ -16,14 +16,14 @@ from batchstatus.keys import Keys
 from bench.tools.setting import ORG
 
 APART_MS = 10
-"""From one job's createdAt to the next one's."""
+"""Between the createdAt of two jobs."""
 ONE_IN = {Status.INTERRUPTED: 10, Status.FAILED: 100, Status.QUEUED: 1_000, Status.CANCELLED: 10_000}
-"""One job of so many has this status, spread over all of them; all others are completed."""
+"""One job in so many has this status, spread evenly; all others are completed."""
 BATCH = 5_000
 
 
 class Filler:
-    """Makes jobs of one organization, each older than the one before; number 0 is the newest, and made now."""
+    """Makes jobs of one organization, each older than the one before. Job 0 is the newest, created now."""
 
     def __init__(self, store: JobStore, url: str, org: str = ORG) -> None:
         self._client: Any = redis.Redis.from_url(url, protocol=2)
@@ -37,14 +37,14 @@ class Filler:
         self.jobs = 0
 
     def fill(self, jobs: int) -> None:
-        """Make jobs until there are so many."""
+        """Make jobs until there are `jobs`."""
         while self.jobs < jobs:
             numbers = range(self.jobs, min(jobs, self.jobs + BATCH))
             self._make(numbers)
             self.jobs = numbers.stop
 
     def created_ms(self, number: int) -> int:
-        """The createdAt of a job, in ms since the epoch."""
+        """Returns the createdAt of a job, in ms since the epoch."""
         return self._newest_ms - number * APART_MS
 
     def _make(self, numbers: range) -> None:
@@ -68,23 +68,23 @@ STATUSES = (Status.COMPLETED, *ONE_IN)
 
 
 def id_of(number: int) -> str:
-    """An id as long as a UUID."""
+    """Returns a job's id, as long as a UUID."""
     return f"{number:08x}-0000-7000-8000-{number:012x}"
 
 
 def kind_of(number: int) -> Kind:
-    """The kinds take turns."""
+    """Returns a job's kind; the kinds take turns."""
     return tuple(Kind)[number % len(Kind)]
 
 
 def status_of(number: int) -> Status:
-    """Numbers with different last digits, so that no status takes a job of another's."""
+    """Returns a job's status. Each status has another last digit, so that no two statuses claim the same job."""
     rare = (status for digit, (status, many) in enumerate(ONE_IN.items()) if number % many == digit)
     return next(rare, Status.COMPLETED)
 
 
 def _lived(store: JobStore, org: str, kind: Kind, status: Status) -> str:
-    """The id of a job that has come to this status."""
+    """Returns the id of a job that the SDK brought to this status."""
     job_id = store.create(org, kind, total_items=1_000, metadata={"fileName": "november.csv"}).job_id
     if status is Status.QUEUED:
         return job_id
@@ -96,6 +96,6 @@ def _lived(store: JobStore, org: str, kind: Kind, status: Status) -> str:
         if status is Status.FAILED:
             raise JobAborted("FILE_UNREADABLE", "the file ends in the middle of a row")
         if status is Status.INTERRUPTED:
-            raise KeyboardInterrupt  # its lease is given back, and nobody takes it
+            raise KeyboardInterrupt  # gives the lease back; without a takeover window, the job is interrupted
     assert store.get(org, job_id).status is status
     return job_id

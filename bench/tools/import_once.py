@@ -1,11 +1,12 @@
-"""One import of the demo's, in a process of its own; prints the CPU seconds that it took, start-up aside.
+"""One import of the demo in a process of its own; prints its CPU seconds without the start-up.
 
-Run: python import_once.py tracked|untracked|watched FILE OPTION… (those of examples/import_transactions.py)
+Run: python import_once.py tracked|untracked|watched FILE OPTION… (the options of examples/import_transactions.py)
 
-Watched, it prints those that were spent in calls of the SDK and in its thread, without what the clock takes.
+With `watched`, it prints only the CPU seconds spent in calls of the SDK and in the SDK's thread, minus the cost of
+measuring them.
 """
 
-import encodings.idna  # noqa: F401 - what the first look-up of a host imports, in any program: start-up too
+import encodings.idna  # noqa: F401 - imported by the first host look-up of any program, so part of the start-up
 import resource
 import sys
 import time
@@ -23,7 +24,7 @@ from batchstatus.worker.reporter import Reporter
 
 
 class NoRun:
-    """Stands where a run would: takes what the importer counts, and does nothing with it."""
+    """Stands in for a run: accepts what the importer counts, and does nothing."""
 
     checkpoint = None
 
@@ -52,7 +53,7 @@ def cpu_s():
 
 
 def watch(owner, name):
-    """Have a function add the CPU time of its thread to `in_the_sdk`, a little of the clock's own included."""
+    """Wrap a function so that it adds its CPU time to `in_the_sdk`, including part of the cost of measuring."""
     watched = getattr(owner, name)
 
     @wraps(watched)
@@ -67,7 +68,7 @@ def watch(owner, name):
 
 
 def clock_s():
-    """What `watch` adds to each call of its own."""
+    """Returns the CPU time that `watch` itself adds to each call."""
     nothing = SimpleNamespace(call=lambda: None)
     watch(nothing, "call")
     calls, before = 1_000, len(in_the_sdk)

@@ -1,6 +1,6 @@
-"""A load generator: so many connections, one request in flight on each, every status checked.
+"""A load generator: a number of connections with one request in flight on each; checks every status.
 
-Connections are kept, but for servers that close them: the time to connect anew is then part of the answer's.
+Connections are kept open. Where a server closes them, the latency of an answer includes the new connection.
 """
 
 import argparse
@@ -14,14 +14,14 @@ from itertools import cycle, islice
 
 
 class Caller:
-    """One connection, and the request that is in flight on it."""
+    """One connection, and the request in flight on it."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         self._address = address
         self.connect()
 
     def connect(self) -> None:
-        """Connect, anew if the server has hung up."""
+        """Open a connection, also after the server closed the last one."""
         self.socket = socket.create_connection(self._address)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.hung_up = False
@@ -34,7 +34,7 @@ class Caller:
         self.socket.sendall(request)
 
     def receive(self, status: bytes) -> float | None:
-        """Take what has come; once the answer is whole, the seconds that it took."""
+        """Read what has arrived. Returns the latency in seconds once the answer is complete, else None."""
         piece = self.socket.recv(1 << 18)
         self._answer += piece
         if piece and not complete(self._answer):
@@ -45,7 +45,7 @@ class Caller:
 
 
 def run(callers: Sequence[Caller], requests: Iterator[bytes], status: bytes) -> list[float]:
-    """Have the callers send the requests; give how long each answer took, in seconds, sorted."""
+    """Send the requests over the callers' connections. Returns the latencies in seconds, sorted."""
     selector = selectors.DefaultSelector()
     latencies: list[float] = []
     for caller, request in zip(callers, requests, strict=False):
@@ -71,7 +71,7 @@ def run(callers: Sequence[Caller], requests: Iterator[bytes], status: bytes) -> 
 
 
 def complete(answer: bytes) -> bool:
-    """Whether these bytes are a whole answer (one without a body has a 304)."""
+    """Returns True if these bytes are a complete answer (a 304 has no body)."""
     head, separator, body = answer.partition(b"\r\n\r\n")
     if not separator:
         return False
@@ -83,12 +83,12 @@ def complete(answer: bytes) -> bool:
 
 
 def main() -> None:
-    """The generator as a process of its own: requests on stdin as JSON, figures on stdout as JSON."""
+    """Run as a process: read the requests from stdin as JSON, write the figures to stdout as JSON."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--total", type=int, default=20_000)
-    parser.add_argument("--status", default="200", help="what every answer has to be")
+    parser.add_argument("--status", default="200", help="the status that every answer must have")
     arguments = parser.parse_args()
     requests = islice(cycle([request.encode() for request in json.load(sys.stdin)]), arguments.total)
     callers = [Caller(("127.0.0.1", arguments.port)) for _ in range(arguments.connections)]

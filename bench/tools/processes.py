@@ -1,4 +1,4 @@
-"""Servers under measurement, as real processes on a free loopback port, and what they use (from Linux's /proc)."""
+"""Servers under measurement: real processes on a free loopback port, their CPU and memory (from Linux's /proc)."""
 
 import os
 import re
@@ -20,32 +20,32 @@ _SPIN = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
 
 
 class Served:
-    """A server process with its workers; enter it with `with`. `{port}` in its command becomes the port."""
+    """A server with its child processes, as a context manager. `{port}` in the command becomes the port."""
 
     def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         self._command = [word.replace("{port}", str(self.port)) for word in command]
-        # What is set in the shell that runs us plays no part.
+        # Variables of the shell that runs the bench must not configure the server.
         others = {name: value for name, value in os.environ.items() if not name.startswith("BATCHSTATUS_")}
         self._environment = {**others, **environment, "BATCHSTATUS_BIND": f"127.0.0.1:{self.port}"}
 
     def cpu_s(self) -> float:
-        """User and system time of the processes so far, in seconds, whatever has become of their threads."""
+        """Returns the user and system time of the processes so far, in seconds, ended threads included."""
         # Each process has a clock of its CPU time (clock_getcpuclockid), finer than the hundredths in /proc.
         return sum(time.clock_gettime(~pid << 3 | 2) for pid in self._pids())
 
     def rss_kib(self) -> int:
-        """What the processes have in memory now, in KiB."""
+        """Returns the resident memory of the processes, in KiB."""
         return self._kib("VmRSS")
 
     def peak_kib(self) -> int:
-        """The most that the processes had in memory since `forget_peak`, in KiB, each at its own moment."""
+        """Returns the sum of each process's largest resident memory since `forget_peak`, in KiB."""
         return self._kib("VmHWM")
 
     def forget_peak(self) -> None:
-        """Let the peak be what is in memory now."""
+        """Reset the peak to the memory in use now."""
         for pid in self._pids():
             Path(f"/proc/{pid}/clear_refs").write_text("5")
 
@@ -75,13 +75,13 @@ class Served:
         self._log.close()
 
     def _wait(self) -> None:
-        """Wait until it serves."""
+        """Wait until the server accepts connections."""
         deadline = time.monotonic() + START_S
         while not self._accepts():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"{self._command} does not serve:\n{self._log_tail()}")
             time.sleep(0.05)
-        time.sleep(1)  # both workers listen, not just the first
+        time.sleep(1)  # so that the second process listens too
 
     def _pids(self) -> list[int]:
         pid = self._process.pid
@@ -105,10 +105,10 @@ class Served:
 
 @contextmanager
 def awake() -> Iterator[None]:
-    """Keep the cores from idling, with a process on each that yields to all others.
+    """Keep the cores from idling, by a process on each core that yields to all others.
 
-    Who waits for each answer before the next request may have to wait for an idle core to wake up every time,
-    which tells of the machine and not of what is measured.
+    A client that waits for each answer before its next request may wait for an idle core to wake up each time,
+    which says something about the machine, not about the server.
     """
     command = ["nice", "-n", "19", sys.executable, "-c", _SPIN]
     spinning = [subprocess.Popen(command) for _ in range(os.cpu_count() or 1)]

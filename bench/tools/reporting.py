@@ -1,7 +1,7 @@
-"""Many running jobs from one process: each reports five times a second, and ends when told to.
+"""Many running jobs in one process: each reports five times a second, and ends on request.
 
-The scripts are the SDK's and are sent by its own functions; only the thread that each of its runs has is missing,
-and the reports of many jobs share a trip.
+The SDK's own functions send the SDK's scripts. Unlike the SDK, the process has no thread per run, and sends the
+reports of many jobs in one trip.
 """
 
 import secrets
@@ -22,19 +22,19 @@ from batchstatus.transport.urls import open_client
 from bench.tools.setting import KIND, ORG
 
 PERIOD_S, SLICES = 0.2, 10
-"""Every job reports once in a period, a slice of them at a time, so that the reports do not come all at once."""
+"""Every job reports once a period; the jobs report in slices, so that the reports are spread evenly."""
 
 
 @dataclass
 class Running:
-    """A job that we are the worker of, and the number of its last report."""
+    """A job that this process runs, and the number of its last report."""
 
     claim: Claim
     seq: int = 0
 
 
 class OneTrip:
-    """Stands where a connection would, and keeps what is to be evaluated, for one trip."""
+    """Stands in for a connection: collects scripts to be run in one trip."""
 
     def __init__(self, settings: StoreSettings) -> None:
         self.settings = settings
@@ -43,13 +43,13 @@ class OneTrip:
     def evaluate(
         self, sha1: str, source: str, keys: Sequence[str], arguments: Sequence[Any], *, durable: bool
     ) -> list[Any]:
-        """Keep it, and answer as if all were well; `Worker` looks at the answers that come."""
+        """Collect a script, and answer OK; `Worker` checks the real answers."""
         self.commands.append(("EVALSHA", sha1, len(keys), *keys, *arguments))
         return [b"OK", 0, b"run"]
 
 
 class Worker:
-    """Makes jobs and is their worker."""
+    """Creates jobs and runs them."""
 
     def __init__(self, url: str) -> None:
         self._settings = StoreSettings()
@@ -58,14 +58,14 @@ class Worker:
         self.running: dict[str, Running] = {}
 
     def start(self) -> str:
-        """Make a job, claim it and report once; its id."""
+        """Create a job, claim it and report once. Returns its id."""
         job_id = self._store.create(ORG, KIND, total_items=1_000_000).job_id
         self.running[job_id] = Running(self._transitions(job_id).claim(secrets.token_hex(8)))
-        self._report(self._connection, job_id)  # by itself, so that the server knows the script from now on
+        self._report(self._connection, job_id)  # alone, so that the server has loaded the script from now on
         return job_id
 
     def report(self, job_ids: Sequence[str]) -> None:
-        """Report for several jobs, in one trip."""
+        """Report for several jobs in one trip."""
         trip = OneTrip(self._settings)
         for job_id in job_ids:
             self._report(trip, job_id)
@@ -73,7 +73,7 @@ class Worker:
         assert all(answer[0] == b"OK" for answer in answers), answers
 
     def end(self, job_id: str) -> float:
-        """End a job; when that was acknowledged."""
+        """End a job. Returns the time of the acknowledgement."""
         ended = self.running.pop(job_id)
         self._transitions(job_id).finish(ended.claim, Ending(Status.COMPLETED), ended.seq)
         return time.monotonic()
@@ -89,9 +89,9 @@ class Worker:
 
 
 def keep_running(pipe: Pipe, url: str, jobs: int) -> None:
-    """What the process does: say the jobs' ids, report, and once told in how many seconds, end one after another.
+    """The body of the process: send the jobs' ids, report, and end the jobs within the received number of seconds.
 
-    Says at last when each has ended, and how many reports a second it came to.
+    Sends at last when each job ended, and the number of reports per second.
     """
     worker = Worker(url)
     job_ids = [worker.start() for _ in range(jobs)]

@@ -1,4 +1,4 @@
-"""What every question is measured with: a store of its own, a service on it, and what an answer costs."""
+"""The setting of every question, a store with a service on it, and the cost of an answer."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ _T = TypeVar("_T")
 
 
 class Cost(NamedTuple):
-    """What answers cost: CPU time of the server for each, and percentiles of the time that they took."""
+    """The cost of answers: CPU time of the server per answer, and percentiles of the latency."""
 
     cpu_us: float
     p99_ms: float
@@ -34,7 +34,7 @@ class Cost(NamedTuple):
 
 @dataclass(frozen=True)
 class Setting:
-    """An empty store for one question, its URL, a Python that has the peers, and the scale."""
+    """An empty store for one question, its URL, a Python with the peers installed, and the scale."""
 
     store: JobStore
     url: str
@@ -43,26 +43,26 @@ class Setting:
     org: str = ORG
 
     def scaled(self, full: _T, quick: _T) -> _T:
-        """What is for the scale of this run."""
+        """Returns the value for the scale of this run."""
         return quick if self.quick else full
 
     @cached_property
     def api_key(self) -> str:
-        """A key that reads the jobs of `org`."""
+        """An API key that reads the jobs of `org`."""
         return self.store.api_keys.create(self.org, ["transactions:create"])[0]
 
     def serve(self, command: Sequence[str] = SERVE, **environment: str) -> Served:
-        """A server on the store, `batchstatus serve` with two workers unless another is given; enter it."""
+        """Returns a server on the store as a context manager, by default `batchstatus serve` with 2 processes."""
         return Served([*command], {"BATCHSTATUS_REDIS_URL": self.url, **environment})
 
     def request(self, path: str, *headers: str) -> str:
-        """A GET as it goes over the wire."""
+        """Returns the text of a GET request."""
         lines = [f"GET {path} HTTP/1.1", "Host: bench", f"Authorization: Bearer {self.api_key}", *headers]
         return "\r\n".join([*lines, "", ""])
 
 
 def cost(served: Served, requests: Sequence[str], total: int, connections: int = 16, status: int = 200) -> Cost:
-    """Have `total` requests answered, round robin from `requests`, after some to warm up."""
+    """Returns the cost of `total` requests, taken from `requests` in turn, after a tenth as many to warm up."""
     _load(served, requests, max(connections, total // 10), connections, status)
     before_s = served.cpu_s()
     figures = _load(served, requests, total, connections, status)
@@ -71,7 +71,7 @@ def cost(served: Served, requests: Sequence[str], total: int, connections: int =
 
 
 def typical(rounds: Sequence[Cost]) -> Cost:
-    """The median of each figure."""
+    """Returns the median of each figure."""
     return Cost(*map(median, zip(*rounds, strict=True)))
 
 

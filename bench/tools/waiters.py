@@ -1,4 +1,4 @@
-"""Many callers that wait (`Prefer: wait`), from one process: a connection each, and one selector for all."""
+"""Many waiting callers (`Prefer: wait`) in one process: one connection each, one selector for all."""
 
 import re
 import selectors
@@ -14,24 +14,24 @@ WAIT_S = 30
 
 
 class Waiter:
-    """A caller: asks for a job, waits for its end, and then goes on to the next of its jobs."""
+    """A caller that waits for the end of a job, then of the next, through all its jobs."""
 
     def __init__(self, port: int, api_key: str, job_ids: Sequence[str]) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port))
         self._api_key = api_key
         self._left = list(job_ids)
         self.seen: list[tuple[str, float]] = []
-        """The jobs whose ends came as answers to held requests, and when."""
+        """The jobs whose ends arrived as answers to held requests, and when."""
         self.holds = 0
         self._ask()
 
     @property
     def done(self) -> bool:
-        """Whether it has seen the ends of all its jobs."""
+        """True once the caller has seen the ends of all its jobs."""
         return not self._left
 
     def receive(self) -> None:
-        """Take what has come. ConnectionError if it is the end of the connection, or no answer to go on with."""
+        """Read what has arrived. ConnectionError if the connection was closed, or the answer is an error."""
         piece = self.socket.recv(1 << 16)
         if not piece:
             raise ConnectionResetError
@@ -62,10 +62,10 @@ class Waiter:
 
 
 def wait(pipe: Pipe, port: int, api_key: str, plans: Sequence[Sequence[str]]) -> None:
-    """What the process does: a caller for each plan. Says when all are held, and at last what they saw.
+    """The body of the process: run a caller for each plan. Sends None once all are held, and the results at last.
 
-    That is the jobs' ends and when they were seen, and how many callers did not see all of theirs: the connection
-    was lost, or the service was in trouble, or the process was told to stop.
+    The results are the ends that were seen, with their times, and the number of callers that did not see all the
+    ends of their jobs: the connection was lost, the service answered an error, or the process was told to stop.
     """
     selector = selectors.DefaultSelector()
     waiters = [Waiter(port, api_key, job_ids) for job_ids in plans]

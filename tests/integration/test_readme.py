@@ -40,7 +40,7 @@ def commands() -> str:
     script = script.replace("port=6379", f"port={store}").replace("127.0.0.1:6379", f"127.0.0.1:{store}")
     script = script.replace("batchstatus serve", f"{UP}BATCHSTATUS_BIND=127.0.0.1:{service} batchstatus serve")
     script = script.replace("127.0.0.1:8000", f"127.0.0.1:{service}")
-    return script.replace("sleep 1;", f"{CREATED};").replace("curl -s", "curl -s --write-out '\\n'")
+    return script.replace("sleep 2;", f"{CREATED};").replace("curl -s", "curl -s --write-out '\\n'")
 
 
 def test_a_newcomer_who_follows_the_readme_sees_a_progress_bar(tmp_path: Path) -> None:
