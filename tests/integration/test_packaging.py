@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 import batchstatus
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -97,9 +97,7 @@ def server(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
 @contextmanager
 def serving(installed: Installed, redis_url: str) -> Iterator[str]:
     """The installed service, up; gives its URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        bind = f"127.0.0.1:{probe.getsockname()[1]}"
+    bind = f"127.0.0.1:{free_port()}"
     options = ("--redis-url", redis_url, "--bind", bind)
     service = subprocess.Popen(
         installed.command("batchstatus", "serve", *options), cwd=installed.folder, env=installed.environment()

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -12,18 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ports import free_port
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 
 ROOT = Path(__file__).parents[2]
 PING = 'import batchstatus, os; batchstatus.connect(os.environ["BATCHSTATUS_REDIS_URL"]).ping()'
 UP = f"until python -c '{PING}' 2>/dev/null; do :; done\n"
 CREATED = "until batchstatus status $JOB >/dev/null 2>&1; do :; done"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def blocks() -> list[tuple[str, str]]:
