@@ -9,13 +9,15 @@ ENV PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-COPY . .
-RUN pip wheel --no-deps --wheel-dir /wheels .
 # The environment has no pip of its own: the last stage takes it as it is.
-# hadolint ignore=DL3013
+# The lock has every dependency with its hashes; `make lock` renews it.
+COPY requirements/server.txt requirements/
 RUN python -m venv --without-pip /venv \
- && set -- /wheels/*.whl \
- && pip --python /venv/bin/python install --only-binary :all: "$1[server]"
+ && pip --python /venv/bin/python install --only-binary :all: --require-hashes --requirement requirements/server.txt
+COPY . .
+RUN pip wheel --no-deps --wheel-dir /wheels . \
+ && pip --python /venv/bin/python install --no-deps --no-index /wheels/*.whl \
+ && pip --python /venv/bin/python check
 
 FROM python:${PYTHON}-slim
 LABEL org.opencontainers.image.title="batchstatus" \

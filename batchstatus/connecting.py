@@ -15,10 +15,16 @@ def connect(
     max_connections: int = StoreSettings.max_connections,
     max_rows: int = StoreSettings.max_rows,
     min_replicas: int = StoreSettings.min_replicas,
+    tls_ca_file: str | None = None,
+    tls_cert_file: str | None = None,
+    tls_key_file: str | None = None,
+    sentinel_username: str | None = None,
+    sentinel_password: str | None = None,
 ) -> JobStore:
     """Returns a store at `redis://`, `rediss://`, `valkey://`, `valkeys://`, `unix://`, a Sentinel or Cluster URL.
 
-    `redis+sentinel://h1:26379,h2:26379/mymaster/0` and `redis+cluster://h1:6379,h2:6379` name several servers.
+    `redis+sentinel://h1:26379,h2:26379/mymaster/0` and `redis+cluster://h1:6379,h2:6379` name several servers;
+    with TLS they start with `rediss+sentinel://` and `rediss+cluster://`.
     StoreSettings explains the options.
 
     Nothing is sent before the first call. A store may be shared by threads, and survives `fork`.
@@ -35,5 +41,10 @@ def connect(
         max_connections=max_connections,
         max_rows=max_rows,
         min_replicas=min_replicas,
+        tls_ca_file=tls_ca_file,
+        tls_cert_file=tls_cert_file,
+        tls_key_file=tls_key_file,
+        sentinel_username=sentinel_username,
+        sentinel_password=sentinel_password,
     )
     return JobStore.open(url, settings)

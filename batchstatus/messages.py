@@ -62,11 +62,20 @@ class Claim:
         return Wanted.PAUSE if "batchPauseRequested" in self.job.metadata else Wanted.RUN
 
 
+class Counts(NamedTuple):
+    """Numbers of rows by outcome."""
+
+    succeeded: int
+    failed: int
+    skipped: int
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """The content of one report: rows counted, failed and skipped rows, a total, a checkpoint.
 
-    Without content it is falsy, and the report a heartbeat.
+    `covered` says how much of the batch the checkpoint covers, the first failed and skipped rows of it; None means
+    all of the batch. Without content the batch is falsy, and the report a heartbeat.
     """
 
     succeeded: int = 0
@@ -74,12 +83,28 @@ class Batch:
     skips: tuple[Shaped, ...] = ()
     total_items: int | None = None
     checkpoint: Any = None
+    covered: Counts | None = None
+
+    @property
+    def counts(self) -> Counts:
+        """How many rows the batch counts."""
+        return Counts(self.succeeded, len(self.failures), len(self.skips))
 
     def __bool__(self) -> bool:
         return self != HEARTBEAT
 
 
 HEARTBEAT = Batch()
+
+
+class Reported(NamedTuple):
+    """The answer to a report: what is asked of the worker, and the job's number of rows; None while not known.
+
+    A total that proved too low was raised to the number of rows that are counted.
+    """
+
+    wanted: Wanted
+    total_items: int | None
 
 
 class Ending(NamedTuple):

@@ -1,5 +1,6 @@
 """Settings of the store and the service, validated once and frozen. Only this module reads the environment."""
 
+import dataclasses
 import logging
 import os
 import re
@@ -16,6 +17,8 @@ DAY_S = 86_400.0
 _CENTURY_S, _HOUR_S = 36_525 * DAY_S, 3_600.0
 _LONGEST_S = {"lease_s": _CENTURY_S, "grace_s": _CENTURY_S, "retention_s": _CENTURY_S, "timeout_s": _HOUR_S}
 
+_TEXTS = ("tls_ca_file", "tls_cert_file", "tls_key_file", "sentinel_username", "sentinel_password")
+
 _BIND = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 
 
@@ -31,6 +34,9 @@ class StoreSettings:
     - `max_connections`: upper limit of connections per process.
     - `min_replicas`: how many Redis replicas must confirm a write; 0 trusts the primary alone.
     - `max_rows`: how many failed, and how many skipped, rows are stored per job; further rows are only counted.
+    - `tls_ca_file`: the certificates, in PEM, of authorities to trust beside the system's.
+    - `tls_cert_file`, `tls_key_file`: the certificate that a server asks its clients for, and its key, in PEM.
+    - `sentinel_username`, `sentinel_password`: the login of the Sentinels; the URL has the primary's.
     """
 
     lease_s: float = 30.0
@@ -41,6 +47,11 @@ class StoreSettings:
     max_connections: int = 64
     max_rows: int = 1_000_000
     min_replicas: int = 0
+    tls_ca_file: str | None = None
+    tls_cert_file: str | None = None
+    tls_key_file: str | None = None
+    sentinel_username: str | None = None
+    sentinel_password: str | None = dataclasses.field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name, longest_s in _LONGEST_S.items():
@@ -54,6 +65,11 @@ class StoreSettings:
         for name, least in {"max_connections": 1, "max_rows": 1, "min_replicas": 0}.items():
             if not isinstance(getattr(self, name), int) or getattr(self, name) < least:
                 raise InvalidValue(f"{name} {getattr(self, name)!r} is not an integer from {least} up")
+        for name in _TEXTS:
+            if not isinstance(getattr(self, name), str | None) or getattr(self, name) == "":
+                raise InvalidValue(f"{name} is neither None nor a text that is not empty")
+        if self.tls_key_file and not self.tls_cert_file:
+            raise InvalidValue("tls_key_file needs a tls_cert_file")
         Keys(self.prefix)
 
     @property
@@ -136,6 +152,11 @@ _STORE_VARIABLES: _Variables = {
     "BATCHSTATUS_STORE_TIMEOUT_MS": ("timeout_s", lambda text: _whole_number(text) / 1000),
     "BATCHSTATUS_MIN_REPLICAS": ("min_replicas", _whole_number),
     "BATCHSTATUS_PREFIX": ("prefix", str),
+    "BATCHSTATUS_TLS_CA_FILE": ("tls_ca_file", str),
+    "BATCHSTATUS_TLS_CERT_FILE": ("tls_cert_file", str),
+    "BATCHSTATUS_TLS_KEY_FILE": ("tls_key_file", str),
+    "BATCHSTATUS_SENTINEL_USERNAME": ("sentinel_username", str),
+    "BATCHSTATUS_SENTINEL_PASSWORD": ("sentinel_password", str),
 }
 _SERVICE_VARIABLES: _Variables = {
     "BATCHSTATUS_BIND": ("bind", str),

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Any, TypeAlias
 
 from batchstatus import rows, values
@@ -17,7 +16,7 @@ from batchstatus.messages import Content
 from batchstatus.model import MAX_PAGE, Action, Job, Kind, Outcome, Page, Row, Status
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection
-from batchstatus.transport.urls import RedisClient, check_url, open_client
+from batchstatus.transport.urls import RedisClient, opener
 from batchstatus.worker.options import RunOptions
 from batchstatus.worker.run import Run
 
@@ -48,8 +47,7 @@ class JobStore:
     @classmethod
     def open(cls, url: str, settings: StoreSettings, connect: type[Connection] = Connection) -> "JobStore":
         """Returns a store at this URL; nothing is sent before the first call."""
-        check_url(url, settings)
-        return cls(partial(open_client, url, settings), settings, connect)
+        return cls(opener(url, settings), settings, connect)
 
     def create(
         self,

@@ -1,12 +1,11 @@
 """The part common to all importers: running a job, and writing each row to the database exactly once.
 
-After a crash, the worker that takes the job over imports the rows since the last delivered checkpoint again. Three
-rules keep the table and the counters exact all the same:
+After a crash, the worker that takes the job over imports the rows since the last delivered checkpoint again, and
+the counters return to what that checkpoint covers. Two rules keep the table exact all the same:
 
 1. Each stored row carries its job and its record number. So an importer can tell a row that the same job wrote
    before the crash (a success again) from another row with the same key (a duplicate).
 2. Rows are committed first and reported afterwards: no checkpoint is ever ahead of the table.
-3. An outcome and its checkpoint are reported in one call: both arrive, or neither.
 """
 
 import argparse
@@ -170,23 +169,18 @@ def batches(records: Iterable[Record]) -> Iterator[list[Record]]:
 def report(
     run: batchstatus.Run, importer: Importer, batch: list[Record], outcomes: list[Rejected | None]
 ) -> Counter[str]:
-    """Report the outcomes in file order, consecutive successes in one call. Returns the rows per outcome.
+    """Report a committed batch: each failed and skipped row, then the others with the checkpoint of the commit.
 
-    The checkpoint of each call covers its own rows and all before them.
+    Returns the rows per outcome.
     """
     tally: Counter[str] = Counter()
-    streak = 0
     for record, rejected in zip(batch, outcomes, strict=True):
         if rejected is None:
-            streak += 1
+            tally["succeeded"] += 1
             continue
-        if streak:
-            run.succeeded(streak, checkpoint=record.number - 1)
         row = importer.name(record) | {"code": rejected.code, "message": str(rejected)}
         skipped = isinstance(rejected, Skipped)
-        (run.skipped if skipped else run.failed)(row, checkpoint=record.number)
-        tally.update({"succeeded": streak, "skipped" if skipped else "failed": 1})
-        streak = 0
-    if streak:
-        run.succeeded(streak, checkpoint=batch[-1].number)
-    return tally + Counter(succeeded=streak)
+        (run.skipped if skipped else run.failed)(row)
+        tally["skipped" if skipped else "failed"] += 1
+    run.succeeded(tally["succeeded"], checkpoint=batch[-1].number)
+    return tally

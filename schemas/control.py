@@ -1,4 +1,4 @@
-"""The request body of the control route (contract §5)."""
+"""The request body of the control route (docs/http.md)."""
 
 from typing import Any, ClassVar
 

@@ -1,4 +1,4 @@
-"""The body of every error answer, from 400 up (contract §7)."""
+"""The body of every error answer, from 400 up (docs/http.md)."""
 
 from typing import Any, ClassVar
 

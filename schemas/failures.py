@@ -1,4 +1,4 @@
-"""A job's failed and skipped rows on the wire, per kind (contract §3), dumped from `batchstatus.model.Outcome`."""
+"""A job's failed and skipped rows on the wire, per kind (docs/http.md), dumped from `model.Outcome`."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""Several jobs in one body: a page of history, and jobs by id (contract §7)."""
+"""Several jobs in one body: a page of history, and jobs by id (docs/http.md)."""
 
 import re
 from typing import Any, ClassVar

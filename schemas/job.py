@@ -1,4 +1,4 @@
-"""A job on the wire (contract §2)."""
+"""A job on the wire (docs/http.md)."""
 
 from typing import Any, ClassVar
 

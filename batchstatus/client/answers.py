@@ -87,7 +87,7 @@ def read(response: HTTPResponse, make: Callable[[Any], _T]) -> _T:
 
 
 def job(body: Any) -> Job:
-    """Returns the job in a body. Raises one of `_MALFORMED` if the body is not as the contract describes."""
+    """Returns the job in a body. Raises one of `_MALFORMED` if the body is not as docs/http.md describes."""
     wire = typed(body["job"], dict)
     if (reason := wire.get("jobFailure")) is not None:
         reason = JobFailure(typed(reason["code"], str), typed(reason["message"], str), reason.get("details"))

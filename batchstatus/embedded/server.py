@@ -65,14 +65,22 @@ class EmbeddedServer:
     """A real Valkey (or Redis) server on a loopback port, which ends with the process that started it.
 
     `options` such as `"--appendonly", "yes"` override the default ones. Without `port` the first start chooses a
-    free port. Without `directory` the server gets a temporary one, which `stop` removes. Only the process that
-    started the server can stop or signal it.
+    free port. Without `directory` the server gets a temporary one, which `stop` removes. `binary` is
+    the server's program, by default that of `server_binary`. Only the process that started the server can stop or
+    signal it.
     """
 
-    def __init__(self, *options: str, port: int | None = None, directory: Path | None = None) -> None:
+    def __init__(
+        self,
+        *options: str,
+        port: int | None = None,
+        directory: Path | None = None,
+        binary: str | None = None,
+    ) -> None:
         self.port = port or 0
         self.pid = 0
         self._options = options
+        self._binary = binary
         self._directory = directory and directory.resolve()
         self._temporary = directory is None
         self._guard: subprocess.Popen[bytes] | None = None
@@ -141,7 +149,7 @@ class EmbeddedServer:
 
     def _launch(self) -> str | None:
         """Start a guard and its server. Returns None once the server answers, else the reason why it does not."""
-        binary = server_binary()
+        binary = self._binary or server_binary()
         self._owner = os.getpid()
         self._directory = self._directory or Path(tempfile.mkdtemp(prefix="batchstatus-"))
         self._directory.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from typing import TypeVar
 from batchstatus.errors import StoreUnavailable
 from batchstatus.jobs.index import DANGLING_MS, Index
 from batchstatus.jobs.looks import Expiries, Leases
-from batchstatus.messages import Batch, Claim, Content, Ending, Look, Wanted
+from batchstatus.messages import Batch, Claim, Content, Ending, Look, Reported
 from batchstatus.model import Action, Job, Kind, Place, Status
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
@@ -66,11 +66,10 @@ class Transitions:
         self._leases.track(entry, self.settings.lease_ms)
         return self._take(partial(verbs.claim, self._connection, self._keys, token))
 
-    def report(self, claim: Claim, seq: int, batch: Batch, *, paused: bool) -> Wanted:
-        """Count a batch and renew the lease; returns what is asked of the worker. An empty batch: renew only.
+    def report(self, claim: Claim, seq: int, batch: Batch, *, paused: bool) -> Reported:
+        """Count a batch and renew the lease. An empty batch: renew only.
 
-        Raises LeaseLost when fenced out, InvalidValue for more rows than the job has, ReportsLost when the store
-        no longer has reports that it acknowledged.
+        Raises LeaseLost when fenced out, ReportsLost when the store no longer has reports that it acknowledged.
         """
         return verbs.report(self._connection, self._keys, claim, seq, batch, paused=paused)
 

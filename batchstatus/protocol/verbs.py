@@ -14,7 +14,6 @@ from typing import Any
 from batchstatus import rows, values
 from batchstatus.errors import (
     InvalidTransition,
-    InvalidValue,
     JobExists,
     JobNotFound,
     LeaseHeld,
@@ -22,7 +21,7 @@ from batchstatus.errors import (
     ReportsLost,
 )
 from batchstatus.keys import JobKeys
-from batchstatus.messages import HEARTBEAT, Batch, Claim, Content, Ending, Look, Verdict, Wanted
+from batchstatus.messages import HEARTBEAT, Batch, Claim, Content, Ending, Look, Reported, Verdict, Wanted
 from batchstatus.model import Action, Job, Place, Status
 from batchstatus.protocol import hashes
 from batchstatus.transport.connection import Connection
@@ -108,26 +107,24 @@ def report(
     batch: Batch = HEARTBEAT,
     *,
     paused: bool = False,
-) -> Wanted:
-    """Count a batch and renew the lease; returns what is asked of the worker. With the last `seq`: renew only.
+) -> Reported:
+    """Count a batch and renew the lease. With the last `seq`: renew only.
 
-    Raises LeaseLost when fenced out, InvalidValue for more rows than the job has, ReportsLost when the store no
-    longer has reports that it acknowledged.
+    Raises LeaseLost when fenced out, ReportsLost when the store no longer has reports that it acknowledged.
     """
     settings = connection.settings
     head = (claim.fence, claim.token, seq, settings.lease_ms, settings.retention_ms, settings.max_rows)
     total = "" if batch.total_items is None else batch.total_items
     checkpoint = "" if batch.checkpoint is None else values.checkpoint(batch.checkpoint)
-    counted = (batch.succeeded, total, checkpoint, int(paused), len(batch.failures))
+    covered = batch.counts if batch.covered is None else batch.covered
+    counted = (batch.succeeded, total, checkpoint, *covered, int(paused), len(batch.failures))
     listed = map(rows.encode, (*batch.failures, *batch.skips))
     word, rest = REPORT(connection, keys, *head, *counted, *listed)
     if word == "FENCED":
         raise LeaseLost(_lost(rest[0].decode()))
-    if word == "TOO_MANY":
-        raise InvalidValue(f"more rows were reported than the job's total of {rest[0]:,}; none of them counted")
     if word == "GAP":
         raise ReportsLost(f"the store is at report {rest[0]}, the worker at {seq}: acknowledged reports were lost")
-    return Wanted(rest[1].decode())
+    return Reported(Wanted(rest[1].decode()), int(rest[2]) if rest[2] != b"" else None)
 
 
 def finish(

@@ -11,6 +11,7 @@ from batchstatus.errors import NotReplicated
 from batchstatus.keys import Keys
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.line import Line
+from batchstatus.transport.together import REFUSES_MULTI, answers_of, as_script
 from batchstatus.transport.trouble import STORE_ERRORS, is_corrupt
 from batchstatus.transport.urls import RedisClient
 
@@ -92,12 +93,12 @@ class Connection:
             return str(client.get_node_from_key(key).name) if is_cluster else ""
 
     def transaction(self, *commands: Sequence[Any]) -> list[Any]:
-        """Send several commands in one MULTI/EXEC, one round trip: all answers are of one moment.
-
-        Their keys are in one slot.
-        """
+        """Send several reads of keys in one slot; all answers are of one moment. One round trip, or two."""
         with STORE_ERRORS:
-            return self._pipeline(commands[0][1], commands, transaction=True)
+            try:
+                return self._pipeline(commands[0][1], commands, transaction=True)
+            except REFUSES_MULTI:
+                return answers_of(commands, self._run(False, *as_script(commands)))
 
     def pipeline(self, commands: Sequence[Sequence[Any]]) -> list[Any]:
         """Send several commands in one round trip (in a Cluster, one for each server), each of its own moment.
@@ -125,11 +126,11 @@ class Connection:
 
     def write_together(self, *writes: Sequence[Any]) -> None:
         """Send several writes in one MULTI/EXEC that obeys `min_replicas`. Their keys are in one slot."""
-        if not self._min_replicas:
-            self.transaction(*writes)
-            return
         with STORE_ERRORS:
-            self._send_durably(("MULTI",), *writes, ("EXEC",), key=writes[0][1])
+            if self._min_replicas:
+                self._send_durably(("MULTI",), *writes, ("EXEC",), key=writes[0][1])
+            else:
+                self._pipeline(writes[0][1], writes, transaction=True)
 
     def evaluate(
         self, sha1: str, source: str, keys: Sequence[str], arguments: Sequence[Any], *, durable: bool = True

@@ -1,5 +1,6 @@
 """Errors between us and Redis: redis-py's, and the ones of ours that stand for them."""
 
+import re
 from types import TracebackType
 
 from redis.exceptions import RedisClusterException, RedisError, ResponseError
@@ -11,10 +12,16 @@ from batchstatus.errors import BatchStatusError, JobCorrupt, StoreRefused, Store
 # a pipeline puts "Command # 1 (…) of pipeline caused error: " first.
 _CORRUPT = ("WRONGTYPE", "user_script:", "ERR user_script:", "Error running script ")
 
+# Redis 6.2 words a refusal of a script's write like an error of the script:
+# "Error running script (call to f_…): @user_script:7: @user_script: 7: -OOM command not allowed …".
+_REFUSED = re.compile(r"(?:^|[ -])(?:OOM|READONLY|NOREPLICAS|MISCONF) ")
+
 
 def is_corrupt(error: BaseException | None) -> bool:
     """Returns True if the store says that a key holds a value of another type, or a hash that is no job."""
-    return isinstance(error, ResponseError) and str(error).rpartition("caused error: ")[2].startswith(_CORRUPT)
+    if not isinstance(error, ResponseError) or _REFUSED.search(str(error)):
+        return False
+    return str(error).rpartition("caused error: ")[2].startswith(_CORRUPT)
 
 
 def named(error: BaseException | None) -> BatchStatusError | None:

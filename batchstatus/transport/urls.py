@@ -6,8 +6,10 @@ hung server take a minute, and repeat writes. Here every wait is `timeout_s`, an
 
 import queue
 import random
+from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeAlias
-from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
+from urllib.parse import urlunsplit
 
 import redis
 from redis.backoff import NoBackoff
@@ -16,58 +18,41 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
-from redis.sentinel import Sentinel, SentinelConnectionPool, SentinelManagedConnection
+from redis.sentinel import Sentinel, SentinelConnectionPool
 
 from batchstatus.errors import InvalidValue
 from batchstatus.settings import StoreSettings
+from batchstatus.transport.address import CLUSTER, SENTINEL, Address, address_of
+from batchstatus.transport.opened import Encrypted, Plain, ToPrimary, ToPrimaryEncrypted, Unix
 from batchstatus.transport.redis_py import ANONYMOUS, BlockingPool, check_cluster
+from batchstatus.transport.tls import Tls
 
 RedisClient: TypeAlias = redis.Redis | RedisCluster
 
-_SINGLE = {"redis": "redis", "valkey": "redis", "rediss": "rediss", "valkeys": "rediss", "unix": "unix"}
-_SENTINEL, _CLUSTER = "redis+sentinel", "redis+cluster"
-
 
 def open_client(url: str, settings: StoreSettings) -> RedisClient:
-    """Returns a client for a URL that `check_url` has passed. A Cluster's connects at once, others when used."""
-    parts = urlsplit(url)
-    if parts.scheme == _CLUSTER:
-        return _cluster(parts, settings)
-    return _sentinel(parts, settings) if parts.scheme == _SENTINEL else _single(url, parts, settings)
+    """Returns a client. A Cluster's connects at once, others when used. InvalidValue as `opener`."""
+    return opener(url, settings)()
 
 
-def check_url(url: str, settings: StoreSettings) -> None:
-    """Raise InvalidValue, naming what is wrong, unless the URL is one of ours. Nothing is sent."""
-    parts = _parts(url)
-    if parts.scheme == _CLUSTER:
+def opener(url: str, settings: StoreSettings) -> Callable[[], RedisClient]:
+    """Returns a function that opens a client for this URL. Nothing is sent.
+
+    Raises InvalidValue, naming what is wrong, unless the URL is one of ours.
+    """
+    address = address_of(url, settings)
+    if address.parts.scheme in CLUSTER:
         check_cluster()
-        return
+        return partial(_cluster, address, settings)
+    opening = partial(_sentinel if address.parts.scheme in SENTINEL else _single, address, settings)
     try:
         # Options that redis-py does not know show only when a connection is made; making one does not open it.
-        client: Any = open_client(url, settings)
-        client.connection_pool.make_connection()
+        opening().connection_pool.make_connection()
     except InvalidValue:
         raise
     except (ValueError, TypeError) as error:
         raise InvalidValue(f"the store's URL is wrong: {error}") from None
-
-
-def _parts(url: str) -> SplitResult:
-    """Returns the URL's parts, hosts and ports checked. No error quotes them: they may hold a password."""
-    try:
-        parts = urlsplit(url) if isinstance(url, str) else None
-        if parts is None or parts.scheme not in [*_SINGLE, _SENTINEL, _CLUSTER]:
-            known = ", ".join(f"{name}://" for name in [*_SINGLE, _SENTINEL, _CLUSTER])
-            raise InvalidValue(f"the store's URL must start with one of {known}")
-        if parts.scheme in (_SENTINEL, _CLUSTER):
-            _nodes(parts, 0)
-        else:
-            _ = parts.port
-    except InvalidValue:
-        raise
-    except ValueError:
-        raise InvalidValue("the store's URL has no proper host and port, after user:password@ if any") from None
-    return parts
+    return opening
 
 
 def _options(settings: StoreSettings) -> dict[str, Any]:
@@ -81,10 +66,23 @@ def _options(settings: StoreSettings) -> dict[str, Any]:
     }
 
 
-def _single(url: str, parts: SplitResult, settings: StoreSettings) -> "redis.Redis":
-    target = url if parts.scheme == "unix" else urlunsplit(parts._replace(scheme=_SINGLE[parts.scheme]))
+def _tls(tls: Tls | None, plain: type, encrypted: type) -> dict[str, Any]:
+    """Returns the options of a pool for its connections' class."""
+    return {"connection_class": plain} if tls is None else {"connection_class": encrypted, "tls": tls}
+
+
+def _single(address: Address, settings: StoreSettings) -> "redis.Redis":
+    parts, tls = address
+    is_unix = parts.scheme == "unix"
+    # urlunsplit knows no unix://, and drops the slashes.
+    target = (
+        f"unix://{parts.netloc}{parts.path}?{parts.query}"
+        if is_unix
+        else urlunsplit(parts._replace(scheme="redis"))
+    )
     pool = redis.BlockingConnectionPool.from_url(
         target,
+        **_tls(tls, Unix if is_unix else Plain, Encrypted),
         max_connections=settings.max_connections,
         timeout=settings.timeout_s,
         queue_class=_queue,
@@ -119,38 +117,37 @@ class _Sentinels(Sentinel):
         return address
 
 
-class _PrimaryConnection(SentinelManagedConnection):
-    """A connection to the primary that is closed when a read is broken off, for whatever reason.
-
-    redis-py's class leaves the connection open, so that the next command would read the answer to this one.
-    """
-
-    def read_response(self, *args: Any, **options: Any) -> Any:
-        return super().read_response(*args, **(options | {"disconnect_on_error": True}))
-
-
 class _PrimaryPool(SentinelConnectionPool, BlockingPool):
     """A pool of such connections that waits for a free connection, as the pool of a single server does."""
 
 
-def _sentinel(parts: SplitResult, settings: StoreSettings) -> "redis.Redis":
+def _sentinel(address: Address, settings: StoreSettings) -> "redis.Redis":
     """Returns a client for `redis+sentinel://[user:password@]host:port,…/name/database` (the primary's login)."""
+    parts, tls = address
     name, _, database = parts.path.strip("/").partition("/")
     if not name:
         raise InvalidValue(
             "a Sentinel URL ends in the name of the primary: redis+sentinel://h1:26379,h2:26379/mymaster/0"
         )
     options = _options(settings)
-    sentinel = _Sentinels(_nodes(parts, 26379), sentinel_kwargs=options, **options)  # type: ignore[no-untyped-call]
+    given = {"username": settings.sentinel_username, "password": settings.sentinel_password}
+    login: dict[str, Any] = {name: value for name, value in given.items() if value}
+    sentinel = _Sentinels([], **options)  # type: ignore[no-untyped-call]
+    sentinel.sentinels = [
+        redis.Redis.from_pool(
+            redis.ConnectionPool(host=host, port=port, **_tls(tls, Plain, Encrypted), **options, **login)
+        )
+        for host, port in address.nodes(26379)
+    ]
     primary: redis.Redis = sentinel.master_for(  # type: ignore[no-untyped-call]
         name,
         connection_pool_class=_PrimaryPool,
-        connection_class=_PrimaryConnection,
+        **_tls(tls, ToPrimary, ToPrimaryEncrypted),
         db=int(database or 0),
         max_connections=settings.max_connections,
         timeout=settings.timeout_s,
         queue_class=_queue,
-        **_credentials(parts),
+        **address.login,
     )
     return primary
 
@@ -174,21 +171,16 @@ class _Cluster(RedisCluster):
         raise trouble
 
 
-def _cluster(parts: SplitResult, settings: StoreSettings) -> RedisCluster:
+def _cluster(address: Address, settings: StoreSettings) -> RedisCluster:
     """Returns a client for `redis+cluster://[user:password@]host:port,…`; some of the nodes are enough."""
-    options = {**_options(settings), **_credentials(parts), "max_connections": settings.max_connections}
-    nodes = [ClusterNode(host, port) for host, port in _nodes(parts, 6379)]  # type: ignore[no-untyped-call]
-    # Without full coverage, only the jobs of a slot that has no node are refused.
-    return _Cluster(startup_nodes=nodes, require_full_coverage=False, **options)
-
-
-def _credentials(parts: SplitResult) -> dict[str, Any]:
-    given = {"username": parts.username, "password": parts.password}
-    return {name: unquote(value) for name, value in given.items() if value}
-
-
-def _nodes(parts: SplitResult, default_port: int) -> list[tuple[str, int]]:
-    nodes = [urlsplit(f"//{node}") for node in parts.netloc.rpartition("@")[2].split(",")]
-    if not all(node.hostname for node in nodes):
-        raise InvalidValue("the store's URL names no host where one should be")
-    return [(str(node.hostname), node.port or default_port) for node in nodes]
+    (host, port), *others = address.nodes(6379)
+    return _Cluster(
+        # With a URL, and only so, redis-py takes a class of pools.
+        url=f"redis://[{host}]:{port}" if ":" in host else f"redis://{host}:{port}",
+        startup_nodes=[ClusterNode(*other) for other in others],  # type: ignore[no-untyped-call]
+        connection_pool_class=partial(redis.ConnectionPool, **_tls(address.tls, Plain, Encrypted)),
+        require_full_coverage=False,  # only the jobs of a slot that has no node are refused
+        max_connections=settings.max_connections,
+        **_options(settings),
+        **address.login,
+    )

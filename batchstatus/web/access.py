@@ -3,7 +3,7 @@
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -37,9 +37,11 @@ class Caller:
 
     def __post_init__(self) -> None:
         checked_id("org", self.org)
-        if isinstance(self.permissions, str) or not all(isinstance(each, str) for each in self.permissions):
-            raise InvalidValue(f"permissions {self.permissions!r:.200} are not a collection of texts")
-        object.__setattr__(self, "permissions", frozenset(self.permissions))
+        given: object = self.permissions
+        permissions = frozenset(given) if isinstance(given, Iterable) and not isinstance(given, str) else None
+        if permissions is None or not all(isinstance(each, str) for each in permissions):
+            raise InvalidValue(f"permissions {given!r:.200} are not a collection of texts")
+        object.__setattr__(self, "permissions", permissions)
 
     def has_one_of(self, permissions: frozenset[str]) -> bool:
         """Return True if the caller has at least one of these permissions."""

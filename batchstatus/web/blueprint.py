@@ -7,11 +7,12 @@ own, its extensions, its signals. Below the prefix every error is ours, unknown 
 """
 
 import itertools
+import os
 import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import flask
 from flask.sansio.blueprints import BlueprintSetupState
@@ -25,7 +26,7 @@ from batchstatus.web.breaker import Breaker
 from batchstatus.web.call import Call, Parts
 from batchstatus.web.errors import response_to
 from batchstatus.web.logs import log_request
-from batchstatus.web.metrics import Metrics
+from batchstatus.web.metrics import metrics_of_process
 from batchstatus.web.responses import Response
 from batchstatus.web.routing import Route, Router, answer, check_target
 from batchstatus.web.views import control, failures, history, jobs, openapi, ops
@@ -37,7 +38,6 @@ ROUTER = Router(route for module in (jobs, history, control, failures, ops, open
 METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 """The methods that a 405 may name."""
 
-_CALL = "batchstatus.call"  # where a request's Call is kept: in its WSGI environment
 
 View: TypeAlias = Callable[..., flask.Response]
 
@@ -45,14 +45,14 @@ View: TypeAlias = Callable[..., flask.Response]
 class Anything(BaseConverter):
     """The rest of a path, whatever it is: empty, or with doubled slashes. Every other rule comes before it."""
 
-    regex = ".*"
+    regex = "(?s:.*)"
     part_isolating = False
     weight = 10_000
 
 
 def parts_of(store: JobStore, authorize: Authorize | None = None, max_held: int | None = None) -> Parts:
     """Return what a service over this store has one of."""
-    counts = Metrics()
+    counts = metrics_of_process()
     store.reader.listen_for_settled(counts.settled.inc)
     access: Access = HostAccess(authorize) if authorize else ApiKeyAccess()
     breaker, waits = Breaker(store, counts.breaker_open.set), Waits(store, counts.held.set, max_held)
@@ -93,9 +93,13 @@ class Registered:
     def __init__(self, parts: Parts, made: flask.Blueprint, *, owns_app: bool = False) -> None:
         self._parts = parts
         self._owns_app = owns_app
+        # Where a request's Call is kept, in its WSGI environment: one for each service that the request passes.
+        self._key = f"batchstatus.call.{id(parts):x}"
         for route in ROUTER.routes.values():
             options = {"strict_slashes": True, "merge_slashes": False, "provide_automatic_options": False}
-            made.add_url_rule(route.path, route.name, self._view(route), methods=[route.method], **options)
+            made.add_url_rule(
+                route.path, route.name, self._view(made.name, route), methods=[route.method], **options
+            )
         if not owns_app:
             made.before_request(self._begin)
             made.after_request(self._end)
@@ -104,21 +108,22 @@ class Registered:
                 made.register_error_handler(error, self._error)
             for status in default_exceptions:
                 made.register_error_handler(status, self._error)
+            made.register_error_handler(Exception, _raise)
         made.record(self._add_rest)
 
     def call(self) -> Call:
         """Return the Call of the request that is under way."""
         environ = flask.request.environ
-        call: Call | None = environ.get(_CALL)
+        call: Call | None = environ.get(self._key)
         if call is None:
             request = flask.request._get_current_object()  # type: ignore[attr-defined]
-            call = environ[_CALL] = Call(self._parts, request)
+            call = environ[self._key] = Call(self._parts, request)
         return call
 
     def _begin(self) -> None:
         check_target(self.call().request.environ)
 
-    def _view(self, route: Route) -> View:
+    def _view(self, blueprint_name: str, route: Route) -> View:
         """Return the view as Flask calls it. Variables of the prefix are for the host's `authorize` to see."""
         variables = route.variables()
 
@@ -131,6 +136,9 @@ class Registered:
                 error.add_note(f"request {call.id}")
                 raise
 
+        # Extensions that exempt or limit a view know it by its name (Flask-Limiter, Flask-WTF).
+        view.__name__, view.__doc__ = route.name, route.view.__doc__
+        view.__qualname__ = f"{blueprint_name}.{route.name}"
         return view
 
     def _elsewhere(self, **_: Any) -> flask.Response:
@@ -154,6 +162,8 @@ class Registered:
         return _as_flask(response_to(self.call(), error))
 
     def _end(self, response: flask.Response) -> flask.Response:
+        if "X-Request-Id" in response.headers:  # another service in this application has answered
+            return response
         call = self.call()
         finish(call, response.status_code)
         response.headers["X-Request-Id"] = call.id
@@ -205,5 +215,16 @@ def _request_ids() -> Callable[[], str]:
 
     A random id each would cost a system call each.
     """
-    process, numbers = secrets.token_hex(5), itertools.count(1)
-    return lambda: f"{process}{next(numbers):06x}"
+    numbers = itertools.count(1)
+    process: dict[int, str] = {}
+
+    def new_id() -> str:
+        pid = os.getpid()  # an application that was made before a fork is in several processes
+        return f"{process.get(pid) or process.setdefault(pid, secrets.token_hex(5))}{next(numbers):06x}"
+
+    return new_id
+
+
+def _raise(error: Exception) -> NoReturn:
+    """Have Flask treat a bug as one: log and signal it, and ask for the handler of 500, which is ours."""
+    raise error

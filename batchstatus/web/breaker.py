@@ -51,7 +51,11 @@ class Breaker:
             self._probing = True
             if not self._store.connection.has_many_servers():
                 self._set(True)
-            threading.Thread(target=self._probe, name="batchstatus probe", daemon=True).start()
+            try:
+                threading.Thread(target=self._probe, name="batchstatus probe", daemon=True).start()
+            except RuntimeError:  # no thread is to be had, and without a probe it would stay open for ever
+                self._probing = False
+                self._set(False)
 
     def _probe(self) -> None:
         """Ping the store until it answers, then close the breaker."""

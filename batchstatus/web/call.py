@@ -12,7 +12,7 @@ from types import TracebackType
 
 from flask import Request
 
-from batchstatus.errors import StoreUnavailable
+from batchstatus.errors import BatchStatusError, StoreUnavailable
 from batchstatus.store import JobStore
 from batchstatus.web import runtime
 from batchstatus.web.access import Access
@@ -82,12 +82,14 @@ class StoreAccess:
     def __enter__(self) -> JobStore:
         try:
             self._parts.breaker.check()
+            if self._left_s <= 0:
+                raise _too_late()
         except StoreUnavailable:
             self._parts.metrics.store_errors.inc()
             raise
         self._began = time.monotonic()
         # Each command has its own timeout, but a request may send several, and wait for a connection.
-        self._limit = runtime.in_use().time_limit(self._left_s, StoreUnavailable("the store took too long"))
+        self._limit = runtime.in_use().time_limit(self._left_s, _too_late())
         self._limit.__enter__()
         return self._parts.store
 
@@ -102,9 +104,13 @@ class StoreAccess:
         self._left_s = max(0.0, self._left_s - (time.monotonic() - self._began))
         if isinstance(error, StoreUnavailable):
             self._failed(error)
-        elif error is None:
+        elif error is None or isinstance(error, BatchStatusError):  # "no such job" is an answer
             self._parts.breaker.succeeded()
 
     def _failed(self, error: StoreUnavailable) -> None:
         self._parts.breaker.failed(error)
         self._parts.metrics.store_errors.inc()
+
+
+def _too_late() -> StoreUnavailable:
+    return StoreUnavailable("the store took too long")

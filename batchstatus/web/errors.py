@@ -33,7 +33,7 @@ _WORDS = {
 class ApiError(HTTPException):
     """An answer from 400 up, raised from wherever it is known.
 
-    `word` is the error's code in the body (contract §7). Flask and its extensions take it for what it is: an HTTP
+    `word` is the error's code in the body (docs/http.md). Flask and its extensions take it for what it is: an HTTP
     error that the application means.
     """
 

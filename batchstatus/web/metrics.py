@@ -9,8 +9,7 @@ import shutil
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from weakref import WeakSet
 
@@ -22,7 +21,9 @@ from prometheus_client import (
     generate_latest,
     values,
 )
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """How prometheus-client is told where the processes share their counts."""
@@ -37,6 +38,7 @@ _LATENCIES_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.
 
 
 _all: "WeakSet[Metrics]" = WeakSet()
+_shared: dict[str, "Metrics"] = {}
 
 
 class Metrics:
@@ -49,6 +51,7 @@ class Metrics:
             values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
         self._registry = registry = CollectorRegistry()
         self._noted: deque[tuple[str, int, float]] = deque()
+        self._counting: dict[tuple[str, int], Callable[[float], None]] = {}
         self._will_write, self._process = False, os.getpid()
         _all.add(self)
         self._requests = Counter(
@@ -96,15 +99,20 @@ class Metrics:
         registry = self._registry
         if self._shared:
             registry = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+            registry.register(_OfAllProcesses())
         return generate_latest(registry)
 
     def _write_in_time(self) -> None:
         self._will_write = False  # first: what is noted from here on has its own time
         self.write()
 
-    @cache  # noqa: B019 - there is one for each application, and few routes and statuses
     def _of(self, route: str, status: int) -> Callable[[float], None]:
+        """Return what counts requests with this route and status, made once."""
+        return self._counting.get((route, status)) or self._counting.setdefault(
+            (route, status), self._make(route, status)
+        )
+
+    def _make(self, route: str, status: int) -> Callable[[float], None]:
         """What counts these; looking the labels up would cost as much as the counting."""
         count, observe = self._requests.labels(route, status).inc, self._seconds.labels(route).observe
 
@@ -116,6 +124,26 @@ class Metrics:
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, registry=self._registry, multiprocess_mode="livesum")
+
+
+class _OfAllProcesses(Collector):
+    """Our metrics of all processes; a host's own may be in the same directory, and are the host's to show."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Read them from the shared files. Called by prometheus-client."""
+        every = MultiProcessCollector(None).collect()  # type: ignore[no-untyped-call]
+        return (metric for metric in every if metric.name.startswith("batchstatus_"))
+
+
+def metrics_of_process() -> Metrics:
+    """Return metrics for one more service: where processes share files, the same for all services of this process.
+
+    Two that wrote to the same file would overwrite each other's counts.
+    """
+    directory = os.environ.get(DIRECTORY_VARIABLE, "")
+    if not directory:
+        return Metrics()
+    return _shared.get(directory) or _shared.setdefault(directory, Metrics())
 
 
 def share_between_processes() -> None:

@@ -64,18 +64,19 @@ def _load(schema: Schema, given: dict[str, Any], wrong: dict[str, str]) -> dict[
 
 def _body(request: Request) -> bytes:
     """Return the whole body. The caller has BODY_S to send it, where the server can interrupt a request."""
-    request.max_content_length = MAX_BODY_BYTES
+    most = min(MAX_BODY_BYTES, request.max_content_length or MAX_BODY_BYTES)
+    request.max_content_length = most
     try:
         with runtime.in_use().time_limit(BODY_S, bad_request("The body took too long.", 408)):
             body = request.get_data()  # from the cache, if somebody before us has read it
             # werkzeug cuts a body in chunks at the limit, without a word.
-            full = len(body) == MAX_BODY_BYTES and request.content_length is None
+            full = len(body) == most and request.content_length is None
             cut = full and request.environ["wsgi.input"].read(1) != b""
     except HTTPException:
         raise
     except Exception as error:  # each server has errors of its own for a body that breaks off
         raise bad_request("The body ended too soon, or its chunks are broken.") from error
-    if cut or len(body) > MAX_BODY_BYTES:
+    if cut or len(body) > most:
         raise RequestEntityTooLarge
     if len(body) < (request.content_length or 0):
         raise bad_request("The body ended too soon.")

@@ -14,6 +14,10 @@ Headers = list[tuple[str, str]]
 _STATUS_LINES = {int(status): f"{int(status)} {status.phrase}" for status in HTTPStatus}
 
 
+def _status_line(status: int) -> str:
+    return _STATUS_LINES.get(status) or f"{status} Unknown"
+
+
 class Response:
     """A status, headers and a body, as the WSGI application that sends them (PEP 3333).
 
@@ -29,12 +33,12 @@ class Response:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer with it."""
-        start_response(_STATUS_LINES[self.status], self.headers)
+        start_response(_status_line(self.status), self.headers)
         return () if environ["REQUEST_METHOD"] == "HEAD" else self._body
 
     def as_flask(self, response_class: type[flask.Response]) -> flask.Response:
         """Return the response as Flask's, with the very same status line, headers and body."""
-        response = response_class(self._body, status=_STATUS_LINES[self.status], headers=self.headers)
+        response = response_class(self._body, status=_status_line(self.status), headers=self.headers)
         if not any(name == "Content-Type" for name, _ in self.headers):
             del response.headers["Content-Type"]  # werkzeug would say text/html of a 304
         return response

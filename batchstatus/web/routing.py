@@ -80,7 +80,10 @@ def keep_encoded_slashes(environ: WSGIEnvironment) -> None:
     if "%2f" not in target.lower():
         return
     path = target.partition("?")[0] if target.startswith("/") else urlsplit(target).path
-    mount = environ.get("SCRIPT_NAME", "")
-    if unquote_to_bytes(path).decode("latin-1") == mount + environ["PATH_INFO"]:
+    decoded, info = unquote_to_bytes(path).decode("latin-1"), environ["PATH_INFO"]
+    mount = (
+        "" if decoded == info else environ.get("SCRIPT_NAME", "")
+    )  # which a proxy may have taken out of the target
+    if decoded == mount + info:
         kept = path.replace("%2F", "%252F").replace("%2f", "%252f")
         environ["PATH_INFO"] = unquote_to_bytes(kept).decode("latin-1").removeprefix(mount)

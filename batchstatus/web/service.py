@@ -1,6 +1,8 @@
 """The service as a Flask application: `create_app(store)`, and `open_service(settings)` with all that it needs."""
 
+import inspect
 from collections.abc import Iterable
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from wsgiref.types import StartResponse, WSGIEnvironment
@@ -29,6 +31,14 @@ _SIGNALS = (
 )
 
 
+_METHODS = (
+    *("full_dispatch_request", "preprocess_request", "dispatch_request", "finalize_request", "process_response"),
+    *("make_response", "handle_exception", "handle_user_exception", "handle_http_exception", "request_context"),
+    *("do_teardown_request", "do_teardown_appcontext"),
+)
+"""What Flask runs for a request."""
+
+
 class Service(flask.Flask):
     """The service as an ordinary Flask application: hooks, error handlers, signals and extensions work in it.
 
@@ -39,20 +49,22 @@ class Service(flask.Flask):
 
     def __init__(self, store: JobStore, authorize: Authorize | None, max_held: int | None) -> None:
         super().__init__("batchstatus", static_folder=None)
+        bare = _is_flasks_own(self)
         self.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
         self.url_map.merge_slashes = False
         self.parts = parts_of(store, authorize, max_held)
         made = flask.Blueprint("batchstatus", __name__)
         self._registered = Registered(self.parts, made, owns_app=True)
         self.register_blueprint(made)
-        self._asks_host = authorize is not None
+        self._may_go_directly = bare and authorize is None
         self._plain: bool | None = None
         self._as_made = _setup_of(self)
 
     def wsgi_app(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request. Called by the server."""
         keep_encoded_slashes(environ)
-        if self._goes_directly():
+        # Flask's test client asks for the context to be kept.
+        if self._goes_directly() and "werkzeug.debug.preserve_context" not in environ:
             return self._directly(environ)(environ, start_response)
         return super().wsgi_app(environ, start_response)
 
@@ -60,7 +72,7 @@ class Service(flask.Flask):
         """Return True if nothing of Flask's would run but what is ours."""
         if self._plain is None:
             as_made = type(self) is Service and _setup_of(self) == self._as_made
-            self._plain = as_made and not self._asks_host
+            self._plain = as_made and self._may_go_directly and not (self.debug or self.testing)
             self._got_first_request = True  # from here on Flask refuses to have anything added
         return self._plain and not any(signal.receivers for signal in _SIGNALS)
 
@@ -113,6 +125,21 @@ def open_service(settings: Settings) -> Service:
     return create_app(store)
 
 
+def _is_flasks_own(app: flask.Flask) -> bool:
+    """Return True if Flask is as it was released: its constructor hooks nothing in, nothing is patched.
+
+    Tools that instrument every application (OpenTelemetry's and others) replace the class or its methods.
+    """
+    base = type(app).__mro__[1]
+    hooks = (app.before_request_funcs, app.after_request_funcs, app.teardown_request_funcs)
+    folder = str(Path(flask.__file__).parent)
+    functions = [inspect.getattr_static(base, name) for name in _METHODS]
+    untouched = all(
+        inspect.isfunction(each) and each.__code__.co_filename.startswith(folder) for each in functions
+    )
+    return base.__module__ == "flask.app" and untouched and not any(hooks) and not app.teardown_appcontext_funcs
+
+
 def _setup_of(app: flask.Flask) -> dict[str, Any]:
     """Return what has been set up in an application: hooks, handlers, routes, settings, classes."""
     hooks: tuple[dict[Any, list[Any]], ...] = (
@@ -125,6 +152,7 @@ def _setup_of(app: flask.Flask) -> dict[str, Any]:
         for code, by_error in by_code.items()
         for error, handler in by_error.items()
     }
+    session = app.session_interface
     # A middleware around `wsgi_app` is outside of all this.
     own = {name: value for name, value in vars(app).items() if isinstance(value, type) or callable(value)}
     own.pop("wsgi_app", None)
@@ -135,6 +163,7 @@ def _setup_of(app: flask.Flask) -> dict[str, Any]:
         "views": dict(app.view_functions),
         "rules": len(list(app.url_map.iter_rules())),
         "config": dict(app.config),
-        "classes": (app.request_class, app.response_class, type(app.session_interface)),
+        "classes": (app.request_class, app.response_class),
+        "session": (session, dict(vars(session))),
         "own": own,
     }

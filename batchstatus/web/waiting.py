@@ -46,25 +46,40 @@ class Waits:
         self._max_held = max_held
         self._on_change = on_change
         self._held: dict[threading.Event, Hold] = {}
-        self._ticking = threading.Lock()
+        self._entering, self._ticking = threading.Lock(), threading.Lock()
         self.closed = False
         _open.add(self)
 
     def hold(self, hold: Hold) -> bool:
         """Return when the job is no longer in that state, or the time is up; False, at once, if too many wait."""
-        most = runtime.in_use().max_held if self._max_held is None else self._max_held
-        if self.closed or len(self._held) >= most:
-            return False
         woken = threading.Event()
-        self._held[woken] = hold
-        self._on_change(len(self._held))
-        if self._ticking.acquire(blocking=False):
-            threading.Thread(target=self._tick, name="batchstatus waits", daemon=True).start()
+        with self._entering:  # or two would come in where there is room for one
+            if not self.has_room():
+                return False
+            self._held[woken] = hold
         try:
+            self._on_change(len(self._held))
+            if not self._start_ticking():
+                return False
             woken.wait(hold.wait_s)
         finally:
             del self._held[woken]
             self._on_change(len(self._held))
+        return True
+
+    def has_room(self) -> bool:
+        """Return True if one more request may be held."""
+        most = runtime.in_use().max_held if self._max_held is None else self._max_held
+        return not self.closed and len(self._held) < most
+
+    def _start_ticking(self) -> bool:
+        """Start the thread that looks, unless it runs. Returns False if no thread is to be had."""
+        if self._ticking.acquire(blocking=False):
+            try:
+                threading.Thread(target=self._tick, name="batchstatus waits", daemon=True).start()
+            except RuntimeError:
+                self._ticking.release()
+                return False
         return True
 
     def close(self) -> None:

@@ -5,8 +5,9 @@ between them: each importing thread has a tally of its own, whose whole state is
 every call. To take is to make a cut: to read the tuples of all tallies in one step that the interpreter does not
 interrupt. A batch is the difference between two cuts. A Python without the GIL has no such step, and is refused.
 
-So the checkpoint of a batch covers that batch and all before it, and nothing after it: whatever has been
-delivered when a worker dies, its counters and its checkpoint agree.
+A checkpoint covers what its call counts and what all threads had counted before: it is kept with their counts at
+that moment. A batch says how much of it its newest checkpoint covers, so that whoever takes over a dead worker's
+job can return to exactly those counts.
 
 Signals forbid locks too: a handler may raise between any two steps of an importer (Ctrl-C), and locks that are
 written in Python, such as Condition and Event, may then stay locked for ever. So a thread that has to wait checks
@@ -18,7 +19,7 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from itertools import chain, count, repeat
+from itertools import count
 from operator import attrgetter
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -27,7 +28,7 @@ from typing import Any
 from batchstatus.errors import BatchStatusError, JobCancelled
 from batchstatus.messages import Batch, Wanted
 from batchstatus.rows import Shaped
-from batchstatus.worker.tally import NOTHING, Rest, State, Tally, checkpoint_in, rows_in, take_until
+from batchstatus.worker.tally import Checkpoint, Rest, State, Tally, batch_between, rows_in
 
 _STATE = attrgetter("state")
 _RECHECK_S = 0.02
@@ -52,7 +53,7 @@ class Outbox:
         # The cuts of full batches wait here, so that a report never carries more rows than a full batch.
         self._full: deque[list[State]] = deque()
         self._rows_arrived = self._rows_cut = 0  # failed and skipped rows; cut: in the newest cut
-        self.stamps = count(1)
+        self._stamps = count(1)
         self._work: SimpleQueue[None] = SimpleQueue()
         self.error: BaseException | None = None
         self._trace: TracebackType | None = None
@@ -72,6 +73,15 @@ class Outbox:
         # A dict's get and setdefault are atomic, and no other thread asks for this thread's tally.
         thread = threading.get_ident()
         return self._tallies.get(thread) or self._tallies.setdefault(thread, Tally())
+
+    def given(self, checkpoint: Any, tally: Tally, succeeded: int, rest: Rest) -> Checkpoint:
+        """Returns a checkpoint that covers these counts of the tally, and what the other threads have counted."""
+        stamp = next(self._stamps)
+        if len(self._tallies) == 1:
+            return stamp, checkpoint, ((succeeded, rest),)
+        covered = [(state[0], state[2]) for state in self._cut()]
+        covered[list(self._tallies.values()).index(tally)] = (succeeded, rest)
+        return stamp, checkpoint, tuple(covered)
 
     def failed(self, row: Shaped, checkpoint: Any) -> None:
         """Add a failed row; blocks while too many wait."""
@@ -131,7 +141,7 @@ class Outbox:
         """Returns the next batch, or None if there is none; the same batch until `sent` is called."""
         if self._sending is None:
             before, self._taken = self._taken, self._next_cut()
-            self._sending = self._batch(before, self._taken) or None
+            self._sending = batch_between(before, self._taken, list(self._tallies.values())) or None
             if self._full:
                 self.wake()
         return self._sending
@@ -174,19 +184,6 @@ class Outbox:
         self._rows_cut = rows_in(cut)
         return cut
 
-    def _batch(self, before: list[State], cut: list[State]) -> Batch:
-        """Returns the rows counted between two cuts."""
-        tallies = list(zip(list(self._tallies.values()), cut, chain(before, repeat(NOTHING)), strict=False))
-        totals = [new[2][2] for _, new, old in tallies if new[2][2] != old[2][2]]
-        newest, last = map(checkpoint_in, (cut, before))
-        return Batch(
-            succeeded=sum(new[0] - old[0] for _, new, old in tallies),
-            failures=tuple(row for tally, new, _ in tallies for row in take_until(new[2][0], tally.failures)),
-            skips=tuple(row for tally, new, _ in tallies for row in take_until(new[2][1], tally.skips)),
-            total_items=totals[-1] if totals else None,
-            checkpoint=newest[1] if newest and (last is None or newest[1] != last[1]) else None,
-        )
-
     def _pause(self) -> None:
         thread = threading.get_ident()
         try:
@@ -209,7 +206,8 @@ class Outbox:
     def _added(self, tally: Tally, checkpoint: Any, rest: Rest, rows: int) -> None:
         """Count a row that was added to a tally; `rows` is the number of rows including this one."""
         succeeded, before, _ = tally.state
-        tally.state = (succeeded, before if checkpoint is None else (next(self.stamps), checkpoint), rest)
+        given = before if checkpoint is None else self.given(checkpoint, tally, succeeded, rest)
+        tally.state = (succeeded, given, rest)
         if rows - self._rows_cut >= self._flush_rows:
             cut = self._cut()
             self._full.append(cut)

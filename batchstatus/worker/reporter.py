@@ -3,6 +3,7 @@
 No signal interrupts that thread while it sends to the store: see batchstatus.worker.outbox.
 """
 
+import logging
 import threading
 import time
 from contextlib import suppress
@@ -10,6 +11,7 @@ from queue import Empty, SimpleQueue
 
 from batchstatus.errors import (
     BatchStatusError,
+    InvalidValue,
     JobCancelled,
     JobNotFound,
     LeaseLost,
@@ -18,7 +20,7 @@ from batchstatus.errors import (
     StoreUnavailable,
 )
 from batchstatus.messages import HEARTBEAT, Batch, Claim, Ending
-from batchstatus.model import Status
+from batchstatus.model import MAX_COUNT, Status
 from batchstatus.worker.endings import ending
 from batchstatus.worker.options import RunOptions
 from batchstatus.worker.outbox import Outbox
@@ -26,6 +28,7 @@ from batchstatus.worker.steps import Steps
 
 MAX_HEARTBEAT_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, SOON_S = 0.05, 0.5, 2.0
+_log = logging.getLogger(__name__)
 LONGEST_CALLS = 10  # more calls to the store than an end takes
 
 
@@ -53,6 +56,8 @@ class Reporter(threading.Thread):
         self._hurried = False
         self._refused: BaseException | None = None
         self._said_paused = False
+        self._rows, self._total_items = claim.job.done, claim.job.total_items
+        self._said_raised = False
         self._left: SimpleQueue[BaseException | None] = SimpleQueue()
         self._outcomes: SimpleQueue[tuple[bool, BaseException | None]] = SimpleQueue()
 
@@ -159,10 +164,21 @@ class Reporter(threading.Thread):
                 self._report(HEARTBEAT)
 
     def _report(self, batch: Batch) -> None:
-        seq, paused = self._seq + bool(batch), self._outbox.at_rest()
-        wanted = self._steps.report(self._claim, seq, batch, paused=paused)
-        self._seq, self._said_paused, self._heard_at = seq, paused, time.monotonic()
-        self._outbox.obey(wanted)
+        seq, paused, rows = self._seq + bool(batch), self._outbox.at_rest(), self._rows + sum(batch.counts)
+        if rows > MAX_COUNT:
+            raise InvalidValue(f"{rows:,} rows are more than can be counted; none of the last report count")
+        answer = self._steps.report(self._claim, seq, batch, paused=paused)
+        self._seq, self._rows, self._said_paused, self._heard_at = seq, rows, paused, time.monotonic()
+        self._outbox.obey(answer.wanted)
+        self._note_total(batch, answer.total_items)
+
+    def _note_total(self, batch: Batch, total_items: int | None) -> None:
+        """Say once that the job's total proved too low, and that the store has raised it."""
+        given = self._total_items if batch.total_items is None else batch.total_items
+        if given is not None and total_items is not None and total_items > given and not self._said_raised:
+            self._said_raised = True
+            _log.warning("%s: its total of %d rows is too low; raised to %d", self._steps.name, given, total_items)
+        self._total_items = total_items
 
     def _leave(self, error: BaseException | None) -> bool:
         """Finish the job, for the block's exception or an earlier refusal. Returns True to suppress the former."""

@@ -73,16 +73,20 @@ class Run:
         self._outbox.total(values.count("total_items", total_items))
 
     def succeeded(self, n: int = 1, *, checkpoint: Any = None) -> None:
-        """Count `n` rows that succeeded. `checkpoint` covers these rows and all before them."""
-        if n.__class__ is not int or n < 1:
-            raise InvalidValue(f"n {n!r} is not a positive integer")
+        """Count `n` rows that succeeded. `checkpoint` covers these rows and all before them.
+
+        `n` may be 0, for a commit whose rows have all failed.
+        """
+        if n.__class__ is not int or n < 0:
+            raise InvalidValue(f"n {n!r} is not a number of rows")
         if checkpoint is not None and checkpoint.__class__ is not int:
             checkpoint = _frozen(checkpoint)
         # The hot path: one tuple replaced, and no lock; see batchstatus.worker.outbox.
         tally = self._outbox.tally()
         succeeded, before, rest = tally.state
-        stamped = before if checkpoint is None else (next(self._outbox.stamps), checkpoint)
-        tally.state = (succeeded + n, stamped, rest)
+        succeeded += n
+        given = before if checkpoint is None else self._outbox.given(checkpoint, tally, succeeded, rest)
+        tally.state = (succeeded, given, rest)
 
     def failed(self, row: Row, *, checkpoint: Any = None) -> None:
         """Count a row that failed, such as `{"externalId": "T-7", "code": "VALIDATION_ERROR", "message": "…"}`."""

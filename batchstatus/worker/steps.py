@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from batchstatus.messages import Batch, Claim, Ending, Look, Wanted
+from batchstatus.messages import Batch, Claim, Ending, Look, Reported
 from batchstatus.settings import StoreSettings
 
 
@@ -20,11 +20,10 @@ class Steps(Protocol):
     def claim(self, token: str) -> Claim:
         """Take the job, or raise LeaseHeld or InvalidTransition. The same token again gives the same fence."""
 
-    def report(self, claim: Claim, seq: int, batch: Batch, *, paused: bool) -> Wanted:
-        """Count a batch and renew the lease; returns what is asked of the worker. An empty batch: renew only.
+    def report(self, claim: Claim, seq: int, batch: Batch, *, paused: bool) -> Reported:
+        """Count a batch and renew the lease. An empty batch: renew only.
 
-        Raises LeaseLost when fenced out, InvalidValue for more rows than the job has, ReportsLost when the store
-        no longer has reports that it acknowledged.
+        Raises LeaseLost when fenced out, ReportsLost when the store no longer has reports that it acknowledged.
         """
 
     def finish(self, claim: Claim, ending: Ending, seq: int | None) -> None:

@@ -7,12 +7,15 @@ from collections import deque
 from operator import itemgetter
 from typing import Any, TypeAlias
 
+from batchstatus.messages import Batch, Counts
 from batchstatus.rows import Shaped
 
 Rest: TypeAlias = tuple[int, int, int | None]
 """The counts that seldom change: failed rows, skipped rows, the job's number of rows if it was set."""
-Checkpoint: TypeAlias = tuple[int, Any] | None
-"""A number that grows with each checkpoint of any thread, and the checkpoint."""
+Covered: TypeAlias = tuple[tuple[int, Rest], ...]
+"""What each thread had counted when a checkpoint was given, in a cut's order: succeeded rows, and the rest."""
+Checkpoint: TypeAlias = tuple[int, Any, Covered] | None
+"""A number that grows with each checkpoint of any thread, the checkpoint, and what the checkpoint covers."""
 State: TypeAlias = tuple[int, Checkpoint, Rest]
 """Everything that one thread has counted since the run began, succeeded rows first."""
 Rows: TypeAlias = deque[tuple[int, Shaped]]
@@ -35,12 +38,57 @@ def rows_in(cut: list[State]) -> int:
     return sum([failed + skipped for _, _, (failed, skipped, _) in cut])  # a list: each failed row pays for this
 
 
-def checkpoint_in(cut: list[State]) -> Checkpoint:
+def batch_between(before: list[State], cut: list[State], tallies: list[Tally]) -> Batch:
+    """Take the rows counted between two cuts. The rows that the newest checkpoint covers come first."""
+    before = before + [NOTHING] * (len(cut) - len(before))
+    totals = [new[2][2] for new, old in zip(cut, before, strict=True) if new[2][2] != old[2][2]]
+    newest, last = _checkpoint_in(cut), _checkpoint_in(before)
+    given = newest if newest and (last is None or newest[0] > last[0]) else None
+    covered = [_covered(old, number, given) for number, old in enumerate(before)]
+    failures, skips = _take(tallies, [counts[1:] for counts in covered])
+    late_failures, late_skips = _take(tallies, [new[2][:2] for new in cut])
+    return Batch(
+        succeeded=sum(new[0] - old[0] for new, old in zip(cut, before, strict=True)),
+        failures=(*failures, *late_failures),
+        skips=(*skips, *late_skips),
+        total_items=totals[-1] if totals else None,
+        checkpoint=given and given[1],
+        covered=given
+        and Counts(sum(map(itemgetter(0), covered)) - _succeeded_in(before), len(failures), len(skips)),
+    )
+
+
+def _succeeded_in(cut: list[State]) -> int:
+    return sum(map(itemgetter(0), cut))
+
+
+def _checkpoint_in(cut: list[State]) -> Checkpoint:
     """Returns the newest checkpoint of all threads."""
     return max((state[1] for state in cut if state[1]), key=itemgetter(0), default=None)
 
 
-def take_until(number: int, rows: Rows) -> list[Shaped]:
+def _covered(before: State, number: int, checkpoint: Checkpoint) -> Counts:
+    """Returns what a checkpoint covers of thread `number`, and at least what the cut `before` has.
+
+    That cut may have been made while the checkpoint was being given: after the look at the other threads, but
+    before the checkpoint could be seen. The rows counted in between were counted at the same time as the
+    checkpoint, and are in the store already: they are covered.
+    """
+    succeeded, _, (failed, skipped, _) = before
+    if checkpoint is None or number >= len(checkpoint[2]):
+        return Counts(succeeded, failed, skipped)
+    covered, (covered_failed, covered_skipped, _) = checkpoint[2][number]
+    return Counts(max(succeeded, covered), max(failed, covered_failed), max(skipped, covered_skipped))
+
+
+def _take(tallies: list[Tally], numbers: list[tuple[int, int]]) -> tuple[list[Shaped], list[Shaped]]:
+    """Take each tally's failed and skipped rows up to these numbers; a tally without numbers is too new."""
+    pairs = list(zip(tallies, numbers, strict=False))
+    failures = [row for tally, (failed, _) in pairs for row in _take_until(failed, tally.failures)]
+    return failures, [row for tally, (_, skipped) in pairs for row in _take_until(skipped, tally.skips)]
+
+
+def _take_until(number: int, rows: Rows) -> list[Shaped]:
     """Take the rows up to this number. Of two with one number the first does not count: its call was cut short."""
     taken: dict[int, Shaped] = {}
     while rows and rows[0][0] <= number:

@@ -15,15 +15,15 @@ def outcome(number: int) -> str:
     return ("succeeded", "failed", "skipped", "succeeded", "failed")[number * number % 7 % 5]
 
 
-def count(run: Run, number: int) -> str:
-    """Count row `number` with its checkpoint. Returns the outcome."""
+def count(run: Run, number: int, *, checkpoint: int | None = None) -> str:
+    """Count row `number`. Returns the outcome."""
     became = outcome(number)
     if became == "succeeded":
-        run.succeeded(checkpoint=number)
+        run.succeeded(checkpoint=checkpoint)
     elif became == "failed":
-        run.failed(rejected(number), checkpoint=number)
+        run.failed(rejected(number), checkpoint=checkpoint)
     else:
-        run.skipped(skipped(number), checkpoint=number)
+        run.skipped(skipped(number), checkpoint=checkpoint)
     return became
 
 
@@ -49,11 +49,18 @@ def trouble_at_the_end(store: JobStore, job_id: str, importer: Importer) -> list
 
 
 def import_rows(
-    link: Link, url: str, job_id: str, rows: int, options: dict[str, Any], at_most: int | None = None
+    link: Link,
+    url: str,
+    job_id: str,
+    rows: int,
+    options: dict[str, Any],
+    commit_rows: int = 1,
+    at_most: int | None = None,
 ) -> None:
     """Claim the job, or take it over, and import the rest of `rows` rows as fast as reports are sent.
 
-    With `at_most`, import no more than that, and then wait to be killed.
+    Each row counts as it comes, and every `commit_rows`th has a checkpoint. With `at_most`, import no more than
+    that, and then wait to be killed.
     """
     store = batchstatus.connect(url, **options)
     with store.run(ORG, job_id, wait_s=60, flush_s=0.001, flush_rows=10, max_waiting_rows=20) as run:
@@ -62,7 +69,7 @@ def import_rows(
         begin = run.checkpoint or 0
         for number in range(begin + 1, min(rows, begin + (at_most or rows)) + 1):
             run.check()
-            count(run, number)
+            count(run, number, checkpoint=None if number % commit_rows else number)
         if at_most:
             link.recv()
     link.send("completed")
@@ -93,7 +100,7 @@ def import_until_fenced_out(link: Link, url: str, job_id: str, options: dict[str
             while True:
                 run.check()
                 number += 1
-                count(run, number)
+                count(run, number, checkpoint=number)
                 time.sleep(0.001)
     except LeaseLost as lost:
         link.send(f"LeaseLost: {lost}")

@@ -13,6 +13,8 @@ from tests.support.sdk import ORG
 from tests.support.waiting import wait_until
 
 AT_ONCE, ROWS = 5, 4_000
+COMMIT_ROWS = (1, 300, ROWS + 1)
+"""A checkpoint a row, one a commit, none."""
 OPTIONS = {"lease_s": 0.4, "grace_s": 0.2}
 
 
@@ -40,9 +42,10 @@ class Killing:
         """Kill and take over one job. Returns the number of acknowledged reports, or what is missing."""
         dice = random.Random(number)
         job_id = self._store.create(ORG, "transaction_batch", takeover_s=60).job_id
+        commit_rows = COMMIT_ROWS[number % len(COMMIT_ROWS)]
         for _ in range(2 if number % 4 == 0 else 1):
-            self._kill_one(job_id, dice.uniform(0, 0.1))
-        with Importer(import_rows, self._url, job_id, ROWS, OPTIONS) as importer:
+            self._kill_one(job_id, dice.uniform(0, 0.1), commit_rows)
+        with Importer(import_rows, self._url, job_id, ROWS, OPTIONS, commit_rows) as importer:
             importer.told()
             assert importer.told() == "completed"
         try:
@@ -51,9 +54,9 @@ class Killing:
             return f"{job_id}: {error!r:.500}"
         return self._store.get(ORG, job_id).rev
 
-    def _kill_one(self, job_id: str, moment_s: float) -> None:
+    def _kill_one(self, job_id: str, moment_s: float, commit_rows: int) -> None:
         """Kill an importer `moment_s` after its first report. It imports at most a third of the rows."""
-        with Importer(import_rows, self._url, job_id, ROWS, OPTIONS, ROWS // 3) as importer:
+        with Importer(import_rows, self._url, job_id, ROWS, OPTIONS, commit_rows, ROWS // 3) as importer:
             began_at = importer.told() or 0
             wait_until(lambda: self._store.get(ORG, job_id).done > began_at, 30, "a report has arrived")
             time.sleep(moment_s)

@@ -11,7 +11,7 @@ from flask.cli import routes_command
 from flask.testing import FlaskClient
 
 from batchstatus import Job, JobStore, Kind
-from batchstatus.web import Caller, blueprint
+from batchstatus.web import Caller, blueprint, create_app
 from tests.hosts.conftest import ORG, PREFIX, Register
 from tests.support.wire import CSV, FAILURES, INCLUDE_FAILURES, JOB, LEGACY_CSV, bearer, error_of, get, shown
 
@@ -242,3 +242,47 @@ def test_the_command_that_lists_routes_lists_ours(register: Register) -> None:
     listed = host.test_cli_runner().invoke(routes_command)
     assert listed.exit_code == 0
     assert f"{PREFIX}/batch-import/jobs/<job_id>" in listed.output
+
+
+def test_another_services_blueprint_in_the_service_has_its_own_store_and_callers(
+    store: JobStore, other_store: JobStore, job: Job, clerk: Caller, api_key: str
+) -> None:
+    app = create_app(store)
+    app.register_blueprint(
+        blueprint(other_store, authorize=lambda _: clerk, name="archive"), url_prefix="/archive"
+    )
+    there = other_store.create(ORG, "transaction_batch", job_id="there").job_id
+    client = app.test_client()
+    assert client.get(f"/archive{JOB.format(there)}").status_code == 200
+    assert get(client, f"/archive{JOB.format(job.job_id)}", api_key).status_code == 404
+    assert error_of(client.get(JOB.format(job.job_id))) == (401, "UNAUTHENTICATED")
+    assert get(client, JOB.format(job.job_id), api_key).status_code == 200
+
+
+def test_each_view_has_a_name_of_its_own(register: Register) -> None:
+    views = [view for name, view in register().view_functions.items() if name.startswith("batchstatus.")]
+    names = {f"{view.__module__}.{view.__qualname__}" for view in views}
+    assert len(names) == len(views)
+
+
+def test_a_line_feed_below_the_prefix_is_our_404(host: FlaskClient) -> None:
+    assert error_of(host.get(f"{PREFIX}/x%0Ay")) == (404, "NOT_FOUND")
+
+
+def test_a_bug_is_ours_although_the_host_handles_every_exception(
+    register: Register, api_key: str, store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, seen = flask.Flask("host"), []
+    app.register_error_handler(Exception, lambda _: ("the host's own page", 500))
+    monkeypatch.setattr(store, "get", lambda *_: 1 / 0)
+    client = register(app).test_client()
+    with flask.got_request_exception.connected_to(lambda *_, **__: seen.append(1), app):
+        answer = get(client, PREFIX + JOB.format("x"), api_key)
+    assert error_of(answer) == (500, "INTERNAL_ERROR")
+    assert seen == [1]
+
+
+def test_permissions_may_come_from_a_generator() -> None:
+    assert Caller(ORG, (each for each in ("a:b", "c:d"))).permissions == {"a:b", "c:d"}  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="permissions"):
+        Caller(ORG, None)  # type: ignore[arg-type]

@@ -220,3 +220,35 @@ def test_the_log_line_of_a_request_is_made_by_the_record_factory(
         logging.setLogRecordFactory(usual)
     (line,) = [each for each in caplog.records if each.name == "batchstatus.requests"]
     assert line.tenant == "t-1"  # type: ignore[attr-defined]
+
+
+def test_flask_that_was_instrumented_before_us_is_not_bypassed(store: JobStore) -> None:
+    """As OpenTelemetry's `instrument()` and other tools do: by another class, or other methods, for every app."""
+
+    def patched(self: flask.Flask, *arguments: Any) -> Any:
+        return original(self, *arguments)
+
+    original = flask.Flask.full_dispatch_request
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flask.Flask, "full_dispatch_request", patched)
+        assert not create_app(store)._goes_directly()
+    assert create_app(store)._goes_directly()
+
+
+@pytest.mark.parametrize("name", ["DEBUG", "TESTING"])
+def test_debugging_and_testing_go_flasks_way(app: Service, name: str) -> None:
+    app.config[name] = True
+    assert not app._goes_directly()
+
+
+def test_a_test_client_keeps_the_context_of_its_last_request(app: Service, api_key: str, job: Job) -> None:
+    with app.test_client() as client:
+        assert get(client, JOB.format(job.job_id), api_key).status_code == 200
+        assert flask.request.endpoint == "batchstatus.job"
+
+
+def test_a_session_interface_that_is_changed_is_called(app: Service, poll: Answer, job: Job) -> None:
+    opened: list[object] = []
+    app.session_interface.open_session = lambda *_: opened.append(1)  # type: ignore[method-assign]
+    assert poll(job.job_id).status_code == 200
+    assert opened

@@ -151,7 +151,7 @@ def test_every_write_past_a_lease_renews_the_time_of_all_keys_of_a_job(
     store: JobStore, client: "redis.Redis", write: str
 ) -> None:
     job = store.create(ORG, "transaction_batch", takeover_s=60 if write == "a takeover" else 0)
-    claim_and_vanish(client, job, failures=(ROW,), skips=(ROW,))
+    claim_and_vanish(client, job, failures=(ROW,), skips=(ROW,), checkpoint=1)
     if write == "the look that settles":
         store.settle(ORG, job.job_id)
     age(client, job)
@@ -164,7 +164,7 @@ def test_every_write_of_a_run_renews_the_time_of_all_keys_of_a_job(store: JobSto
     assert client.ttl(keys_of(job).job) > RETENTION_S - 60
     with suppress(SystemExit), store.run(ORG, job.job_id) as run:
         run.failed(rejected(1))
-        run.skipped(skipped(2))
+        run.skipped(skipped(2), checkpoint=2)
         wait_until(lambda: store.get(ORG, job.job_id).done == 2)
         for _ in ("a report", "a heartbeat"):
             age(client, job)

@@ -37,10 +37,11 @@ def count_three(run: Run) -> None:
     run.skipped(skipped(3), checkpoint=3)
 
 
-def count_and_leave(store: JobStore, job: Job, error: BaseException) -> None:
-    """Count three rows and leave the block with `error`."""
+def count_and_leave(store: JobStore, job: Job, error: BaseException, more: int = 0) -> None:
+    """Count three rows and perhaps more, and leave the block with `error`."""
     with store.run(ORG, job.job_id) as run:
         count_three(run)
+        run.succeeded(more)
         raise error
 
 
@@ -66,12 +67,12 @@ def test_job_cancelled_ends_the_job_as_cancelled_and_goes_no_further(store: JobS
 
 
 def test_cancelling_does_not_hide_that_rows_were_refused(store: JobStore) -> None:
-    job = store.create(ORG, "transaction_batch", total_items=1)
-    with pytest.raises(InvalidValue, match="total of 1"):
-        count_and_leave(store, job, JobCancelled())
+    job = store.create(ORG, "transaction_batch")
+    with pytest.raises(InvalidValue, match="can be counted"):
+        count_and_leave(store, job, JobCancelled(), more=2**53)
     ended = store.get(ORG, job.job_id)
     assert (ended.status, counters(ended)) == (Status.FAILED, (0, 0, 0))
-    assert "total of 1" in (ended.worker_error or "")
+    assert "can be counted" in (ended.worker_error or "")
 
 
 @pytest.mark.parametrize("details", [None, {"rows": [5, 8, 9]}, ["ü", 1.5, None], 0, False])

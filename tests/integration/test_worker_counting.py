@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from batchstatus import InvalidValue, Job, JobStore, Status
-from tests.support.sdk import ORG, TroubledClient, counters, rejected, skipped
+from tests.support.sdk import ORG, TroubledClient, counters, keys_of, rejected, skipped
 from tests.support.waiting import wait_until
 
 BIG = 2**53
@@ -39,45 +39,78 @@ def test_counters_and_rows_show_while_the_run_goes_on(store: JobStore, job: Job)
         assert now.skips == (skipped(8),)
 
 
-def test_a_total_may_be_set_again_but_not_below_what_is_counted(store: JobStore, job: Job) -> None:
-    with suppress(InvalidValue), store.run(ORG, job.job_id) as run:
+def test_a_total_may_be_set_again_and_is_never_below_what_is_counted(store: JobStore, job: Job) -> None:
+    with store.run(ORG, job.job_id) as run:
         run.total(5)
         run.succeeded(4)
         run.total(4)
         wait_until(lambda: store.get(ORG, job.job_id).total_items == 4)
+        rev = store.get(ORG, job.job_id).rev
         run.total(3)
-        with pytest.raises(InvalidValue, match="total of 3"):
-            wait_until(run.check)
+        wait_until(lambda: store.get(ORG, job.job_id).rev > rev)
     ended = store.get(ORG, job.job_id)
-    assert (ended.status, ended.total_items, counters(ended)) == (Status.FAILED, 4, (4, 0, 0))
+    assert (ended.status, ended.total_items, counters(ended)) == (Status.COMPLETED, 4, (4, 0, 0))
 
 
-def test_more_rows_than_the_total_are_refused_as_a_whole(store: JobStore) -> None:
-    job = store.create(ORG, "transaction_batch", total_items=4)
-    with suppress(InvalidValue), store.run(ORG, job.job_id) as run:
+@pytest.mark.parametrize("late", [False, True], ids=["known from the start", "set by the run"])
+def test_a_total_that_proves_too_low_is_raised_and_said_once(
+    store: JobStore, caplog: pytest.LogCaptureFixture, late: bool
+) -> None:
+    job = store.create(ORG, "transaction_batch", total_items=None if late else 4)
+    with store.run(ORG, job.job_id) as run:
+        if late:
+            run.total(4)
         run.succeeded(3, checkpoint=3)
         wait_until(lambda: store.get(ORG, job.job_id).done == 3)
+        assert store.get(ORG, job.job_id).total_items == 4
         run.failed(rejected(4))
         run.skipped(skipped(5), checkpoint=5)
-        with pytest.raises(InvalidValue, match="total of 4"):
-            wait_until(run.check)
-        with pytest.raises(InvalidValue, match="total of 4"):
-            run.succeeded()
+        wait_until(lambda: store.get(ORG, job.job_id).done == 5)
+        assert store.get(ORG, job.job_id).total_items == 5
+        run.succeeded()
     now = store.outcome(ORG, job.job_id)
-    assert (now.job.status, counters(now.job), now.failures, now.skips) == (Status.FAILED, (3, 0, 0), (), ())
-    assert now.job.worker_error is not None
-    assert now.job.worker_error.startswith("InvalidValue: more rows")
+    assert (now.job.status, now.job.total_items, counters(now.job)) == (Status.COMPLETED, 6, (4, 1, 1))
+    assert (now.failures, now.skips) == ((rejected(4),), (skipped(5),))
+    (said,) = [record.getMessage() for record in caplog.records if "total" in record.getMessage()]
+    assert said == f"{keys_of(job).job}: its total of 4 rows is too low; raised to 5"
 
 
-def test_more_rows_than_the_total_are_told_on_leaving_at_the_latest(store: JobStore) -> None:
-    job = store.create(ORG, "transaction_batch", total_items=1)
-    with pytest.raises(InvalidValue, match="total of 1"), store.run(ORG, job.job_id) as run:
+def test_a_total_that_is_high_enough_is_not_spoken_of(store: JobStore, caplog: pytest.LogCaptureFixture) -> None:
+    job = store.create(ORG, "transaction_batch", total_items=4)
+    with store.run(ORG, job.job_id) as run:
         run.succeeded(2)
-    ended = store.get(ORG, job.job_id)
-    assert (ended.status, counters(ended)) == (Status.FAILED, (0, 0, 0))
+        wait_until(lambda: store.get(ORG, job.job_id).done == 2)
+        run.total(9)
+        run.total(2)
+    assert store.get(ORG, job.job_id).total_items == 2
+    assert caplog.records == []
 
 
-@pytest.mark.parametrize("n", [0, -1, 1.0, True, "1", None])
+def test_a_commit_whose_rows_all_failed_has_a_checkpoint_and_no_succeeded_row(store: JobStore) -> None:
+    job = store.create(ORG, "transaction_batch", takeover_s=60)
+    with suppress(SystemExit), store.run(ORG, job.job_id) as run:
+        run.failed(rejected(1))
+        run.succeeded(0, checkpoint=1)
+        run.failed(rejected(2))
+        raise SystemExit
+    assert counters(store.get(ORG, job.job_id)) == (0, 2, 0)
+    with store.run(ORG, job.job_id) as run:
+        assert (run.checkpoint, counters(run.job)) == (1, (0, 1, 0))
+    assert store.outcome(ORG, job.job_id).failures == (rejected(1),)
+
+
+def test_more_rows_than_can_be_counted_are_refused(store: JobStore, job: Job) -> None:
+    with suppress(InvalidValue), store.run(ORG, job.job_id) as run:
+        run.succeeded(BIG - 1)
+        wait_until(lambda: store.get(ORG, job.job_id).succeeded == BIG - 1)
+        run.failed(rejected(1))
+        with pytest.raises(InvalidValue, match="more than can be counted"):
+            wait_until(run.check)
+    ended = store.outcome(ORG, job.job_id)
+    assert (ended.job.status, counters(ended.job), ended.failures) == (Status.FAILED, (BIG - 1, 0, 0), ())
+
+
+@pytest.mark.parametrize("n", [-1, 1.0, True, "1", None])
 def test_a_number_of_succeeded_rows_that_makes_no_sense_is_refused(store: JobStore, job: Job, n: Any) -> None:
     with store.run(ORG, job.job_id) as run, pytest.raises(InvalidValue, match="n "):
         run.succeeded(n)

@@ -96,10 +96,10 @@ def test_a_worker_whose_job_has_vanished_is_told(store: JobStore, client: "redis
 
 
 def test_the_lease_is_kept_alive_until_a_refused_report_is_noticed(swift: JobStore) -> None:
-    job = swift.create(ORG, "transaction_batch", total_items=1)
+    job = swift.create(ORG, "transaction_batch")
     with suppress(InvalidValue), swift.run(ORG, job.job_id) as run:
-        run.succeeded(2)
-        with pytest.raises(InvalidValue, match="total of 1"):
+        run.succeeded(2**53)
+        with pytest.raises(InvalidValue, match="can be counted"):
             wait_until(run.check)
         refused = swift.get(ORG, job.job_id)
         wait_until(lambda: swift.get(ORG, job.job_id).heartbeat_at > refused.lease_expires_at)
@@ -110,9 +110,10 @@ def test_the_lease_is_kept_alive_until_a_refused_report_is_noticed(swift: JobSto
 def test_a_refused_report_leaves_the_background_at_rest(redis_client: "redis.Redis") -> None:
     troubled = TroubledClient(redis_client)
     store = JobStore(troubled)
-    job = store.create(ORG, "transaction_batch", total_items=2)
+    job = store.create(ORG, "transaction_batch")
     with suppress(InvalidValue), store.run(ORG, job.job_id, flush_rows=2) as run:
         troubled.away = True
+        run.succeeded(2**53)
         for number in range(8):
             run.failed(rejected(number))
         troubled.away = False

@@ -41,22 +41,35 @@ def rejected(name: object) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Counted:
-    """The sum of some batches. Rows are identified by their ids."""
+    """The sum of some batches, and what its checkpoint covers. Rows are identified by their ids."""
 
     succeeded: int = 0
     failures: tuple[str, ...] = ()
     skips: tuple[str, ...] = ()
     total_items: int | None = None
     checkpoint: Any = None
+    kept: tuple[int, tuple[str, ...], tuple[str, ...]] = (0, (), ())
 
     def plus(self, batch: Batch) -> "Counted":
         """Returns the sum with one more batch. A total or checkpoint of None keeps the previous one."""
+        failures = self.failures + tuple(map(name_of, batch.failures))
+        skips = self.skips + tuple(map(name_of, batch.skips))
+        kept = self.kept
+        if batch.checkpoint is not None:
+            assert batch.covered is not None
+            succeeded, failed, skipped = batch.covered
+            assert 0 <= succeeded <= batch.succeeded
+            assert 0 <= failed <= len(batch.failures)
+            assert 0 <= skipped <= len(batch.skips)
+            before = len(self.failures), len(self.skips)
+            kept = self.succeeded + succeeded, failures[: before[0] + failed], skips[: before[1] + skipped]
         return Counted(
             self.succeeded + batch.succeeded,
-            self.failures + tuple(map(name_of, batch.failures)),
-            self.skips + tuple(map(name_of, batch.skips)),
+            failures,
+            skips,
             self.total_items if batch.total_items is None else batch.total_items,
             self.checkpoint if batch.checkpoint is None else plain(batch.checkpoint),
+            kept,
         )
 
 
@@ -85,19 +98,22 @@ class Importer:
         """Count a row or set the total. The new state is recorded first: another thread may see it at once."""
         self.rows += 1
         before, name = self.passed[-1], str(self.rows)
-        after = replace(before, checkpoint=before.checkpoint if checkpoint is None else checkpoint)
         if verb == "succeeded":
-            self.passed.append(replace(after, succeeded=before.succeeded + value))
+            self._passes(replace(before, succeeded=before.succeeded + value), checkpoint)
             self.run.succeeded(value, checkpoint=checkpoint)
         elif verb == "failed":
-            self.passed.append(replace(after, failures=(*before.failures, name)))
+            self._passes(replace(before, failures=(*before.failures, name)), checkpoint)
             self.run.failed(rejected(name), checkpoint=checkpoint)
         elif verb == "skipped":
-            self.passed.append(replace(after, skips=(*before.skips, name)))
+            self._passes(replace(before, skips=(*before.skips, name)), checkpoint)
             self.run.skipped(rejected(name), checkpoint=checkpoint)
         else:
-            self.passed.append(replace(before, total_items=value))
+            self._passes(replace(before, total_items=value), None)
             self.run.total(value)
+
+    def _passes(self, state: Counted, checkpoint: Any) -> None:
+        covered = state.succeeded, state.failures, state.skips
+        self.passed.append(state if checkpoint is None else replace(state, checkpoint=checkpoint, kept=covered))
 
 
 @dataclass

@@ -12,7 +12,7 @@ FOLDER = Path(verbs.__file__).parent / "lua"
 READS = {"TIME", "EXISTS", "HGET", "HMGET", "HGETALL", "LLEN", "ZRANGEBYSCORE", "ZSCORE"}
 KEEPS = {"PEXPIRE", "PERSIST"}
 """Commands that write a key's time to live, and nothing of its content."""
-WRITES = {"HSET", "HINCRBY", "HDEL", "RPUSH", "ZADD", "ZREM"}
+WRITES = {"HSET", "HINCRBY", "HDEL", "RPUSH", "LTRIM", "ZADD", "ZREM"}
 """READS, KEEPS and WRITES are all commands that a script may use: every supported server has them."""
 
 JOB = [("job", "hash"), ("failures", "list"), ("skips", "list")]

@@ -27,10 +27,11 @@ PATIENT = ("INFO-PERIOD", 2_000, "PUBLISH-PERIOD", 1_300)
 3 or 6 s, PATIENT after 10 or 20 s. Neither changes how long a failover takes."""
 
 
-def ask(port: int, question: Callable[["redis.Redis"], T]) -> T | None:
+def ask(port: int, question: Callable[["redis.Redis"], T], password: str | None = None) -> T | None:
     """Returns the answer of the server at `port`, or None if there is none, or an error."""
     once = Retry(NoBackoff(), 0)
-    with redis.Redis(port=port, decode_responses=True, socket_timeout=1, retry=once) as client:
+    login = {"port": port, "password": password}
+    with redis.Redis(**login, decode_responses=True, socket_timeout=1, retry=once) as client:
         try:
             return question(client)
         except redis.RedisError:
@@ -71,22 +72,33 @@ class ClusterNode(Node):
 
 
 class Sentinel:
-    """A Sentinel, run by the server's binary in a directory of its own."""
+    """A Sentinel, run by the server's binary in a directory of its own.
 
-    def __init__(self, primary_port: int, *, hasty: bool) -> None:
+    `lines` are more lines of its configuration, such as a `requirepass`, which then has the `password`.
+    """
+
+    def __init__(
+        self,
+        primary_port: int,
+        *lines: str,
+        hasty: bool,
+        quorum: int = 2,
+        binary: str | None = None,
+        password: str | None = None,
+    ) -> None:
         self.port = free_port()
         self._directory = directory = Path(tempfile.mkdtemp(prefix="batchstatus-sentinel-"))
         config = directory / "sentinel.conf"
         config.write_text(
             f"port {self.port}\nbind {HOST}\ndir {directory}\nlogfile {directory}/sentinel.log\n"
-            f"sentinel monitor mymaster {HOST} {primary_port} 2\n"
+            f"sentinel monitor mymaster {HOST} {primary_port} {quorum}\n"
             "sentinel down-after-milliseconds mymaster 1500\n"
             "sentinel failover-timeout mymaster 3000\n"
-            "sentinel parallel-syncs mymaster 2\n"
+            "sentinel parallel-syncs mymaster 2\n" + "".join(f"{line}\n" for line in lines)
         )
         self.log = directory / "sentinel.log"
         self._leash, theirs = socket.socketpair()
-        command = [server_binary(), str(config), "--sentinel"]
+        command = [binary or server_binary(), str(config), "--sentinel"]
         with theirs:
             self._guard = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(GUARD), str(os.getpid()), str(directory), *command],
@@ -94,9 +106,9 @@ class Sentinel:
                 stdout=theirs.fileno(),
                 start_new_session=True,
             )
-        wait_until(lambda: ask(self.port, lambda client: client.ping()), READY_S)
+        wait_until(lambda: ask(self.port, lambda client: client.ping(), password), READY_S)
         periods = HASTY if hasty else PATIENT
-        ask(self.port, lambda client: client.execute_command("SENTINEL", "DEBUG", *periods))
+        ask(self.port, lambda client: client.execute_command("SENTINEL", "DEBUG", *periods), password)
 
     def sees(self, replicas: int) -> int | None:
         """Returns the primary's port if it is up, with `replicas` replicas and two other Sentinels; else None."""

@@ -144,11 +144,11 @@ class TroubledClient:
 
 def _report(words: tuple[Any, ...]) -> Report:
     arguments = words[6:]
-    n_failures = int(arguments[10])
+    n_failures = int(arguments[13])
     return Report(
         seq=int(arguments[2]),
         succeeded=int(arguments[6]),
         failures=n_failures,
-        skips=len(arguments) - 11 - n_failures,
+        skips=len(arguments) - 14 - n_failures,
         checkpoint=arguments[8],
     )

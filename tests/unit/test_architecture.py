@@ -240,7 +240,8 @@ def test_only_settings_reads_the_environment():
 
 def test_only_the_connection_talks_to_redis_and_only_it_catches_its_errors():
     assert {module for module, tree in MODULES.items() if "redis" in theirs(tree)} == {
-        *("transport.urls", "transport.connection", "transport.line", "transport.trouble", "transport.redis_py")
+        *("transport.urls", "transport.opened", "transport.connection", "transport.line", "transport.trouble"),
+        *("transport.redis_py", "transport.together"),
     }
     # A connection of ours has a pipeline of its own, and the client of a Cluster asks one thing when it opens.
     sending = re.compile(r"(?<!_connection)(?<!self)\.(execute_command|pipeline|eval|evalsha|register_script)\(")

@@ -10,6 +10,7 @@ from batchstatus.settings import Settings, StoreSettings
 URL = "redis://127.0.0.1:6379/0"
 VARIABLES = ["BIND", "WORKERS", "LEASE_S", "GRACE_S", "RETENTION_DAYS", "STORE_TIMEOUT_MS", "PREFIX", "LOG_LEVEL"]
 VARIABLES += ["MIN_REPLICAS"]
+TEXTS = ["TLS_CA_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE", "SENTINEL_USERNAME", "SENTINEL_PASSWORD"]
 
 
 def from_env(**variables: str) -> Settings:
@@ -53,6 +54,10 @@ def test_the_environment_of_the_process_is_the_default(monkeypatch):
         ("STORE_TIMEOUT_MS", "250", {}, {"timeout_s": 0.25}),
         ("PREFIX", "tenant-1", {}, {"prefix": "tenant-1"}),
         ("MIN_REPLICAS", "2", {}, {"min_replicas": 2}),
+        ("TLS_CA_FILE", "/ca.pem", {}, {"tls_ca_file": "/ca.pem"}),
+        ("TLS_CERT_FILE", "/me.pem", {}, {"tls_cert_file": "/me.pem"}),
+        ("SENTINEL_USERNAME", "me", {}, {"sentinel_username": "me"}),
+        ("SENTINEL_PASSWORD", "s3cret", {}, {"sentinel_password": "s3cret"}),
     ],
 )
 def test_each_variable_sets_its_field_only(variable, value, service, store):
@@ -89,6 +94,7 @@ BAD = {
     "STORE_TIMEOUT_MS": ["", "abc", "0", "-1", "1.5", "nan", "3600001", "1000000000000000", "9" * 400],
     "MIN_REPLICAS": ["", "-1", "1.5", "all"],
     "PREFIX": ["", "a{b", "a b", "x" * 65],
+    **{name: [""] for name in TEXTS},
 }
 
 
@@ -124,7 +130,7 @@ def test_the_error_blames_a_given_retention_shorter_than_the_lease():
 
 
 def test_every_variable_is_tested_with_bad_values():
-    assert sorted(BAD) == sorted(VARIABLES)
+    assert sorted(BAD) == sorted(VARIABLES + TEXTS)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +143,13 @@ def test_every_variable_is_tested_with_bad_values():
 )
 def test_the_address_is_host_and_port(bind, address):
     assert Settings(redis_url=URL, bind=bind).address == address
+
+
+def test_a_key_file_needs_its_certificate():
+    store = from_env(TLS_CERT_FILE="/me.pem", TLS_KEY_FILE="/me.key").store
+    assert (store.tls_cert_file, store.tls_key_file) == ("/me.pem", "/me.key")
+    with pytest.raises(InvalidValue, match=r"^BATCHSTATUS_TLS_KEY_FILE='/me.key': .* needs a tls_cert_file$"):
+        from_env(TLS_KEY_FILE="/me.key")
 
 
 # In Python
@@ -197,3 +210,7 @@ def test_durations_become_whole_milliseconds_and_a_lease_is_never_zero():
 def test_settings_are_immutable(settings):
     with pytest.raises(FrozenInstanceError):
         settings.prefix = settings.bind = "other"
+
+
+def test_a_password_is_not_shown():
+    assert "s3cret" not in repr(StoreSettings(sentinel_password="s3cret"))

@@ -1,4 +1,5 @@
 -- claim: take a queued job, or one whose worker is known to be dead within its takeover window
+-- A takeover does the rows after the checkpoint again: counters and lists return to what the checkpoint covers.
 --
 -- KEYS
 --   1  job           hash
@@ -17,15 +18,15 @@
 --   {'PLACE', status, kind, created_ms}  nothing written: place the job in the index of that status, and ask again
 --   {'NOT_FOUND'}
 -- WRITES
---   job: status token fence seq leaseExpiresAt heartbeatAt rev -suspectAt -batchPaused
+--   job: status token fence seq leaseExpiresAt heartbeatAt rev succeeded failed skipped kept -suspectAt -batchPaused
+--   failures, skips: none but the covered rows stay
 
-local token, lease_ms, grace_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local retention_ms, placed = ARGV[4], ARGV[5]
+local token, lease_ms, grace_ms, retention_ms, placed = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local job = redis.call('HMGET', KEYS[1],
-  'status', 'token', 'leaseExpiresAt', 'suspectAt', 'takeoverMs', 'heartbeatAt', 'kind', 'createdAt', 'fence', 'rev')
+  'status', 'token', 'leaseExpiresAt', 'suspectAt', 'takeoverMs', 'heartbeatAt', 'kind', 'createdAt', 'fence', 'rev',
+  'kept', 'checkpoint', 'succeeded', 'failed', 'skipped')
 local status, held_by = job[1], job[2]
 if not status then return {'NOT_FOUND'} end
-
 local time = redis.call('TIME')
 local clock = time[1] * 1000 + math.floor(time[2] / 1000)
 if status == 'running' and held_by == token then
@@ -45,8 +46,15 @@ elseif placed ~= 'running' then
 end
 
 local now, fence, rev = math.max(clock, tonumber(job[6] or job[8])), job[9] + 1, job[10] + 1
+-- A checkpoint without `kept` was given by a worker of an older release: it covers all that is counted.
+local kept = job[11] or job[12] and string.format('%s %s %s', job[13], job[14], job[15]) or '0 0 0'
+local succeeded, failed, skipped = string.match(kept, '^(%d+) (%d+) (%d+)$')
+local last_failed, last_skipped = failed - 1, skipped - 1
 redis.call('HDEL', KEYS[1], 'suspectAt', 'batchPaused')
 redis.call('HSET', KEYS[1], 'status', 'running', 'token', token, 'fence', fence, 'seq', 0, 'rev', rev,
+  'succeeded', succeeded, 'failed', failed, 'skipped', skipped, 'kept', kept,
   'heartbeatAt', string.format('%.0f', now), 'leaseExpiresAt', string.format('%.0f', now + lease_ms))
+redis.call('LTRIM', KEYS[2], last_failed < 0 and 1 or 0, math.max(last_failed, 0))
+redis.call('LTRIM', KEYS[3], last_skipped < 0 and 1 or 0, math.max(last_skipped, 0))
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, retention_ms) end
 return {'OK', redis.call('HGETALL', KEYS[1])}

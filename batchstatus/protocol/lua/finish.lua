@@ -22,7 +22,7 @@
 --   {'NOT_FOUND'}
 -- WRITES
 --   job: status completedAt workerError jobFailure heartbeatAt leaseExpiresAt suspectAt fence rev -token -seq
---        -checkpoint -takeoverMs -suspectAt -leaseExpiresAt -batchCancelRequested -batchPauseRequested -batchPaused
+--        -checkpoint -kept -takeoverMs -suspectAt -leaseExpiresAt -batchCancelRequested -batchPauseRequested -batchPaused
 
 local fence, token, status, worker_error, job_failure = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local retention_ms, seq, placed = ARGV[6], ARGV[7], ARGV[8]
@@ -52,7 +52,7 @@ if release then
   redis.call('HDEL', KEYS[1], 'token')
   return {'RELEASED'}
 end
-redis.call('HDEL', KEYS[1], 'seq', 'checkpoint', 'takeoverMs', 'suspectAt', 'leaseExpiresAt',
+redis.call('HDEL', KEYS[1], 'seq', 'checkpoint', 'kept', 'takeoverMs', 'suspectAt', 'leaseExpiresAt',
   'batchCancelRequested', 'batchPauseRequested', 'batchPaused')
 redis.call('HSET', KEYS[1], 'status', status, 'heartbeatAt', now, 'completedAt', now, 'rev', rev)
 if worker_error ~= '' then redis.call('HSET', KEYS[1], 'workerError', worker_error) end

@@ -18,7 +18,7 @@
 --   {'PLACE', status, kind, created_ms}  nothing written: place the job in the index of that status, and ask again
 --   {'NOT_FOUND'}
 -- WRITES
---   job: suspectAt status completedAt rev -token -seq -checkpoint -takeoverMs -suspectAt -leaseExpiresAt
+--   job: suspectAt status completedAt rev -token -seq -checkpoint -kept -takeoverMs -suspectAt -leaseExpiresAt
 --        -batchCancelRequested -batchPauseRequested -batchPaused
 
 local grace_ms, retention_ms, placed = tonumber(ARGV[1]), ARGV[2], ARGV[3]
@@ -43,7 +43,7 @@ if placed ~= 'interrupted' then return {'PLACE', 'interrupted', job[6], job[7]} 
 
 local now, rev = math.max(clock, tonumber(job[5])), job[8] + 1
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, retention_ms) end
-redis.call('HDEL', KEYS[1], 'token', 'seq', 'checkpoint', 'takeoverMs', 'suspectAt', 'leaseExpiresAt',
+redis.call('HDEL', KEYS[1], 'token', 'seq', 'checkpoint', 'kept', 'takeoverMs', 'suspectAt', 'leaseExpiresAt',
   'batchCancelRequested', 'batchPauseRequested', 'batchPaused')
 redis.call('HSET', KEYS[1], 'status', 'interrupted', 'completedAt', string.format('%.0f', now), 'rev', rev)
 return {'SETTLED'}

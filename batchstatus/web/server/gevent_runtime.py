@@ -1,4 +1,4 @@
-"""How requests run under gevent: a greenlet each, that can be interrupted, and shared trips to the store."""
+"""How requests run under gevent: each in a greenlet that can be interrupted, with shared trips to the store."""
 
 from functools import partial
 from types import TracebackType
@@ -10,15 +10,15 @@ from batchstatus.web.runtime import Runtime
 from batchstatus.web.server.trips import SharingConnection
 
 MAX_HELD = 3_000
-"""How many requests a process holds at most; each costs a greenlet."""
+"""Most requests that a process holds; each costs a greenlet."""
 
 
 class TimeLimit:
-    """Interrupts whoever is inside for longer than `seconds`; the context is then left by `error`."""
+    """A context that raises `error` once it has lasted `seconds`."""
 
     def __init__(self, seconds: float, error: Exception) -> None:
-        # On its way up it is no Exception: redis-py's Cluster would take one for trouble of the server that it
-        # asked, and go on with the next.
+        # A gevent.Timeout is a BaseException. redis-py's Cluster would take an Exception for trouble of the server
+        # that it asked, and go on with the next one.
         self._timeout = gevent.Timeout(seconds)
         self._error = error
 

@@ -1,4 +1,4 @@
-"""gunicorn's own messages, through the service's log."""
+"""gunicorn's messages as part of the service's log."""
 
 from typing import Any
 
@@ -9,6 +9,6 @@ class GunicornLogger(Logger):  # type: ignore[misc]
     """Sends gunicorn's messages to the root logger's handlers."""
 
     def setup(self, cfg: Any) -> None:
-        """Leave the handlers to the root logger. Called by gunicorn."""
+        """Add no handlers, and propagate to the root logger; called by gunicorn."""
         self.error_log.propagate = True
         self.error_log.setLevel(cfg.loglevel.upper())

@@ -1,8 +1,8 @@
-"""Polls that arrive together share one trip to the store.
+"""Polls that arrive together share one round trip to the store.
 
-A command alone costs a poll three system calls and the wake-up of a greenlet on either side of them, which is more
-than all else that a poll costs. Here there is one trip at a time: whoever asks while one is under way gets on the
-next. Under load there are many to a trip; a poll that is alone waits for nobody.
+A command of its own costs a poll three system calls and two switches of greenlets, which is more than the rest of
+the poll costs. So there is one trip at a time, and reads that arrive meanwhile share the next one. Under load a
+trip has many reads; a lone read never waits for others.
 """
 
 import time
@@ -19,20 +19,20 @@ from batchstatus.transport.line import Line
 from batchstatus.web.server.turns import others_first
 
 MAX_SHARED = 256
-"""The most that are on one trip, so that none waits long for the answers to the others."""
+"""Most reads per trip, so that none waits long for the answers to the others."""
 KEPT_S = 0.1
-"""How long a line may lie idle before it is given back, to be looked at by the pool before it is used again."""
+"""How long an idle line is kept. Later it goes back to the pool, which checks a line before each use."""
 
 
 class _Trip(NamedTuple):
-    """The keys of those who are on it, and what becomes the answers, in the same order."""
+    """The keys to read, and the future of their answers, in the same order."""
 
     keys: list[str]
     answers: "AsyncResult[list[Any]]"
 
 
 class SharingConnection(Connection):
-    """A connection whose hash reads share trips. For a gevent worker; not on a Cluster, which has many servers."""
+    """A connection for gevent whose hash reads share trips; not on a Cluster, which has many servers."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -55,15 +55,15 @@ class SharingConnection(Connection):
             gevent.spawn(self._travel)
         answer = cast("list[Any]", trip.answers.get())[seat]
         if isinstance(answer, Exception):
-            raise answer.with_traceback(None)  # the others' traces would be added to it
+            raise answer.with_traceback(None)  # each reader that raises it would add its own frames
         if answer is None:
             raise JobCorrupt(f"{key} is no hash")
         return cast("Hash", answer)
 
     def _travel(self) -> None:
-        """Make trips for as long as anyone waits."""
+        """Make trips until no read waits."""
         try:
-            others_first()  # whoever has sent a request by now gets on as well
+            others_first()  # requests that have arrived by now share the first trip
             while self._waiting:
                 keys, answers = self._waiting.popleft()
                 answers.set(self._ask(keys))
@@ -71,19 +71,19 @@ class SharingConnection(Connection):
             self._under_way = False
 
     def _ask(self, keys: list[str]) -> list[Any]:
-        """The hashes under these keys, or the errors that whoever asked for them is to get."""
+        """Return for each key its hash, None if the key holds something else, or the error to raise."""
         try:
             with gevent.Timeout(self.settings.timeout_s, StoreUnavailable("the store took too long")):
                 found = self._line().hashes(keys)
         except Exception as error:
-            with suppress(Exception):  # whatever it is: those on the trip have to hear of the first trouble
+            with suppress(Exception):  # the readers are to see the first error, not one from closing the line
                 self._hang_up(broken=True)
             return [error] * len(keys)
         self._used_at = time.monotonic()
         return [*found]
 
     def _line(self) -> Line:
-        """The line that is kept, unless it may be broken, or another server is the primary by now."""
+        """Return the kept line, or a new one where that was idle for long or leads to a former primary."""
         idle = time.monotonic() - self._used_at > KEPT_S
         if self._kept is None or idle or not self.leads_to(self._kept):
             self._hang_up()

@@ -38,7 +38,8 @@ def job(call: Call, job_id: str) -> Response | Hold:
         raise invalid_request({"include": f"unknown: {', '.join(unknown)}"})
     wait_s = wanted_wait_s(call.request.environ.get("HTTP_PREFER", ""))
     known = known_state(call.request) if wait_s else None
-    if known is not None and known == found.state and not found.terminal and call.held is None:
+    would_wait = known is not None and known == found.state and not found.terminal and call.held is None
+    if would_wait and call.parts.waits.has_room():
         return Hold(org, job_id, found.state, wait_s)
     headers = poll_headers(found)
     if known is not None and (call.held or known != found.state):
@@ -47,7 +48,7 @@ def job(call: Call, job_id: str) -> Response | Hold:
 
 
 def job_response(job: Job, headers: Headers | None = None) -> Response:
-    """Return the body of section 2 of the contract."""
+    """Return a response with the job as its body."""
     return json_response(_dump(_Answer(job)), headers=headers or ())
 
 

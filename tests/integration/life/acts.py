@@ -178,11 +178,19 @@ class Acts:
         fences = {"its own": worker.fence, "the one before": max(0, worker.fence - 1), "another's": self._newest}
         return Holder(fences.get(which, self._newest + 1), "lost" if which == "another's" else worker.token)
 
-    def _report_of(self, succeeded: int = 0, failed: int = 0, skipped: int = 0, **others: Any) -> Report:
+    def _report_of(
+        self,
+        succeeded: int = 0,
+        failed: int = 0,
+        skipped: int = 0,
+        covers: tuple[int, int, int] = (0, 0, 0),
+        **others: Any,
+    ) -> Report:
         kind = self._life.content.kind if self._life else Kind.TRANSACTION_BATCH
         failures = tuple(FAILED_ROW[kind].replace("#", f"F-{next(self._numbers)}") for _ in range(failed))
         skips = tuple(SKIPPED_ROW[kind].replace("#", f"S-{next(self._numbers)}") for _ in range(skipped))
-        return Report(succeeded, failures, skips, **others)
+        covered = min(covers[0], succeeded), min(covers[1], failed), min(covers[2], skipped)
+        return Report(succeeded, failures, skips, covered=covered, **others)
 
     def _report(self, worker: Worker, *, heard: bool) -> None:
         holder, seq, report, paused = worker.last_report

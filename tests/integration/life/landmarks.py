@@ -10,6 +10,10 @@ LANDMARKS = {
     "a claim repeated",
     "a takeover",
     "a takeover of counted rows, from a checkpoint",
+    "a takeover that drops rows which the checkpoint does not cover",
+    "a takeover that drops rows without a checkpoint",
+    "a takeover that drops only some of the stored rows",
+    "a total that was too low",
     "a taker refused by a second look too early",
     "a taker refused after the window",
     "a lease given back, and taken",
@@ -47,6 +51,12 @@ def landmarks(step: Step) -> Iterator[str]:
         yield "a takeover" if "token" in before.job else "a lease given back, and taken"
         if after.number("succeeded") and "checkpoint" in after.job:
             yield "a takeover of counted rows, from a checkpoint"
+        if before.visible()[0] | {"batchPaused": None} != after.visible()[0] | {"batchPaused": None}:
+            covered = "checkpoint" in after.job
+            beyond = "which the checkpoint does not cover" if covered else "without a checkpoint"
+            yield f"a takeover that drops rows {beyond}"
+        if 0 < len(after.failures) < len(before.failures):
+            yield "a takeover that drops only some of the stored rows"
     if step.call == "claim HELD" and marked:
         if 0 <= past_ms < window_ms:
             yield "a taker refused by a second look too early"
@@ -61,6 +71,8 @@ def landmarks(step: Step) -> Iterator[str]:
             yield "a worker past its lease goes on"
         if now < before.number("heartbeatAt"):
             yield "a sign of life under a clock that went back"
+    if step.call == "report OK" and 0 < before.number("totalItems") < after.number("totalItems"):
+        yield "a total that was too low"
     if step.call == "report FENCED" and before.running:
         yield "an old fence refused on a running job"
     if after.number("failed") > len(after.failures) or after.number("skipped") > len(after.skips):

@@ -42,6 +42,7 @@ class Life:
     lease_end: int | None = None
     suspect_at: int | None = None
     checkpoint: str | None = None
+    kept: tuple[int, int, int] | None = None
 
     def __post_init__(self) -> None:
         self.total = self.content.total
@@ -82,6 +83,9 @@ class Life:
         self.seq = 0
         self.paused = False
         self.rev += 1
+        self.kept = self.kept or (0, 0, 0)
+        self.succeeded = self.kept[0]
+        self.failures, self.skips = self.failures[: self.kept[1]], self.skips[: self.kept[2]]
         self._sign_of_life(now)
         return Answer("OK", self.fields(), wrote=True)
 
@@ -115,9 +119,11 @@ class Life:
         if seq != self.seq + 1 or report == Report():
             return Answer("GAP", self.seq)
         total = self.total if report.total is None else report.total
-        if total is not None and self.done + report.rows > total:
-            return Answer("TOO_MANY", total)
-        self.total = total
+        self.total = None if total is None else max(total, self.done + report.rows)
+        if report.checkpoint is not None:
+            before = self.succeeded, len(self.failures), len(self.skips)
+            succeeded, failed, skipped = (sum(each) for each in zip(before, report.covered, strict=True))
+            self.kept = succeeded, failed, skipped
         self.succeeded += report.succeeded
         self.failures += report.failures
         self.skips += report.skips
@@ -227,6 +233,7 @@ class Life:
             "leaseExpiresAt": self.lease_end,
             "suspectAt": self.suspect_at,
             "checkpoint": self.checkpoint,
+            "kept": self.kept and "{} {} {}".format(*self.kept),
         }
         fields |= dict.fromkeys(self.flags, 1)
         if not self.terminal:
@@ -246,5 +253,5 @@ class Life:
 
     def _complete(self, end: End, now: int) -> None:
         self.status, self.end, self.completed_at = end.status, end, now
-        self.lease_end = self.suspect_at = self.checkpoint = None
+        self.lease_end = self.suspect_at = self.checkpoint = self.kept = None
         self.pausing = self.cancelling = self.paused = False

@@ -5,7 +5,6 @@ from typing import Any
 
 from batchstatus.errors import (
     InvalidTransition,
-    InvalidValue,
     JobExists,
     JobNotFound,
     LeaseHeld,
@@ -22,7 +21,6 @@ ERRORS = {
     "claim NOT_FOUND": JobNotFound,
     "report FENCED": LeaseLost,
     "report GAP": ReportsLost,
-    "report TOO_MANY": InvalidValue,
     "report NOT_FOUND": JobNotFound,
     "finish FENCED": LeaseLost,
     "finish GAP": ReportsLost,
@@ -60,7 +58,17 @@ class Stored:
 
     def visible(self) -> tuple[Any, ...]:
         """What a reader sees of the job's progress: all but its heartbeat, its lease and `rev`."""
-        unseen = {"heartbeatAt", "leaseExpiresAt", "rev", "fence", "seq", "token", "suspectAt", "checkpoint"}
+        unseen = {
+            "heartbeatAt",
+            "leaseExpiresAt",
+            "rev",
+            "fence",
+            "seq",
+            "token",
+            "suspectAt",
+            "checkpoint",
+            "kept",
+        }
         fields = {name: value for name, value in self.job.items() if name not in {*unseen, "takeoverMs"}}
         return fields, self.failures, self.skips
 
@@ -101,7 +109,8 @@ class Rules:
         self.rows_and_counters_agree(step.after)
         if step.before.job:
             self.terminal_is_final(step.before, step.after)
-            self.nothing_goes_back(step.before, step.after)
+            self.nothing_goes_back(step)
+            self.a_takeover_returns_to_the_checkpoint(step)
             self.a_refused_call_changes_nothing(step)
             self.rev_tells_what_a_reader_sees(step)
             self.expiry_alone_does_not_fence(step)
@@ -125,11 +134,24 @@ class Rules:
         assert after == before or not before.terminal
         assert "batchCancelRequested" not in before.job or then is not Status.COMPLETED
 
-    def nothing_goes_back(self, before: Stored, after: Stored) -> None:
-        for name in ("succeeded", "failed", "skipped", "rev", "fence", "heartbeatAt"):
-            assert after.number(name) >= before.number(name), f"{name} went back"
-        assert after.failures[: len(before.failures)] == before.failures
-        assert after.skips[: len(before.skips)] == before.skips
+    def nothing_goes_back(self, step: Step) -> None:
+        before, after = step.before, step.after
+        counters = () if step.claimed_anew else ("succeeded", "failed", "skipped")
+        for name in (*counters, "totalItems", "rev", "fence", "heartbeatAt"):
+            lowered = name == "totalItems" and step.call == "report OK"  # a worker may set a lower total
+            assert lowered or after.number(name) >= before.number(name), f"{name} went back"
+        if not step.claimed_anew:
+            assert after.failures[: len(before.failures)] == before.failures
+            assert after.skips[: len(before.skips)] == before.skips
+
+    def a_takeover_returns_to_the_checkpoint(self, step: Step) -> None:
+        if step.claimed_anew:
+            before, after = step.before, step.after
+            succeeded, failed, skipped = map(int, before.job.get("kept", "0 0 0").split())
+            counters = [after.number(name) for name in ("succeeded", "failed", "skipped")]
+            assert counters == [succeeded, failed, skipped]
+            assert (after.failures, after.skips) == (before.failures[:failed], before.skips[:skipped])
+            assert ("checkpoint" in before.job) or succeeded + failed + skipped == 0
 
     def a_refused_call_changes_nothing(self, step: Step) -> None:
         assert step.after == step.before or not step.refused

@@ -45,6 +45,7 @@ reports = st.fixed_dictionaries(
         "skipped": few,
         "total": st.sampled_from([*[None] * 12, 0, 3, 6]),
         "checkpoint": st.sampled_from([None, None, "0", "7", '""', '{"row":3}']),
+        "covers": st.sampled_from([(9_999, 9_999, 9_999), (0, 0, 0)]) | st.tuples(few, few, few),
     }
 )
 ends = st.builds(

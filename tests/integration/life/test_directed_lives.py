@@ -26,7 +26,6 @@ ANSWERED: dict[str, Callable[[Lives], object]] = {
     "report DUPLICATE": lambda life: (life.begin(), life.heartbeat()),
     "report FENCED": lambda life: (life.begin(), life.report(fence="one too high")),
     "report GAP": lambda life: (life.begin(), life.report(step=2)),
-    "report TOO_MANY": lambda life: (life.begin(Content(total=0)), life.report()),
     "report NOT_FOUND": lambda life: life.report(),
     "finish OK": lambda life: (life.begin(), life.finish()),
     "finish PLACE": lambda life: (life.begin(), life.finish(placed=False)),
@@ -53,8 +52,27 @@ PASSED: dict[str, Callable[[Lives], object]] = {
     "a takeover": lambda life: (life.begin(WITH_WINDOW), life.fall_silent(taker=1)),
     "a takeover of counted rows, from a checkpoint": lambda life: (
         life.begin(WITH_WINDOW),
-        life.report(content={"succeeded": 1, "checkpoint": "1"}),
+        life.report(content={"succeeded": 1, "checkpoint": "1", "covers": (1, 0, 0)}),
         life.fall_silent(taker=1),
+    ),
+    "a takeover that drops rows which the checkpoint does not cover": lambda life: (
+        life.begin(WITH_WINDOW),
+        life.report(content={"succeeded": 2, "checkpoint": "1", "covers": (1, 0, 0)}),
+        life.fall_silent(taker=1),
+    ),
+    "a takeover that drops rows without a checkpoint": lambda life: (
+        life.begin(WITH_WINDOW),
+        life.report(content={"succeeded": 1}),
+        life.fall_silent(taker=1),
+    ),
+    "a takeover that drops only some of the stored rows": lambda life: (
+        life.begin(WITH_WINDOW),
+        life.report(content={"failed": 3, "checkpoint": "1", "covers": (0, 2, 0)}),
+        life.fall_silent(taker=1),
+    ),
+    "a total that was too low": lambda life: (
+        life.begin(Content(total=1)),
+        life.report(content={"succeeded": 3}),
     ),
     "a taker refused by a second look too early": lambda life: (
         life.begin(WITH_WINDOW),

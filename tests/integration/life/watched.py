@@ -8,7 +8,7 @@ from typing import Any
 from batchstatus import JobStore
 from batchstatus.errors import BatchStatusError
 from batchstatus.keys import Keys
-from batchstatus.messages import Batch, Claim, Ending, Look, Verdict
+from batchstatus.messages import Batch, Claim, Counts, Ending, Look, Reported, Verdict
 from batchstatus.messages import Content as Given
 from batchstatus.model import Action, Job, Place, Status
 from batchstatus.protocol import hashes, verbs
@@ -83,10 +83,10 @@ class WatchedJob:
         fence = self.right_of(holder)
         answer = self.life.report(self._now, holder, seq, report, paused) if self.life else NOT_FOUND
         claim, batch = _claim_of(holder), _batch(report)
-        wanted = self._call(
+        reported = self._call(
             "report", answer, lambda: verbs.report(*self._at, claim, seq, batch, paused=paused), fence
         )
-        assert not answer.wrote or (self.life and wanted is self.life.wanted)
+        assert not answer.wrote or (self.life and reported == Reported(self.life.wanted, self.life.total))
         if answer.word == "DUPLICATE" and report.rows:
             self._met["a duplicate of counted rows"] += 1
             self._met["a duplicate after a takeover"] += fence > 1
@@ -218,7 +218,7 @@ def _batch(report: Report) -> Batch:
     """Returns a report's content as the store is given it."""
     failures, skips = (tuple(map(json.loads, each)) for each in (report.failures, report.skips))
     checkpoint = None if report.checkpoint is None else json.loads(report.checkpoint)
-    return Batch(report.succeeded, failures, skips, report.total, checkpoint)
+    return Batch(report.succeeded, failures, skips, report.total, checkpoint, Counts(*report.covered))
 
 
 def _spoken(answer: list[Any]) -> tuple[str, Any]:

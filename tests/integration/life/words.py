@@ -46,13 +46,17 @@ class Content:
 
 @dataclass(frozen=True)
 class Report:
-    """The content of one report; failed and skipped rows, and the checkpoint, as JSON."""
+    """The content of one report; failed and skipped rows, and the checkpoint, as JSON.
+
+    `covered` is how many of its succeeded, failed and skipped rows the checkpoint covers.
+    """
 
     succeeded: int = 0
     failures: tuple[str, ...] = ()
     skips: tuple[str, ...] = ()
     total: int | None = None
     checkpoint: str | None = None
+    covered: tuple[int, int, int] = (0, 0, 0)
 
     @property
     def rows(self) -> int:

@@ -9,12 +9,22 @@ from typing import Any
 import pytest
 from redis import RedisCluster, exceptions
 
-from batchstatus import Action, JobCorrupt, JobStore, NotReplicated, Status, StoreUnavailable, connect
+from batchstatus import (
+    Action,
+    JobCorrupt,
+    JobStore,
+    NotReplicated,
+    Status,
+    StoreRefused,
+    StoreUnavailable,
+    connect,
+)
 from batchstatus.keys import JobKeys, Keys
 from batchstatus.messages import Batch, Claim, Ending, Verdict
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection
+from batchstatus.transport.together import REFUSES_MULTI
 from batchstatus.transport.urls import open_client
 from batchstatus.web.server.trips import SharingConnection
 from tests.support.waiting import wait_until
@@ -31,6 +41,9 @@ WAYS = {
     "transaction": lambda connection: connection.transaction(("GET", "k"), ("GET", "k")),
     "evaluate": lambda connection: connection.evaluate("sha", "return redis.call('GET', KEYS[1])", ["k"], []),
 }
+SENT_OTHERWISE = {WAYS["evaluate"]: exceptions.NoScriptError, WAYS["transaction"]: REFUSES_MULTI}
+"""The refusals after which the same is sent once more in other words; the server has done nothing yet."""
+
 each_way = pytest.mark.parametrize("send", WAYS.values(), ids=WAYS)
 
 
@@ -62,7 +75,7 @@ def test_every_error_of_redis_py_becomes_store_unavailable_and_no_command_is_rep
     with pytest.raises(StoreUnavailable, match=r"^the store (is unavailable|refused): ") as raised:
         send(Connection(client))
     assert raised.value.__cause__ is error
-    assert client.sent == (2 if isinstance(error, exceptions.NoScriptError) and send is WAYS["evaluate"] else 1)
+    assert client.sent == (2 if isinstance(error, SENT_OTHERWISE.get(send, ())) else 1)
 
 
 @each_way
@@ -94,7 +107,7 @@ def test_a_key_of_another_type_is_job_corrupt(client, send):
 
 SUSPECTED_AT_ONCE = StoreSettings(lease_s=0.001, grace_s=0, retention_s=60, max_rows=5)
 NUMBERS = {
-    "claim": ["leaseExpiresAt", "takeoverMs", "heartbeatAt", "fence", "rev"],
+    "claim": ["leaseExpiresAt", "takeoverMs", "heartbeatAt", "fence", "rev", "kept"],
     "control": ["createdAt", "rev"],
     "report": ["succeeded", "failed", "skipped", "totalItems", "seq", "heartbeatAt", "rev"],
     "finish": ["takeoverMs", "heartbeatAt", "rev"],
@@ -293,3 +306,55 @@ def test_a_wrong_password_or_a_missing_permission_is_store_unavailable(redis_cli
             client.close()
     finally:
         redis_client.acl_deluser("reader")
+
+
+READS = [
+    ("HGETALL", "h"), ("HGETALL", "none"), ("LRANGE", "l", 0, 1), ("LLEN", "l"), ("HMGET", "h", "a", "x"),
+    ("ZREVRANGEBYSCORE", "z", "+inf", "-inf", "WITHSCORES", "LIMIT", 0, 5), ("PTTL", "none"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("refusal", [exceptions.OutOfMemoryError("OOM"), exceptions.AskError("1 host:1")])
+def test_reads_of_one_moment_are_a_script_where_the_server_refuses_multi(
+    redis_url, redis_client, monkeypatch, refusal
+):
+    redis_client.hset("h", mapping={"a": "1", "b": "2"})
+    redis_client.rpush("l", "x", "y", "z")
+    redis_client.zadd("z", {"m": 5, "n": 6})
+    connection = Connection(open_client(redis_url, StoreSettings()))
+    wanted = connection.transaction(*READS)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise refusal
+
+    monkeypatch.setattr(connection, "_pipeline", refuse)
+    assert connection.transaction(*READS) == wanted
+    connection.close()
+    redis_client.delete("h", "l", "z")
+
+
+def test_a_key_of_another_type_is_corrupt_in_the_script_too(redis_client, monkeypatch):
+    redis_client.set("h", "text", ex=60)
+    connection = Connection(redis_client)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise exceptions.OutOfMemoryError("OOM")
+
+    monkeypatch.setattr(connection, "_pipeline", refuse)
+    with pytest.raises(JobCorrupt):
+        connection.transaction(("HGETALL", "h"))
+
+
+@pytest.mark.parametrize("word", ["OOM", "READONLY", "NOREPLICAS", "MISCONF"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{} not now",
+        "Error running script (call to f_8d): @user_script:7: @user_script: 7: -{} not now",
+        "ERR user_script:7: {} not now script: 8d, on @user_script:7.",
+        "Command # 1 (EVALSHA 8d) of pipeline caused error: {} not now",
+    ],
+)
+def test_a_refusal_inside_a_script_is_no_corruption(text, word):
+    with pytest.raises(StoreRefused):
+        Connection(Broken(exceptions.ResponseError(text.format(word)))).command("GET", "k")

@@ -6,7 +6,7 @@ import redis
 from batchstatus import InvalidValue
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.redis_py import BlockingPool, take_connection
-from batchstatus.transport.urls import check_url, open_client
+from batchstatus.transport.urls import open_client, opener
 
 
 @pytest.fixture
@@ -49,14 +49,14 @@ def test_connecting_sends_no_command_of_its_own(redis_url, redis_client):
     assert calls == {"cmdstat_ping": 1, "cmdstat_config|resetstat": 1}
 
 
-@pytest.mark.parametrize("version", [(5, 2, 1), (6, 0, 0)])
-def test_a_cluster_is_refused_with_redis_py_before_6_1(monkeypatch, version):
+@pytest.mark.parametrize("version", [(5, 2, 1), (6, 2, 0)])
+def test_a_cluster_is_refused_with_redis_py_before_6_4(monkeypatch, version):
     monkeypatch.setattr(redis, "VERSION", version)
-    with pytest.raises(InvalidValue, match=r"a Cluster needs redis-py 6\.1 or newer"):
-        check_url("redis+cluster://127.0.0.1:6379", StoreSettings())
+    with pytest.raises(InvalidValue, match=r"a Cluster needs redis-py 6\.4 or newer"):
+        opener("redis+cluster://127.0.0.1:6379", StoreSettings())
 
 
-@pytest.mark.parametrize("version", [(6, 1, 0), (8, 1, 0)])
-def test_a_cluster_is_accepted_with_redis_py_from_6_1_on(monkeypatch, version):
+@pytest.mark.parametrize("version", [(6, 4, 0), (8, 1, 0)])
+def test_a_cluster_is_accepted_with_redis_py_from_6_4_on(monkeypatch, version):
     monkeypatch.setattr(redis, "VERSION", version)
-    check_url("redis+cluster://127.0.0.1:6379", StoreSettings())
+    opener("redis+cluster://127.0.0.1:6379", StoreSettings())

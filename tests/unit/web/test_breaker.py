@@ -166,6 +166,18 @@ def test_whoever_is_answered_while_a_ping_decides_has_an_answer(breaker: Breaker
     pinged.goes_on.set()
 
 
+def test_without_a_thread_for_the_probe_it_stays_closed(breaker: Breaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        fail(breaker, 5)
+        assert not breaker.is_open
+    fail(breaker, 1)
+    assert breaker.is_open
+
+
 # In the service
 
 

@@ -74,9 +74,9 @@ def test_all_questions_of_one_request_share_the_stores_time(call: Call, clock: C
     for seconds in (0.25, 0.5, 2.0):
         with call.store:
             clock.now_s += seconds
-    with call.store:
-        pass
-    assert limits == [1.0, 0.75, 0.25, 0.0]
+    with pytest.raises(StoreUnavailable, match="took too long"), call.store:
+        pytest.fail("the store was asked")
+    assert limits == [1.0, 0.75, 0.25]
 
 
 def test_time_between_two_questions_is_not_the_stores(call: Call, clock: Clock, limits: list[float]) -> None:

@@ -258,7 +258,7 @@ def test_a_forked_process_writes_what_it_adds_itself_and_nothing_else(monkeypatc
 def test_a_worker_of_gunicorns_that_ends_writes_what_it_has_only_noted(
     store: JobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for once_a_process in ("share_between_processes", "_end_workers_that_boot"):
+    for once_a_process in ("share_between_processes", "_end_processes_that_boot"):
         monkeypatch.setattr(server, once_a_process, lambda: None)
     monkeypatch.setattr(threading.Timer, "start", lambda _: None)
     app = create_app(store)

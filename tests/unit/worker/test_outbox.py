@@ -20,7 +20,7 @@ from tests.support.counting import Deliverer, Importer, counting_half_of_a_run, 
 
 CHECKPOINTS = st.none() | st.integers(0, 5) | st.builds(lambda n: {"line": n}, st.integers(0, 3))
 STEPS = st.lists(
-    st.tuples(st.just("succeeded"), st.integers(1, 3), CHECKPOINTS)
+    st.tuples(st.just("succeeded"), st.integers(0, 3), CHECKPOINTS)
     | st.tuples(st.sampled_from(["failed", "skipped"]), st.just(1), CHECKPOINTS)
     | st.tuples(st.just("total"), st.integers(0, 9), st.none())
     | st.just(("deliver", 0, None)),
