@@ -21,6 +21,15 @@ def take_connection(pool: ConnectionPool) -> Any:
     return pool.get_connection("HGETALL") if _NAMES_COMMAND else pool.get_connection()
 
 
+def address_of_primary(sentinel: Any, name: str) -> tuple[str, int]:
+    """Returns the primary's address that a Sentinel names.
+
+    The method of redis-py 6.3 to 7.0 for this command passes options that their own parser refuses.
+    """
+    address: tuple[str, int] = sentinel.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", name)
+    return address
+
+
 def check_cluster() -> None:
     """Raise InvalidValue if redis-py is too old for a Cluster.
 

@@ -24,7 +24,7 @@ from batchstatus.errors import InvalidValue
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.address import CLUSTER, SENTINEL, Address, address_of
 from batchstatus.transport.opened import Encrypted, Plain, ToPrimary, ToPrimaryEncrypted, Unix
-from batchstatus.transport.redis_py import ANONYMOUS, BlockingPool, check_cluster
+from batchstatus.transport.redis_py import ANONYMOUS, BlockingPool, address_of_primary, check_cluster
 from batchstatus.transport.tls import Tls
 
 RedisClient: TypeAlias = redis.Redis | RedisCluster
@@ -112,9 +112,9 @@ class _Sentinels(Sentinel):
     def discover_master(self, service_name: str) -> tuple[str, int]:
         """Returns the primary's address; MasterNotFoundError if no Sentinel sees one."""
         super().discover_master(service_name)  # type: ignore[no-untyped-call]
-        first: Any = self.sentinels[0]  # redis-py puts the Sentinel that answered there
-        address: tuple[str, int] = first.sentinel_get_master_addr_by_name(service_name)
-        return address
+        return address_of_primary(
+            self.sentinels[0], service_name
+        )  # redis-py puts the Sentinel that answered there
 
 
 class _PrimaryPool(SentinelConnectionPool, BlockingPool):

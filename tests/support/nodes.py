@@ -112,7 +112,7 @@ class Sentinel:
 
     def sees(self, replicas: int) -> int | None:
         """Returns the primary's port if it is up, with `replicas` replicas and two other Sentinels; else None."""
-        primary = ask(self.port, lambda client: client.sentinel_master("mymaster"))
+        primary = ask(self.port, lambda client: client.execute_command("SENTINEL MASTER", "mymaster"))
         found = ask(self.port, lambda client: client.sentinel_slaves("mymaster"))
         if not primary or not found or primary["flags"] != "master" or primary["num-other-sentinels"] != 2:
             return None

@@ -76,7 +76,7 @@ class SentinelTopology:
 
     def _agreed_port(self) -> int | None:
         named = {
-            ask(each.port, lambda client: client.sentinel_get_master_addr_by_name("mymaster"))
+            ask(each.port, lambda client: client.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", "mymaster"))
             for each in self.sentinels
         }
         address = named.pop() if len(named) == 1 else None
