@@ -51,9 +51,11 @@ class Served:
 
     def __enter__(self) -> Self:
         self._log = tempfile.TemporaryFile()
+        # A server that is killed leaves files behind.
+        self._temporary = tempfile.TemporaryDirectory(prefix="batchstatus-bench-")
         self._process = subprocess.Popen(
             self._command,
-            env=self._environment,
+            env={**self._environment, "TMPDIR": self._temporary.name},
             stdout=subprocess.DEVNULL,
             stderr=self._log,
             start_new_session=True,
@@ -73,6 +75,7 @@ class Served:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._log.close()
+        self._temporary.cleanup()
 
     def _wait(self) -> None:
         """Wait until the server accepts connections."""

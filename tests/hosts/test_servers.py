@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import pytest
 import redis
 
 from batchstatus import Job, JobStore
+from tests.support.ports import free_port
 from tests.support.rawhttp import download
 from tests.support.waiting import wait_until
 from tests.support.wire import bearer, job_key, put_job
@@ -46,9 +46,7 @@ class Host:
     """The portal under a server, in a process of its own; enter it with `with`."""
 
     def __init__(self, server: str, redis_url: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self.server = server
         words = {"port": str(self.port), "app": "tests.hosts.apps.portal:mounted"}
         self._command = [sys.executable, "-m", *(word.format(**words) for word in SERVERS[server])]

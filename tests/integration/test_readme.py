@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -12,18 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.ports import free_port
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 
 ROOT = Path(__file__).parents[2]
 PING = 'import batchstatus, os; batchstatus.connect(os.environ["BATCHSTATUS_REDIS_URL"]).ping()'
 UP = f"until python -c '{PING}' 2>/dev/null; do :; done\n"
 CREATED = "until batchstatus status $JOB >/dev/null 2>&1; do :; done"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+ROW = "        run.check()"
+SEEN = f"        while n > 500 and not os.path.exists(os.environ['SEEN']): run.check(); time.sleep(0.01)\n{ROW}"
+"""The worker waits in the middle until its progress was seen: a busy machine takes long to start `watch`."""
 
 
 def blocks() -> list[tuple[str, str]]:
@@ -48,24 +46,32 @@ def test_a_newcomer_who_follows_the_readme_sees_a_progress_bar(tmp_path: Path) -
     folder.mkdir()
     temporary.mkdir()
     (worker,) = [text for language, text in blocks() if language == "python"]
+    seen = tmp_path / "seen"
+    worker = worker.replace("for row in rows:", "for n, row in enumerate(rows):").replace(ROW, SEEN)
+    assert SEEN in worker
     (folder / "november.py").write_text(worker)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     shell = subprocess.Popen(
         ["bash", "-eu", "-c", commands() + "\nwait"],
         cwd=folder,
-        env={**os.environ, "PATH": path, "TMPDIR": str(temporary)},
+        env={**os.environ, "PATH": path, "TMPDIR": str(temporary), "SEEN": str(seen)},
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
+    printed = []
     with shell:
+        assert shell.stdout is not None
         try:
-            printed, _ = shell.communicate(timeout=150)
+            for line in shell.stdout:
+                printed.append(line.rstrip("\n"))
+                if re.match(r"november-1: running, \d+ of 1,000 rows", line):
+                    seen.touch()
         finally:
             with suppress(ProcessLookupError):  # nobody is left, unless something went wrong
                 os.killpg(shell.pid, signal.SIGKILL)
-    *progress, answer = printed.splitlines()
-    assert [line for line in progress if re.match(r"november-1: running, \d+ of 1,000 rows", line)]
+    *progress, answer = printed
+    assert seen.exists()
     assert progress[-1] == "november-1: completed, 1,000 of 1,000 rows: 980 succeeded, 20 failed, 0 skipped"
     (shown,) = [json.loads(text)["job"] for language, text in blocks() if language == "json"]
     job = json.loads(answer)["job"]

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -10,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from tests.support.ports import free_port
 from tests.support.rawhttp import exchange, request
 from tests.support.waiting import wait_until
 
@@ -29,9 +29,7 @@ class Gunicorn:
         directory: Path = ROOT,
         **environment: str,
     ) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         self._command = [sys.executable, "-m", "gunicorn", "--worker-class", worker_class, "--no-control-socket"]
         self._command += ["--bind", f"127.0.0.1:{self.port}", *options, application]
         self._wait_for = wait_for

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tomllib
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import batchstatus
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 ROOT = Path(batchstatus.__file__).parents[1]
@@ -70,9 +70,7 @@ class Installed:
     @contextmanager
     def serving(self, redis_url: str, cwd: Path | None = None) -> Iterator[str]:
         """Run `batchstatus serve`, started in the folder `cwd`; gives its URL once it answers."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            bind = f"127.0.0.1:{probe.getsockname()[1]}"
+        bind = f"127.0.0.1:{free_port()}"
         options = ("--redis-url", redis_url, "--bind", bind)
         service = subprocess.Popen(
             self.command("batchstatus", "serve", *options), cwd=cwd or self.folder, env=self.environment()

@@ -92,7 +92,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         try:
             if self._pre_request:
                 self._pre_request(self, req)
-            response, environ = wsgi.create(req, sock, addr, listener_name, self.cfg, WorkerResponse)
+            response, environ = wsgi.create(req, sock, addr, listener_name, self.cfg, WorkerResponse, (self,))
             environ["wsgi.multithread"] = True
             taken_over = self._respond(environ, response)
         except GreenletExit:
@@ -116,7 +116,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
             self.log.info("refused a request from %s: %s", addr and addr[0], type(exc).__name__)
         if req and self._logs_access:
             environ = wsgi.default_environ(req, client, self.cfg) | {"REMOTE_ADDR": addr[0] if addr else ""}
-            response = WorkerResponse(req, client, self.cfg)
+            response = WorkerResponse(req, client, self.cfg, self)
             response.status, response.sent = f"{refusal.status} {refusal.reason}", len(refusal.body)
             self.log.access(response, req, environ, timedelta())
         try:
@@ -129,13 +129,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self.nr += 1
         if self.nr >= self.max_requests and self.alive:
             self._retire()
-        if not self.alive or not self.cfg.keepalive:
-            response.force_close()
         body = self.wsgi(environ, response.start_response)
         if body is ALREADY_HANDLED:
             return True
-        if not self.alive and not response.headers_sent:  # the stop may have come while the request was held
-            response.force_close()
         try:
             self._send(body, response)
         finally:

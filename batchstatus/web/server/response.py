@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from email.utils import formatdate
 from functools import lru_cache
+from typing import Any
 
 from gunicorn import util
 from gunicorn.http import wsgi
@@ -30,14 +31,18 @@ class WorkerResponse(wsgi.Response):  # type: ignore[misc]
     sent: int
     status: str | None
 
+    def __init__(self, req: Any, sock: Any, cfg: Any, worker: Any) -> None:
+        super().__init__(req, sock, cfg)
+        self._worker = worker
+
     def process_headers(self, headers: Iterable[tuple[str, str]]) -> None:
         """Check the application's headers and keep them; called by gunicorn.
 
         gunicorn's method checks each name anew each time, and keeps the headers of an earlier `start_response`.
         """
         self._head, self.headers = b"", [*headers]
-        length_at = _length_at(tuple([name for name, _ in self.headers]))
-        values = [value for _, value in self.headers]
+        names, values = zip(*self.headers, strict=True) if self.headers else ((), ())
+        length_at = _length_at(names)
         if length_at is not None and wsgi.HEADER_VALUE_RE.fullmatch("".join(values)):
             self.response_length = int(values[length_at]) if length_at >= 0 else None
         else:
@@ -55,8 +60,11 @@ class WorkerResponse(wsgi.Response):  # type: ignore[misc]
     def default_headers(self) -> str:
         """Return the status line and the headers of every response; called by `send_headers`.
 
-        gunicorn's method formats the date anew for each response, and names the server.
+        gunicorn's method formats the date anew for each response, and names the server. Whether the connection
+        stays open is decided here, for a stop may come while the application holds the request.
         """
+        if not self._worker.alive or not self.cfg.keepalive:
+            self.force_close()
         major, minor = self.req.version
         connection = "upgrade" if self.upgrade else "close" if self.should_close() else "keep-alive"
         framing = "Transfer-Encoding: chunked\r\n" if self.chunked else ""

@@ -7,6 +7,7 @@ import pytest
 
 from batchstatus import __main__, __version__
 from tests.support.commands import assert_refused, forget_environment, runner
+from tests.support.ports import free_port
 
 KEY = "bsk_" + "A" * 43
 NOBODY = "127.0.0.1:9"  # the discard port: nothing listens there
@@ -49,12 +50,6 @@ def served(batchstatus, monkeypatch):
     monkeypatch.setenv("BATCHSTATUS_REDIS_URL", f"redis://{NOBODY}")
     monkeypatch.setenv("BATCHSTATUS_BIND", f"127.0.0.1:{free_port()}")
     return run
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 # 2: usage

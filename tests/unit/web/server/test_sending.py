@@ -12,13 +12,15 @@ from gunicorn.http.errors import InvalidResponseHeader
 from batchstatus.web.server import response as module
 from batchstatus.web.server.response import PeerStalled, WorkerResponse
 
+WORKER = SimpleNamespace(alive=True)
+
 
 @pytest.mark.parametrize("broken", ["no-cache\r\nSet-Cookie: a=b", "no-cache\nSet-Cookie: a=b", "a\rb", "a\0b"])
 def test_a_header_with_a_line_break_or_the_like_is_refused_before_anything_is_sent(broken: str) -> None:
     request = SimpleNamespace(version=(1, 1), method="GET", should_close=lambda: False)
     here, there = socket.socketpair()
     with here, there:
-        response = WorkerResponse(request, here, Config())
+        response = WorkerResponse(request, here, Config(), WORKER)
         with pytest.raises(InvalidResponseHeader):
             response.start_response("200 OK", [("Content-Length", "4"), ("Cache-Control", broken)])
         assert not response.headers_sent
@@ -35,7 +37,7 @@ def test_who_takes_an_answer_slowly_gets_it_and_who_takes_nothing_is_given_up(
     body, taken = b"x" * 30_000_000, bytearray()
     here, there = socketpair()
     with here, there:
-        response = WorkerResponse(request, here, Config())
+        response = WorkerResponse(request, here, Config(), WORKER)
         response.start_response("200 OK", [("Content-Length", str(len(body)))])
 
         def take() -> None:
