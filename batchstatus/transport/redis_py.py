@@ -10,7 +10,7 @@ from batchstatus.errors import InvalidValue
 
 _HAS_DRIVER_INFO = "driver_info" in signature(AbstractConnection.__init__).parameters
 _NAMES_COMMAND = signature(ConnectionPool.get_connection).parameters["command_name"].default is not None
-_CLUSTER_SINCE = (6, 4)
+_CLUSTER_SINCE = (8, 1)
 
 ANONYMOUS: dict[str, None] = {"driver_info": None} if _HAS_DRIVER_INFO else {"lib_name": None, "lib_version": None}
 """Options of a connection that does not send the library's name to the server, which would take two commands."""
@@ -33,11 +33,11 @@ def address_of_primary(sentinel: Any, name: str) -> tuple[str, int]:
 def check_cluster() -> None:
     """Raise InvalidValue if redis-py is too old for a Cluster.
 
-    6.4 is the first release with which the tests of a Cluster pass. Before 6.1, a thread that reads redis-py's
+    8.1 is the first release with which the tests of a Cluster pass. Before 6.1, a thread that reads redis-py's
     table of nodes fails with RuntimeError while another one changes it.
     """
     if redis.VERSION[:2] < _CLUSTER_SINCE:
-        raise InvalidValue(f"a Cluster needs redis-py 6.4 or newer, and {redis.__version__} is installed")
+        raise InvalidValue(f"a Cluster needs redis-py 8.1 or newer, and {redis.__version__} is installed")
 
 
 class BlockingPool(redis.BlockingConnectionPool):

@@ -49,14 +49,14 @@ def test_connecting_sends_no_command_of_its_own(redis_url, redis_client):
     assert calls == {"cmdstat_ping": 1, "cmdstat_config|resetstat": 1}
 
 
-@pytest.mark.parametrize("version", [(5, 2, 1), (6, 2, 0)])
-def test_a_cluster_is_refused_with_redis_py_before_6_4(monkeypatch, version):
+@pytest.mark.parametrize("version", [(5, 2, 1), (6, 4, 0), (7, 1, 1)])
+def test_a_cluster_is_refused_with_redis_py_before_8_1(monkeypatch, version):
     monkeypatch.setattr(redis, "VERSION", version)
-    with pytest.raises(InvalidValue, match=r"a Cluster needs redis-py 6\.4 or newer"):
+    with pytest.raises(InvalidValue, match=r"a Cluster needs redis-py 8\.1 or newer"):
         opener("redis+cluster://127.0.0.1:6379", StoreSettings())
 
 
-@pytest.mark.parametrize("version", [(6, 4, 0), (8, 1, 0)])
-def test_a_cluster_is_accepted_with_redis_py_from_6_4_on(monkeypatch, version):
+@pytest.mark.parametrize("version", [(8, 1, 0), (8, 2, 0)])
+def test_a_cluster_is_accepted_with_redis_py_from_8_1_on(monkeypatch, version):
     monkeypatch.setattr(redis, "VERSION", version)
     opener("redis+cluster://127.0.0.1:6379", StoreSettings())
