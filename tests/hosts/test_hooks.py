@@ -247,8 +247,10 @@ def test_a_test_client_keeps_the_context_of_its_last_request(app: Service, api_k
         assert flask.request.endpoint == "batchstatus.job"
 
 
-def test_a_session_interface_that_is_changed_is_called(app: Service, poll: Answer, job: Job) -> None:
+def test_a_session_interface_that_is_changed_is_called(
+    app: Service, poll: Answer, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened: list[object] = []
-    app.session_interface.open_session = lambda *_: opened.append(1)  # type: ignore[method-assign]
+    monkeypatch.setattr(app.session_interface, "open_session", lambda *_: opened.append(1))  # all apps share it
     assert poll(job.job_id).status_code == 200
     assert opened

@@ -163,7 +163,7 @@ def test_a_checkpoint_that_a_foreign_worker_gave_as_json_null_reads_as_none(
     job = swift.create(ORG, "transaction_batch", takeover_s=60)
     claim = claim_and_vanish(client, job)
     identity = (claim.fence, claim.token, 1, 1, 60_000, 9)
-    verbs.REPORT(swift.connection, keys_of(job), *identity, 2, "", "null", 0, 0)
+    verbs.REPORT(swift.connection, keys_of(job), *identity, 2, "", "null", 2, 0, 0, 0, 0)
     with swift.run(ORG, job.job_id, wait_s=30) as run:
         assert run.checkpoint is None
         assert counters(run.job) == (2, 0, 0)
