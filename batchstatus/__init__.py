@@ -21,17 +21,21 @@ from batchstatus.errors import (
     JobAborted,
     JobCancelled,
     JobCorrupt,
+    JobEnded,
     JobExists,
     JobNotFound,
     LeaseHeld,
     LeaseLost,
     NotReplicated,
     ReportsLost,
+    RowsLost,
     StoreRefused,
     StoreUnavailable,
 )
-from batchstatus.model import TERMINAL, Action, Job, JobFailure, Kind, Outcome, Status
+from batchstatus.kinds import JobKind
+from batchstatus.model import TERMINAL, Action, Job, JobFailure, Kind, Outcome, Part, Status
 from batchstatus.store import JobStore
+from batchstatus.worker.aio import AsyncRun
 from batchstatus.worker.run import Run
 
 __version__ = "0.1.0"
@@ -41,6 +45,7 @@ __all__ = [
     "Action",
     "ApiKey",
     "ApiKeyNotFound",
+    "AsyncRun",
     "BatchStatusError",
     "InvalidTransition",
     "InvalidValue",
@@ -48,8 +53,10 @@ __all__ = [
     "JobAborted",
     "JobCancelled",
     "JobCorrupt",
+    "JobEnded",
     "JobExists",
     "JobFailure",
+    "JobKind",
     "JobNotFound",
     "JobStore",
     "Kind",
@@ -57,7 +64,9 @@ __all__ = [
     "LeaseLost",
     "NotReplicated",
     "Outcome",
+    "Part",
     "ReportsLost",
+    "RowsLost",
     "Run",
     "Status",
     "StoreRefused",

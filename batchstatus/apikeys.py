@@ -10,16 +10,14 @@ import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from batchstatus import values
 from batchstatus.errors import ApiKeyNotFound, InvalidValue
-from batchstatus.keys import ID, checked_id
+from batchstatus.keys import ORG, checked_org
+from batchstatus.model import moment
 from batchstatus.transport.connection import Connection
 
-PERMISSION = re.compile(r"[A-Za-z0-9_.-]{1,64}:[A-Za-z0-9_.-]{1,64}")
-READ_PERMISSIONS = frozenset({"transactions:create", "entities:bulk_import", "events:create"})
-"""Any one of these lets a key read every job of its organization."""
 LONGEST_LIFETIME_MS = 100 * 365 * 86_400_000
 KEY = re.compile(r"bsk_[A-Za-z0-9_-]{43}")
 
@@ -57,9 +55,11 @@ class ApiKeys:
 
             key, record = store.api_keys.create("org_acme", ["transactions:create"], expires_in_s=90 * 86400)
         """
-        checked_id("org", org)
+        checked_org(org)
         granted = frozenset([permissions] if isinstance(permissions, str) else permissions)
-        if wrong := [each for each in granted if not isinstance(each, str) or not PERMISSION.fullmatch(each)]:
+        if wrong := [
+            each for each in granted if not isinstance(each, str) or not values.PERMISSION.fullmatch(each)
+        ]:
             raise InvalidValue(f"permission {wrong[0]!r} is not resource:action")
         if not granted:
             raise InvalidValue("a key needs at least one permission")
@@ -67,11 +67,11 @@ class ApiKeys:
         if lifetime_ms is not None and not 0 < lifetime_ms <= LONGEST_LIFETIME_MS:
             raise InvalidValue(f"expires_in_s {expires_in_s!r} is not between 1 ms and 100 years")
         key = f"bsk_{secrets.token_urlsafe(32)}"
-        return key, self._write(_sha256(key), org, granted, name, lifetime_ms)
+        return key, self._write(hashed(key), org, granted, name, lifetime_ms)
 
     def verify(self, key: str) -> ApiKey | None:
         """Returns the record of a key that is known, not expired and not revoked; else None. One command."""
-        return self._read(_sha256(key)) if KEY.fullmatch(key) else None
+        return self._read(hashed(key)) if KEY.fullmatch(key) else None
 
     def list(self, org: str) -> "list[ApiKey]":
         """Returns the records of the organization's keys that still work, oldest first."""
@@ -81,8 +81,8 @@ class ApiKeys:
 
     def revoke(self, key_id: str) -> None:
         """Make a key worthless, within 5 s on every replica. ApiKeyNotFound if no key has this id."""
-        org = key_id.partition(".")[0]
-        index = self._keys.api_keys(org) if ID.fullmatch(org) else None
+        org = key_id.rpartition(".")[0]
+        index = self._keys.api_keys(org) if ORG.fullmatch(org) else None
         sha256 = self._connection.command("HGET", index, key_id) if index else None
         if sha256 is None:
             raise ApiKeyNotFound(f"there is no API key {key_id!r}")
@@ -102,8 +102,8 @@ class ApiKeys:
             org=org,
             permissions=granted,
             name=None if name is None else values.text(name),
-            created_at=_time(now_ms),
-            expires_at=None if expires_ms is None else _time(expires_ms),
+            created_at=moment(now_ms),
+            expires_at=None if expires_ms is None else moment(expires_ms),
         )
         fields = {
             "id": record.id,
@@ -131,14 +131,11 @@ class ApiKeys:
             org=fields["org"],
             permissions=frozenset(json.loads(fields["permissions"])),
             name=fields.get("name"),
-            created_at=_time(int(fields["createdAt"])),
-            expires_at=_time(int(fields["expiresAt"])) if "expiresAt" in fields else None,
+            created_at=moment(int(fields["createdAt"])),
+            expires_at=moment(int(fields["expiresAt"])) if "expiresAt" in fields else None,
         )
 
 
-def _sha256(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()
-
-
-def _time(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+def hashed(secret: str) -> str:
+    """Returns the SHA-256 of a key or ticket in hex, under which the store has its record."""
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -6,9 +6,11 @@ BatchStatusError
 ├── JobExists               the job id belongs to a job with other content
 ├── JobCorrupt              the stored data cannot be read as a job
 ├── InvalidTransition       the job's status does not allow the operation
+│   └── JobEnded            the job has ended already; `status` says how
 ├── LeaseHeld               another worker holds the job's lease
 ├── LeaseLost               the job was taken over or settled: stop working on it
 ├── ReportsLost             the store lost reports that it had acknowledged
+├── RowsLost                rows that the store had are gone
 ├── JobCancelled            the job's cancellation was requested
 ├── JobAborted              raised by an importer to fail the whole job for a stated reason
 ├── ApiKeyNotFound          no API key has this id
@@ -22,6 +24,8 @@ BatchStatusError
 
 import re
 from typing import Any
+
+from batchstatus.model import Status
 
 CODE = re.compile(r"[A-Z][A-Z0-9_]{1,63}")
 """The pattern of a failure code; it must match the whole text."""
@@ -51,6 +55,23 @@ class InvalidTransition(BatchStatusError):
     """The job's status does not allow the operation, such as claiming a job that has ended."""
 
 
+class JobEnded(InvalidTransition):
+    """The job has ended, and its end is final. `status` is the job's terminal status.
+
+    It tells a redelivered message whose job is over from one whose job another worker holds (LeaseHeld):
+
+        try:
+            with store.run("org_acme", job_id) as run:
+                ...
+        except batchstatus.JobEnded as ended:
+            print(f"nothing to do: the job is {ended.status}")
+    """
+
+    def __init__(self, status: Status) -> None:
+        super().__init__(f"the job is {status} already: its end is final")
+        self.status = status
+
+
 class LeaseHeld(BatchStatusError):
     """Another worker holds the job: its lease is live, or has expired but the worker is not yet settled as dead.
 
@@ -69,8 +90,17 @@ class LeaseLost(BatchStatusError):
 class ReportsLost(BatchStatusError):
     """The store lost reports that it had acknowledged, for example in a failover without `min_replicas`.
 
-    The counters can no longer be exact, so the run fails with this error instead of counting on.
+    The counters can no longer be exact, so the run fails with this error instead of counting on. `last` is the
+    number of the last report that the store has.
     """
+
+    def __init__(self, message: str, last: int = 0) -> None:
+        super().__init__(message)
+        self.last = last
+
+
+class RowsLost(BatchStatusError):
+    """Failed rows that were stored are gone from the store, by eviction or by hand: the list is not whole."""
 
 
 class JobCancelled(BatchStatusError):

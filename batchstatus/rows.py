@@ -1,7 +1,7 @@
-"""Failed and skipped rows: their members per kind, how they are stored and read.
+"""Failed and skipped rows: how they are checked, stored and read.
 
-A row is a dict. The members that identify it depend on the kind: `externalId` for transactions, `rowKey` for
-user events, `taxId` and `type` for entities. Every row has a `code`, a failed row has a `message` too.
+A row is a dict. The members that identify it depend on the kind, such as `externalId` for transactions. Every row
+has a `code`, a failed row has a `message` too; a row of a kind with skips has an `outcome`.
 """
 
 import json
@@ -10,27 +10,16 @@ from typing import Any, TypeAlias
 
 from batchstatus import values
 from batchstatus.errors import CODE, InvalidValue
-from batchstatus.model import Kind, Row
+from batchstatus.kinds import JobKind
+from batchstatus.model import Row
 
 MAX_ROW_BYTES = 4 * 1024
 
 Shaped: TypeAlias = dict[str, str | None]
 """A failed or skipped row in its wire format: the members to store, in order."""
 
-IDENTITY: Mapping[Kind, tuple[str, ...]] = {
-    Kind.ENTITY_AUTOMATIC: ("taxId", "type"),
-    Kind.TRANSACTION_BATCH: ("externalId",),
-    Kind.USER_EVENT_BATCH: ("rowKey",),
-}
-"""The members that identify a row, per kind."""
-
-_MEMBERS: Mapping[Kind, frozenset[str]] = {
-    kind: frozenset({*names, "code", "message"} | ({"outcome"} if kind is Kind.ENTITY_AUTOMATIC else set()))
-    for kind, names in IDENTITY.items()
-}
-
-FAILED, SKIPPED = "failed", "skipped_existing"
-"""The default `outcome` of an entity."""
+FAILED = "failed"
+"""The `outcome` of a failed row whose worker says nothing else."""
 
 _AS_JSON = json.JSONEncoder(ensure_ascii=False).encode  # built once: json.dumps builds one per call
 
@@ -38,23 +27,33 @@ UNSPECIFIED_CODE = "PROCESSING_ERROR"
 """The code given to a row that was stored without one."""
 
 
-def failure(kind: Kind, row: Row) -> Shaped:
+class BadCode(InvalidValue):
+    """The row's `code` is missing or malformed, and nothing else is known to be wrong with the row."""
+
+
+def failure(kind: JobKind, row: Row) -> Shaped:
     """Returns a failed row in its wire format. `code` is required. Raises InvalidValue naming the bad member."""
     shaped = _identity(kind, row)
-    if kind is Kind.ENTITY_AUTOMATIC:
+    if kind.skips:
         shaped["outcome"] = _text(row.get("outcome", FAILED))
     shaped["code"] = _code(row.get("code"))
     shaped["message"] = _text(row.get("message", ""))
     return shaped
 
 
-def skip(kind: Kind, row: Row) -> Shaped:
-    """Returns a skipped row in its wire format, without message; `code` defaults to `SKIPPED_DUPLICATE_TAX_ID`."""
+def skip(kind: JobKind, row: Row) -> Shaped:
+    """Returns a skipped row in its wire format, without message; `code` defaults to the kind's `skip_code`."""
     shaped = _identity(kind, row)
-    if kind is Kind.ENTITY_AUTOMATIC:
-        shaped["outcome"] = _text(row.get("outcome", SKIPPED))
-    shaped["code"] = _code(row.get("code", "SKIPPED_DUPLICATE_TAX_ID"))
+    if kind.skips:
+        shaped["outcome"] = _text(row.get("outcome", kind.skip_outcome))
+    shaped["code"] = _code(row.get("code", kind.skip_code))
     return shaped
+
+
+def without_code(row: Row) -> Row:
+    """Returns the row with UNSPECIFIED_CODE, and what it had for a code before its message."""
+    said = [str(row[each]) for each in ("code", "message") if row.get(each)]
+    return {**row, "code": UNSPECIFIED_CODE, "message": ": ".join(said)}
 
 
 def encode(shaped: Shaped) -> str:
@@ -73,7 +72,7 @@ def encode(shaped: Shaped) -> str:
         shaped = {**shaped, longest: text[: len(text) // 2]}
 
 
-def decode(kind: Kind, stored: bytes, outcome: str = FAILED) -> Row:
+def decode(kind: JobKind, stored: bytes, *, skipped: bool = False) -> Row:
     """Returns a stored row in its wire format. Free text, as older workers wrote it, becomes the message."""
     try:
         row = json.loads(stored)
@@ -81,31 +80,31 @@ def decode(kind: Kind, stored: bytes, outcome: str = FAILED) -> Row:
         row = None
     if not isinstance(row, dict):
         row = {"message": stored.decode("utf-8", "replace")}
-    for name in IDENTITY[kind]:
+    for name in kind.row:
         row.setdefault(name, None)
-    if kind is Kind.ENTITY_AUTOMATIC:
-        row.setdefault("outcome", outcome)
-    if outcome == FAILED and row.get("message") is None:
+    if kind.skips:
+        row.setdefault("outcome", kind.skip_outcome if skipped else FAILED)
+    if not skipped and row.get("message") is None:
         row["message"] = ""
     if not row.get("code"):
         row["code"] = UNSPECIFIED_CODE
     return row
 
 
-def _identity(kind: Kind, row: Row) -> Shaped:
+def _identity(kind: JobKind, row: Row) -> Shaped:
     """Returns the members that identify the row. Raises InvalidValue for unknown and missing members."""
     if row.__class__ is not dict and not isinstance(row, Mapping):
         raise InvalidValue(f"a row is a dict, not {type(row).__name__}")
-    names = IDENTITY[kind]
-    if not row.keys() <= _MEMBERS[kind]:
-        unknown = ", ".join(sorted(map(str, row.keys() - _MEMBERS[kind])))
-        rest = ", ".join(sorted(_MEMBERS[kind] - {*names}))
-        raise InvalidValue(f"a {kind} row has no member {unknown}; it has {', '.join(names)}, {rest}")
+    names = kind.row
+    if not row.keys() <= kind.members:
+        unknown = ", ".join(sorted(map(str, row.keys() - kind.members)))
+        rest = ", ".join(sorted(kind.members - {*names}))
+        raise InvalidValue(f"a {kind.name} row has no member {unknown}; it has {', '.join(names)}, {rest}")
     found: Shaped = {}
     for name in names:
         if name not in row:
             missing = ", ".join(each for each in names if each not in row)
-            raise InvalidValue(f"a {kind} row needs {missing} (None where the file has none)")
+            raise InvalidValue(f"a {kind.name} row needs {missing} (None where the file has none)")
         found[name] = None if row[name] is None else _text(row[name])
     return found
 
@@ -117,5 +116,5 @@ def _text(value: Any) -> str:
 
 def _code(code: Any) -> str:
     if not isinstance(code, str) or not CODE.fullmatch(code):
-        raise InvalidValue(f"code {code!r} does not match ^{CODE.pattern}$")
+        raise BadCode(f"code {code!r:.80} does not match ^{CODE.pattern}$")
     return code

@@ -2,29 +2,42 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
+from operator import index
 from typing import Any, TypeVar
 
 from batchstatus.errors import InvalidValue
-from batchstatus.model import CONTROL_FLAGS, MAX_COUNT, Action, Kind
+from batchstatus.model import CONTROL_FLAGS, MAX_COUNT, Action
 
 MAX_JSON_BYTES = 16 * 1024
 MAX_JSON_DEPTH = 32
 MAX_CHECKPOINT_BYTES = 4 * 1024
 MAX_TEXT = 1_000
 
-_E = TypeVar("_E", bound=StrEnum)
+LEAST_KEY = 32
+"""The least characters of a key from which secrets are derived."""
+
+MOST_ROW_MEMBERS = 16
+"""The most members that name a row."""
+
+PERMISSION = re.compile(r"[A-Za-z0-9_.-]{1,64}:[A-Za-z0-9_.-]{1,64}")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the start of a formula."""
+
+_PATH = re.compile(r"[a-z][a-z0-9-]{1,63}")
+_MEMBER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_HEADER = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,64}")
+_OUR_PATHS = frozenset({"jobs", "events", "tickets", "keys", "kinds", "webhooks"})
+_OUR_PERMISSIONS = frozenset({"jobs:run"})
+
+_ORIGIN = re.compile(r"(https?)://(?:[a-z0-9-]+(?:\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(?::([1-9][0-9]{0,4}))?")
+_LEFT_OUT = (("http", "80"), ("https", "443"))
+"""Default ports, which browsers leave out of an origin."""
+
+_S = TypeVar("_S", bound=str)
 _MILLISECOND = timedelta(milliseconds=1)
-
-
-def kind(value: str) -> Kind:
-    """Returns the kind with this name; a `Kind` is returned as it is."""
-    try:
-        return Kind(value)
-    except ValueError:
-        raise InvalidValue(f"kind {value!r} is not one of {', '.join(Kind)}") from None
 
 
 def action(value: str) -> Action:
@@ -35,14 +48,15 @@ def action(value: str) -> Action:
         raise InvalidValue(f"action {value!r} is not one of {', '.join(Action)}") from None
 
 
-def members(name: str, enum: type[_E], given: Iterable[str] | None) -> tuple[_E, ...]:
-    """Returns the given members of an enum without duplicates, all members for None; accepts members and names."""
+def members(name: str, known: Iterable[_S], given: Iterable[str] | None) -> tuple[_S, ...]:
+    """Returns those of the known words that are given, without duplicates; all of them for None."""
+    words = {str(each): each for each in known}
     if isinstance(given, str):
         given = (given,)
     try:
-        return tuple(enum) if given is None else tuple(dict.fromkeys(enum(each) for each in given))
-    except ValueError:
-        raise InvalidValue(f"{name} {given!r:.200} has a member that is not one of {', '.join(enum)}") from None
+        return tuple(words.values()) if given is None else tuple(dict.fromkeys(words[each] for each in given))
+    except (LookupError, TypeError):
+        raise InvalidValue(f"{name} {given!r:.200} has a member that is not one of {', '.join(words)}") from None
 
 
 def time_as_ms(name: str, value: datetime | None, *, up: bool = False) -> int | None:
@@ -56,11 +70,15 @@ def time_as_ms(name: str, value: datetime | None, *, up: bool = False) -> int | 
 
 
 def count(name: str, value: int, least: int = 0, most: int = MAX_COUNT) -> int:
-    """Returns `value` if it is an integer from `least` to `most`; `name` is the argument's name."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+    """Returns `value` if it is an integer from `least` to `most`; `name` is the argument's name.
+
+    Integers of other libraries, such as NumPy's, are integers too.
+    """
+    number = -1 if isinstance(value, bool) or not hasattr(value, "__index__") else index(value)
+    if not least <= number <= most:
         limit = "2^53-1" if most == MAX_COUNT else most
         raise InvalidValue(f"{name} {value!r} is not an integer from {least} to {limit}")
-    return value
+    return number
 
 
 def seconds_as_ms(name: str, value: float) -> int:
@@ -87,7 +105,8 @@ def metadata(value: Mapping[str, Any] | None) -> str:
 
 def checkpoint(value: Any) -> str:
     """Returns a checkpoint (a row number, an offset, a cursor) as JSON of at most 4 KiB."""
-    return as_json("checkpoint", value, MAX_CHECKPOINT_BYTES)
+    plain = index(value) if hasattr(value, "__index__") and not isinstance(value, bool) else value
+    return as_json("checkpoint", plain, MAX_CHECKPOINT_BYTES)
 
 
 def as_json(name: str, value: Any, max_bytes: int) -> str:
@@ -102,6 +121,70 @@ def as_json(name: str, value: Any, max_bytes: int) -> str:
     if _deeper_than(MAX_JSON_DEPTH, value):
         raise InvalidValue(f"{name} is nested deeper than {MAX_JSON_DEPTH} levels")
     return encoded
+
+
+def job_failure(code: str, message: str, details: Any) -> str:
+    """Returns the reason why a job failed as JSON. Details that cannot be stored are left out."""
+    failure = {"code": code, "message": text(message)}
+    if details is not None:
+        try:
+            failure["details"] = json.loads(as_json("details", details, MAX_JSON_BYTES))
+        except InvalidValue as error:
+            # The job must end, and with the given reason; only the details are left out.
+            failure["message"] = text(f"{failure['message']} ({error})")
+    return json.dumps(failure, ensure_ascii=False, separators=(",", ":"))
+
+
+def permission(value: object) -> str:
+    """Returns the permission of a kind; the service's own ones are refused."""
+    if not isinstance(value, str) or not PERMISSION.fullmatch(value):
+        raise InvalidValue(f"{value!r:.80} is not resource:action")
+    if value in _OUR_PERMISSIONS:
+        raise InvalidValue(f"{value!r} is the service's own")
+    return value
+
+
+def path_of_failures(value: object) -> str:
+    """Returns the part of a path that tells a kind's failed rows from others'."""
+    if not isinstance(value, str) or not _PATH.fullmatch(value):
+        raise InvalidValue(f"{value!r:.80} does not match ^{_PATH.pattern}$")
+    if value in _OUR_PATHS:
+        raise InvalidValue(f"{value!r} is the service's own")
+    return value
+
+
+def members_naming_a_row(value: object) -> tuple[str, ...]:
+    """Returns the members that name a row of a kind, such as `("sku",)`."""
+    if (
+        isinstance(value, str | bytes)
+        or not isinstance(value, Sequence)
+        or not 1 <= len(value) <= MOST_ROW_MEMBERS
+    ):
+        raise InvalidValue(f"{value!r:.80} is not a list of 1 to {MOST_ROW_MEMBERS} members")
+    for number, member in enumerate(value):
+        if not isinstance(member, str) or not _MEMBER.fullmatch(member):
+            raise InvalidValue(f"has {member!r:.80}, which does not match ^{_MEMBER.pattern}$")
+        if member in ("code", "message", "outcome"):
+            raise InvalidValue(f"has {member!r}, which says nothing of which row it is")
+        if member in value[:number]:
+            raise InvalidValue(f"has {member!r} twice")
+    return tuple(value)
+
+
+def csv_header(value: object) -> str:
+    """Returns a column's header: one line that no spreadsheet takes for a formula."""
+    if not isinstance(value, str) or not _HEADER.fullmatch(value) or value != value.strip():
+        raise InvalidValue(f"have the header {value!r:.80}, which is not one line of 1 to 64 characters")
+    if value.startswith(FORMULA_STARTS):
+        raise InvalidValue(f"have the header {value!r:.80}, which a spreadsheet takes for a formula")
+    return value
+
+
+def flag(value: object) -> bool:
+    """Returns True or False as given; nothing else is one."""
+    if not isinstance(value, bool):
+        raise InvalidValue(f"{value!r:.80} is not true or false")
+    return value
 
 
 def digest(*content: Any) -> str:
@@ -121,3 +204,32 @@ def _deeper_than(levels: int, value: Any) -> bool:
         if not containers:
             return False
     return True
+
+
+def origins(given: Iterable[str] | str) -> tuple[str, ...]:
+    """Returns web origins (`https://app.example.com`), or `*`; a text has commas or spaces between them."""
+    found = tuple(given.replace(",", " ").lower().split() if isinstance(given, str) else given)
+    for each in found:
+        match = _ORIGIN.fullmatch(each)
+        if each != "*" and (match is None or (match[1], match[2]) in _LEFT_OUT):
+            said = "an origin such as https://app.example.com, without a path, and without the port 80 or 443"
+            raise InvalidValue(f"{each!r} is not {said}")
+    return found
+
+
+def webhook_keys(text: str) -> tuple[str, ...]:
+    """Returns the keys in a text, separated by commas, the newest first, from which secrets are derived."""
+    keys = tuple(key.strip() for key in text.split(","))
+    if any(len(key) < LEAST_KEY for key in keys):
+        raise InvalidValue(f"a key has at least {LEAST_KEY} characters, all of them random")
+    if not all(key.isprintable() for key in keys):
+        raise InvalidValue("a key is one line of printable characters")
+    return keys
+
+
+def webhook_targets(text: str) -> frozenset[str]:
+    """Returns what endpoints may be beside public https addresses: `http`, `private`, both or neither."""
+    allowed = frozenset(word.strip() for word in text.split(",") if word.strip())
+    if unknown := allowed - {"http", "private"}:
+        raise InvalidValue(f"{min(unknown)!r} is neither http nor private")
+    return allowed

@@ -8,14 +8,31 @@ from pathlib import Path
 
 from batchstatus import connect
 from batchstatus.embedded import EmbeddedServer
-from bench.questions import answers, failures, following, history, memory, polls, rows, tracking, trips, waiting
+from bench.questions import (
+    answers,
+    events,
+    failures,
+    following,
+    history,
+    memory,
+    parts,
+    polls,
+    rows,
+    sidecar,
+    tracking,
+    trips,
+    waiting,
+)
 from bench.report.figures import Answer, Table
 from bench.report.machine import facts
 from bench.report.results import Chapter, save
 from bench.tools.setting import Setting
 
 HERE = Path(__file__).parent
-MODULES = (polls, answers, rows, tracking, trips, memory, history, failures, waiting, following)
+MODULES = (
+    *(polls, answers, rows, parts, tracking, sidecar, trips, memory),
+    *(history, failures, waiting, events, following),
+)
 QUESTIONS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 
 

@@ -16,7 +16,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -48,7 +48,7 @@ class Importer(ABC):
         database.execute(self.table)
 
     @abstractmethod
-    def name(self, record: Record) -> dict[str, str]:
+    def name(self, record: Record) -> Mapping[str, str | None]:
         """Returns the members that identify the row for the uploader."""
 
     @abstractmethod
@@ -178,7 +178,7 @@ def report(
         if rejected is None:
             tally["succeeded"] += 1
             continue
-        row = importer.name(record) | {"code": rejected.code, "message": str(rejected)}
+        row = {**importer.name(record), "code": rejected.code, "message": str(rejected)}
         skipped = isinstance(rejected, Skipped)
         (run.skipped if skipped else run.failed)(row)
         tally["skipped" if skipped else "failed"] += 1

@@ -84,22 +84,30 @@ EVENT_DIRT: Mapping[str, Spoil] = {
     "no time": lambda row, _: row | {"occurred_at": ""},
     "impossible address": lambda row, _: row | {"ip": "10.0.0.256"},
 }
+PRODUCT_DIRT: Mapping[str, Spoil] = {
+    "no sku": lambda row, _: row | {"sku": ""},
+    "formula for a sku": lambda row, _: row | {"sku": f"={row['sku']}"},
+    "sku of another product": lambda row, earlier: row | {"sku": earlier["sku"]},
+    "no name": lambda row, _: row | {"name": " "},
+    "decimal comma": lambda row, _: row | {"price": row["price"].replace(".", ",")},
+}
 
 
 def main() -> None:
-    """Write the three sample files."""
+    """Write the sample files."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=SAMPLES, help="the directory to write to")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--transactions", type=int, default=20_000)
     parser.add_argument("--entities", type=int, default=5_000)
     parser.add_argument("--events", type=int, default=5_000)
+    parser.add_argument("--products", type=int, default=1_000)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    make(args.out, args.seed, args.transactions, args.entities, args.events)
+    make(args.out, args.seed, args.transactions, args.entities, args.events, args.products)
 
 
-def make(out: Path, seed: int, transactions: int, entities: int, events: int) -> None:
+def make(out: Path, seed: int, transactions: int, entities: int, events: int, products: int = 1_000) -> None:
     """Write the given numbers of rows. Valid transactions and events refer to the generated entities."""
     rng = Random(f"{seed} entities")
     people = list(spoiled(entity_rows(rng, entities), ENTITY_DIRT, rng))
@@ -111,6 +119,8 @@ def make(out: Path, seed: int, transactions: int, entities: int, events: int) ->
     rng = Random(f"{seed} events")
     rows = event_rows(rng, events, tax_ids)
     write(out / "user_events.csv", spoiled(rows, EVENT_DIRT, rng))
+    rng = Random(f"{seed} products")
+    write(out / "products.csv", spoiled(product_rows(rng, products), PRODUCT_DIRT, rng))
 
 
 def entity_rows(rng: Random, count: int) -> Iterator[Row]:
@@ -156,6 +166,17 @@ def event_rows(rng: Random, count: int, tax_ids: Sequence[str]) -> Iterator[Row]
             "occurred_at": moment(rng, number),
             "ip": rng.choice((ip, ip, f"2001:db8::{rng.randrange(65536):x}")),
             "device": rng.choice(DEVICES),
+        }
+
+
+def product_rows(rng: Random, count: int) -> Iterator[Row]:
+    """Yield valid products."""
+    for number in range(1, count + 1):
+        price = rng.randrange(1, 100_000)
+        yield {
+            "sku": f"SKU-{number:05}",
+            "name": f"{rng.choice(DEVICES) or 'Box'} {number}",
+            "price": f"{price // 100}.{price % 100:02}",
         }
 
 

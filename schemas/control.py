@@ -2,15 +2,23 @@
 
 from typing import Any, ClassVar
 
-from marshmallow import Schema, fields, validate
+from marshmallow import fields, validate
 
-from batchstatus.model import Action, Kind
+from batchstatus.kinds import Kinds
+from batchstatus.model import Action
+from batchstatus.schemas.fields import KindName, RequestSchema, about
 
 
-class ControlSchema(Schema):
-    """The body of a control request. Unknown members are rejected."""
+class ControlSchema(RequestSchema):
+    """The body of a control request. Unknown members and kinds are rejected."""
 
     EXAMPLE: ClassVar[dict[str, Any]] = {"kind": "transaction_batch", "action": "cancel"}
 
-    kind = fields.String(required=True, validate=validate.OneOf([*Kind]))
-    action = fields.String(required=True, validate=validate.OneOf([*Action]))
+    kind = KindName(required=True, metadata=about("The job's kind, so that nothing else is meant."))
+    action = fields.String(
+        required=True, validate=validate.OneOf([*Action]), metadata=about("What the worker shall do.")
+    )
+
+    def __init__(self, kinds: Kinds) -> None:
+        super().__init__()
+        self.fields["kind"].one_of(kinds.names)  # type: ignore[attr-defined]

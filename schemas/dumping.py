@@ -14,7 +14,7 @@ from batchstatus.schemas.fields import Absent, Optional, Time
 
 Dump: TypeAlias = Callable[[Any], dict[str, Any]]
 
-_AS_IT_IS = (fields.String, fields.Integer, fields.Dict, fields.Raw)
+_AS_IT_IS = (fields.String, fields.Integer, fields.Float, fields.Boolean, fields.Dict, fields.Raw)
 """Fields whose values, in these schemas, are already JSON values."""
 
 

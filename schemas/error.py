@@ -4,15 +4,21 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, fields, validate
 
-from batchstatus.schemas.fields import Optional
+from batchstatus.schemas.fields import Optional, about
 
 
 class ErrorDetailSchema(Schema):
     """The error: `code` for programs, `message` for people, `details` names each bad field."""
 
-    code = fields.String(required=True, validate=validate.Regexp(r"^[A-Z][A-Z0-9_]{1,63}\Z"))
-    message = fields.String(required=True)
-    details = Optional()
+    code = fields.String(
+        required=True,
+        validate=validate.Regexp(r"^[A-Z][A-Z0-9_]{1,63}\Z"),
+        metadata=about("The reason, for programs: stable, and later versions may have more."),
+    )
+    message = fields.String(required=True, metadata=about("The reason, for people."))
+    details = Optional(
+        metadata=about("More about it: with `INVALID_REQUEST` each bad field and what is wrong with it.")
+    )
 
 
 class ErrorSchema(Schema):
@@ -27,5 +33,5 @@ class ErrorSchema(Schema):
         },
     }
 
-    success = fields.Boolean(required=True, validate=validate.Equal(False))
+    success = fields.Boolean(required=True, validate=validate.Equal(False), metadata=about("False, always."))
     error = fields.Nested(ErrorDetailSchema, required=True)

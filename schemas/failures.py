@@ -1,126 +1,107 @@
-"""A job's failed and skipped rows on the wire, per kind (docs/http.md), dumped from `model.Outcome`."""
+"""A job's failed and skipped rows on the wire (docs/http.md), dumped from `model.Outcome`.
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+Each kind has a schema of its own, made from its declaration.
+"""
+
+from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from batchstatus.model import Kind, Status
-from batchstatus.schemas.fields import Absent
-from batchstatus.schemas.job import CODE, COUNT, JobFailureSchema
-
-
-class TransactionFailureSchema(Schema):
-    """A transaction that failed."""
-
-    externalId = fields.String(required=True, allow_none=True)
-    code = fields.String(required=True, validate=CODE)
-    message = fields.String(required=True)
-
-
-class UserEventFailureSchema(Schema):
-    """A user event that failed. `rowKey` names the source line."""
-
-    rowKey = fields.String(required=True, allow_none=True)
-    code = fields.String(required=True, validate=CODE)
-    message = fields.String(required=True)
-
-
-class EntitySkipSchema(Schema):
-    """An entity that was skipped."""
-
-    taxId = fields.String(required=True, allow_none=True)
-    type = fields.String(required=True, allow_none=True)
-    outcome = fields.String(required=True)
-    code = fields.String(required=True, validate=CODE)
-
-
-class EntityFailureSchema(EntitySkipSchema):
-    """An entity that failed."""
-
-    message = fields.String(required=True)
-
-
-def _kind(*kinds: Kind) -> fields.String:
-    return fields.String(attribute="job.kind", required=True, validate=validate.OneOf(kinds))
+from batchstatus.kinds import JobKind
+from batchstatus.model import Status
+from batchstatus.schemas.fields import Absent, KindName, Word, about
+from batchstatus.schemas.job import CODE, JobFailureSchema, rows
 
 
 class FailuresSchema(Schema):
     """The members common to all kinds: counters and failed rows, one consistent snapshot."""
 
     success = fields.Constant(True, required=True)
-    jobId = fields.String(attribute="job.job_id", required=True)
-    kind = _kind(*Kind)
-    status = fields.String(attribute="job.status", required=True, validate=validate.OneOf([*Status]))
-    totalItems = fields.Integer(
-        attribute="job.total_items", required=True, allow_none=True, strict=True, validate=COUNT
+    jobId = fields.String(attribute="job.job_id", required=True, metadata=about("The job's id."))
+    kind = KindName(attribute="job.kind", required=True)
+    status = Word(
+        "JobStatus",
+        [*Status],
+        attribute="job.status",
+        required=True,
+        metadata=about("Where the job stands. A status that you do not know is not terminal."),
     )
-    succeeded = fields.Integer(attribute="job.succeeded", required=True, strict=True, validate=COUNT)
-    failed = fields.Integer(attribute="job.failed", required=True, strict=True, validate=COUNT)
-    skipped = fields.Integer(attribute="job.skipped", required=True, strict=True, validate=COUNT)
+    totalItems = rows("Its rows; null while not counted yet.", attribute="job.total_items", allow_none=True)
+    succeeded = rows("Rows that succeeded.", attribute="job.succeeded")
+    failed = rows("Rows that failed.", attribute="job.failed")
+    skipped = rows("Rows that were skipped, which is no failure.", attribute="job.skipped")
     failures = fields.List(fields.Raw(), required=True)  # each kind's schema defines its rows
-    truncated = fields.Boolean(required=True)
-    failuresTotal = fields.Integer(attribute="failures_total", required=True, strict=True, validate=COUNT)
+    truncated = fields.Boolean(required=True, metadata=about("True if there are more failed rows than these."))
+    failuresTotal = rows("How many rows failed in all.", attribute="failures_total")
     jobFailure = Absent(JobFailureSchema, attribute="job.job_failure")
 
 
-class TransactionFailuresSchema(FailuresSchema):
-    """The failed rows of a `transaction_batch`."""
+def failures_schema(kind: JobKind) -> type[FailuresSchema]:
+    """Returns the schema of the failures body of a kind."""
+    failed, skipped = _row_schema(kind, "failed"), _row_schema(kind, "skipped")
+    members: dict[str, Any] = {
+        "__doc__": f"The failed {'and skipped ' if kind.skips else ''}rows of a job of the kind `{kind.name}`.",
+        "EXAMPLE": _example(kind),
+        "kind": fields.String(
+            attribute="job.kind",
+            required=True,
+            validate=validate.OneOf([kind.name]),
+            metadata=about("The kind of the job."),
+        ),
+        "failures": fields.List(
+            fields.Nested(failed),
+            required=True,
+            metadata=about("The first 500 failed rows, in the order counted."),
+        ),
+    }
+    if kind.skips:
+        members["skips"] = fields.List(
+            fields.Nested(skipped), required=True, metadata=about("The first 500 skipped rows.")
+        )
+        members["skipsTotal"] = rows("How many rows were skipped in all.", attribute="skips_total")
+    return type(f"{words_of(kind)}FailuresSchema", (FailuresSchema,), members)
 
-    kind = _kind(Kind.TRANSACTION_BATCH)
-    failures = fields.List(fields.Nested(TransactionFailureSchema), required=True)
+
+def words_of(kind: JobKind) -> str:
+    """Returns the name of a kind as it stands in other names: `ProductImport`."""
+    return "".join(word.capitalize() for word in kind.name.split("_"))
 
 
-class UserEventFailuresSchema(FailuresSchema):
-    """The failed rows of a `user_event_batch`."""
+def _row_schema(kind: JobKind, outcome: str) -> type[Schema]:
+    made: dict[str, Any] = {
+        # Named by number, since a member may be called as something that every schema has.
+        f"member_{number}": fields.String(
+            data_key=name, attribute=name, required=True, allow_none=True, metadata=about("What names the row.")
+        )
+        for number, name in enumerate(kind.row)
+    }
+    if kind.skips:
+        made["outcome"] = fields.String(required=True, metadata=about("What came of the row."))
+    made["code"] = fields.String(required=True, validate=CODE, metadata=about("The reason, for programs."))
+    if outcome == "failed":
+        made["message"] = fields.String(required=True, metadata=about("The reason, for people."))
+    made["__doc__"] = f"A {outcome} row of the kind `{kind.name}`."
+    name = "Failure" if outcome == "failed" else "Skip"
+    return type(f"{words_of(kind)}{name}Schema", (Schema,), made)
 
-    kind = _kind(Kind.USER_EVENT_BATCH)
-    failures = fields.List(fields.Nested(UserEventFailureSchema), required=True)
 
-
-class EntityFailuresSchema(FailuresSchema):
-    """The failed and the skipped rows of an `entity_automatic`."""
-
-    EXAMPLE: ClassVar[dict[str, Any]] = {
+def _example(kind: JobKind) -> dict[str, Any]:
+    """Returns a body with a failed row and, if the kind shows them, a skipped one."""
+    failed, skipped = ({name: f"{name}-{number}" for name in kind.row} for number in (7, 8))
+    outcomes = ({"outcome": "failed"}, {"outcome": kind.skip_outcome}) if kind.skips else ({}, {})
+    reason = {"code": "VALIDATION_ERROR", "message": "a text that says why"}
+    skips = [{**skipped, **outcomes[1], "code": kind.skip_code}]
+    return {
         "success": True,
         "jobId": "0199f3a1-7c11-7d4e-9a53-2f6b1c0d8e42",
-        "kind": "entity_automatic",
+        "kind": str(kind.name),
         "status": "completed",
         "totalItems": 100,
-        "succeeded": 98,
+        "succeeded": 98 if kind.skips else 99,
         "failed": 1,
-        "skipped": 1,
-        "failures": [
-            {
-                "taxId": "20123456789",
-                "type": "company",
-                "outcome": "failed",
-                "code": "DUPLICATE_EXTERNAL_ID",
-                "message": "another entity has this externalId",
-            }
-        ],
+        "skipped": 1 if kind.skips else 0,
+        "failures": [{**failed, **outcomes[0], **reason}],
         "truncated": False,
         "failuresTotal": 1,
-        "skips": [
-            {
-                "taxId": "30111222333",
-                "type": "person",
-                "outcome": "skipped_existing",
-                "code": "SKIPPED_DUPLICATE_TAX_ID",
-            }
-        ],
-        "skipsTotal": 1,
+        **({"skips": skips, "skipsTotal": 1} if kind.skips else {}),
     }
-
-    kind = _kind(Kind.ENTITY_AUTOMATIC)
-    failures = fields.List(fields.Nested(EntityFailureSchema), required=True)
-    skips = fields.List(fields.Nested(EntitySkipSchema), required=True)
-    skipsTotal = fields.Integer(attribute="skips_total", required=True, strict=True, validate=COUNT)
-
-
-FAILURES_SCHEMAS: Mapping[Kind, type[FailuresSchema]] = {
-    Kind.TRANSACTION_BATCH: TransactionFailuresSchema,
-    Kind.USER_EVENT_BATCH: UserEventFailuresSchema,
-    Kind.ENTITY_AUTOMATIC: EntityFailuresSchema,
-}
-"""The schema of each kind's failures body."""

@@ -1,14 +1,43 @@
-"""Fields that marshmallow lacks."""
+"""What marshmallow lacks: fields, and what tells a request's body from an answer's."""
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
-from marshmallow import fields, missing
+from marshmallow import Schema, fields, missing, validate
 from marshmallow.exceptions import ValidationError
 
 # `fromisoformat` stops reading at a NUL, and accepts any character between date and time.
 _ISO = re.compile(r"[0-9-]+T[0-9:.,]+(?:Z|[+-][0-9:.,]+)?")
+
+
+def about(description: str) -> dict[str, str]:
+    """Returns what a field says of itself in the OpenAPI document: its `metadata`."""
+    return {"description": description}
+
+
+class RequestSchema(Schema):
+    """The body of a request, in which unknown members are refused. An answer may have more in later versions."""
+
+
+class Word(fields.String):
+    """One of these words, for now: later versions may know more. The OpenAPI document calls them `component`."""
+
+    def __init__(self, component: str, choices: Iterable[str] = (), **options: Any) -> None:
+        super().__init__(validate=[validate.OneOf([*choices])] if choices else [], **options)
+        self.component = component
+
+
+class KindName(Word):
+    """The name of a declared kind."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__("JobKind", **options)
+
+    def one_of(self, names: Iterable[str]) -> None:
+        """Accept these names only."""
+        self.validators = [validate.OneOf([*names])]
 
 
 class Time(fields.Field[datetime]):
@@ -32,6 +61,31 @@ class Time(fields.Field[datetime]):
         if moment.tzinfo is None:
             raise ValidationError("The time needs a zone.")
         return moment
+
+
+class Commas(fields.Field[list[str]]):
+    """A comma-separated list of words, each one of `choices`, or any word without choices."""
+
+    def __init__(self, choices: list[str] | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self.choices = choices
+
+    def _deserialize(self, value: str, attr: str | None, data: Any, **kwargs: Any) -> list[str]:
+        words = list(dict.fromkeys(value.split(",")))
+        if self.choices and (unknown := sorted(set(words) - set(self.choices))):
+            raise ValidationError(f"unknown: {', '.join(unknown)[:200]}; known: {', '.join(self.choices)}")
+        return words
+
+
+class Metadata(fields.Dict):
+    """What a job's creator gave, and the flags of control."""
+
+    FLAGS: ClassVar[dict[str, str]] = {
+        "batchCancelRequested": "True while a cancel is under way; the job may still read `running`.",
+        "batchPauseRequested": "True from a pause to a resume.",
+        "batchPaused": "True once the worker obeys a pause.",
+        "batchAwaitingWorker": "True while the worker is dead and another may still take over.",
+    }
 
 
 class Absent(fields.Nested):

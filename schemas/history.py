@@ -7,23 +7,10 @@ from marshmallow import Schema, ValidationError, fields
 
 from batchstatus.cursor import Position
 from batchstatus.errors import InvalidValue
-from batchstatus.model import MAX_PAGE, Kind, Status
-from batchstatus.schemas.fields import Time
+from batchstatus.kinds import Kinds
+from batchstatus.model import MAX_PAGE, Status
+from batchstatus.schemas.fields import Commas, Time, about
 from batchstatus.schemas.job import JobResponseSchema, JobSchema
-
-
-class Commas(fields.Field[list[str]]):
-    """A comma-separated list of words, each one of `choices`, or any word without choices."""
-
-    def __init__(self, choices: list[str] | None = None, **options: Any) -> None:
-        super().__init__(**options)
-        self.choices = choices
-
-    def _deserialize(self, value: str, attr: str | None, data: Any, **kwargs: Any) -> list[str]:
-        words = list(dict.fromkeys(value.split(",")))
-        if self.choices and (unknown := sorted(set(words) - set(self.choices))):
-            raise ValidationError(f"unknown: {', '.join(unknown)[:200]}; known: {', '.join(self.choices)}")
-        return words
 
 
 class Digits(fields.Field[int]):
@@ -53,20 +40,26 @@ def _one_to_a_page(ids: list[str]) -> None:
 
 
 class HistoryQuerySchema(Schema):
-    """The query parameters of the history route. Unknown parameters are rejected."""
+    """The query parameters of the history route. Unknown parameters and kinds are rejected."""
 
-    kind = Commas([*Kind])
+    kind = Commas()
     status = Commas([*Status])
     createdAfter = Time(attribute="created_after")
     createdBefore = Time(attribute="created_before")
     limit = Digits()
     cursor = Cursor()
+    include = Commas(["progress"])
+
+    def __init__(self, kinds: Kinds) -> None:
+        super().__init__()
+        self.fields["kind"].choices = [*kinds.names]  # type: ignore[attr-defined]
 
 
 class JobsQuerySchema(Schema):
-    """The query parameter that asks for jobs by id. No other parameter may accompany it."""
+    """The query parameter that asks for jobs by id. No other parameter may accompany it, but `include`."""
 
     ids = Commas(required=True, validate=_one_to_a_page)
+    include = Commas(["progress"])
 
 
 class HistoryResponseSchema(Schema):
@@ -79,7 +72,11 @@ class HistoryResponseSchema(Schema):
     }
 
     success = fields.Constant(True, required=True)
-    jobs = fields.List(fields.Nested(JobSchema), required=True)
+    jobs = fields.List(
+        fields.Nested(JobSchema),
+        required=True,
+        metadata=about("The jobs, newest first; with `ids`, in the order asked."),
+    )
     nextCursor = fields.String(attribute="next_cursor", required=True, allow_none=True)
 
 
@@ -95,3 +92,12 @@ class JobsResponseSchema(Schema):
     success = fields.Constant(True, required=True)
     jobs = fields.List(fields.Nested(JobSchema), required=True)
     notFound = fields.List(fields.String(), attribute="not_found", required=True)
+
+
+class JobListSchema(HistoryResponseSchema):
+    """Jobs: a page of history with `nextCursor`; or with `ids`, those found, and the others under `notFound`."""
+
+    nextCursor = fields.String(
+        allow_none=True, metadata=about("What to ask the next page with, null on the last; absent with `ids`.")
+    )
+    notFound = fields.List(fields.String(), metadata=about("The ids without a job; only with `ids`."))

@@ -4,40 +4,122 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, fields, validate
 
-from batchstatus.model import MAX_COUNT, Kind, Status
-from batchstatus.schemas.fields import Absent, Optional, Time
+from batchstatus.model import MAX_COUNT, MAX_PARTS, Status
+from batchstatus.schemas.fields import Absent, KindName, Metadata, Optional, Time, Word, about
 
 COUNT = validate.Range(min=0, max=MAX_COUNT)
 CODE = validate.Regexp(r"^[A-Z][A-Z0-9_]{1,63}\Z")
 
 
+def rows(description: str, **options: Any) -> fields.Integer:
+    """Returns a field with a number of rows."""
+    return fields.Integer(required=True, strict=True, validate=COUNT, metadata=about(description), **options)
+
+
+def estimate(description: str, attribute: str) -> fields.Float:
+    """Returns a field with an estimate, which is null while it is not known."""
+    return fields.Float(
+        attribute=attribute,
+        required=True,
+        allow_none=True,
+        validate=validate.Range(min=0),
+        metadata=about(description),
+    )
+
+
 class JobFailureSchema(Schema):
     """The stable reason why the whole job failed."""
 
-    code = fields.String(required=True, validate=CODE)
-    message = fields.String(required=True)
-    details = Optional()
+    code = fields.String(
+        required=True,
+        validate=CODE,
+        metadata=about("The reason, for programs. A worker may have codes of its own."),
+    )
+    message = fields.String(required=True, metadata=about("The reason, for people."))
+    details = Optional(metadata=about("What the worker says of it."))
+
+
+class ProgressSchema(Schema):
+    """The pace of the present claim, pauses left out, as of `heartbeatAt`. What is not known is null."""
+
+    startedAt = Time(
+        attribute="started_at", required=True, allow_none=True, metadata=about("When the job was last claimed.")
+    )
+    rowsPerSecond = estimate("Rows a second, of any outcome.", "rows_per_second")
+    secondsLeft = estimate("How long the rest may take.", "seconds_left")
+    secondsLeftLow = estimate("The time left is hardly less.", "seconds_left_low")
+    secondsLeftHigh = estimate("The time left is hardly more.", "seconds_left_high")
 
 
 class JobSchema(Schema):
     """A job of any kind."""
 
-    jobId = fields.String(attribute="job_id", required=True)
-    kind = fields.String(required=True, validate=validate.OneOf([*Kind]))
-    status = fields.String(required=True, validate=validate.OneOf([*Status]))
-    totalItems = fields.Integer(
-        attribute="total_items", required=True, allow_none=True, strict=True, validate=COUNT
+    jobId = fields.String(attribute="job_id", required=True, metadata=about("The job's id."))
+    kind = KindName(required=True, metadata=about("What it imports."))
+    status = Word(
+        "JobStatus",
+        [*Status],
+        required=True,
+        metadata=about("Where it stands. A status that you do not know is not terminal."),
     )
-    succeeded = fields.Integer(required=True, strict=True, validate=COUNT)
-    failed = fields.Integer(required=True, strict=True, validate=COUNT)
-    skipped = fields.Integer(required=True, strict=True, validate=COUNT)
-    heartbeatAt = Time(attribute="heartbeat_at", required=True, allow_none=True)
-    leaseExpiresAt = Time(attribute="lease_expires_at", required=True, allow_none=True)
-    workerError = fields.String(attribute="worker_error", required=True, allow_none=True)
-    createdAt = Time(attribute="created_at", required=True)
-    completedAt = Time(attribute="completed_at", required=True, allow_none=True)
-    metadata = fields.Dict(keys=fields.String(), required=True)
+    totalItems = rows("Its rows; null while not counted yet.", attribute="total_items", allow_none=True)
+    succeeded = rows("Rows that succeeded.")
+    failed = rows("Rows that failed.")
+    skipped = rows("Rows that were skipped, which is no failure.")
+    heartbeatAt = Time(
+        attribute="heartbeat_at", required=True, allow_none=True, metadata=about("The worker's last heartbeat.")
+    )
+    leaseExpiresAt = Time(
+        attribute="lease_expires_at",
+        required=True,
+        allow_none=True,
+        metadata=about("When the worker's lease runs out unless it is renewed."),
+    )
+    workerError = fields.String(
+        attribute="worker_error",
+        required=True,
+        allow_none=True,
+        metadata=about("The worker's error, for people, if the job failed as a whole."),
+    )
+    createdAt = Time(attribute="created_at", required=True, metadata=about("When it was made."))
+    completedAt = Time(
+        attribute="completed_at", required=True, allow_none=True, metadata=about("When it ended; null before.")
+    )
+    metadata = Metadata(
+        keys=fields.String(),
+        required=True,
+        metadata=about("What the job's creator gave, and the flags of control, each there only while it is true."),
+    )
     jobFailure = Absent(JobFailureSchema, attribute="job_failure")
+    progress = fields.Nested(ProgressSchema)  # only with include=progress, and in events
+
+
+class PartSchema(Schema):
+    """A part of a split job."""
+
+    part = fields.Integer(
+        required=True,
+        strict=True,
+        validate=validate.Range(min=1, max=MAX_PARTS),
+        metadata=about("Its number, from 1."),
+    )
+    status = Word("JobStatus", [*Status], required=True, metadata=about("Where it stands."))
+    totalItems = rows("Its rows; null while not counted yet.", attribute="total_items", allow_none=True)
+    succeeded = rows("Its rows that succeeded.")
+    failed = rows("Its rows that failed.")
+    skipped = rows("Its rows that were skipped.")
+    heartbeatAt = Time(
+        attribute="heartbeat_at",
+        required=True,
+        allow_none=True,
+        metadata=about("The last heartbeat of its worker."),
+    )
+    leaseExpiresAt = Time(
+        attribute="lease_expires_at",
+        required=True,
+        allow_none=True,
+        metadata=about("When its worker's lease runs out unless it is renewed."),
+    )
 
 
 class JobResponseSchema(Schema):
@@ -64,3 +146,11 @@ class JobResponseSchema(Schema):
 
     success = fields.Constant(True, required=True)
     job = fields.Nested(JobSchema, required=True)
+
+
+class PartsResponseSchema(JobResponseSchema):
+    """The answer to a poll; with `include=parts`, the parts too, none of a job that is not split."""
+
+    parts = fields.List(
+        fields.Nested(PartSchema), metadata=about("The parts by number; only with `include=parts`.")
+    )

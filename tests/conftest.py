@@ -5,25 +5,65 @@ that leaves anything in the temporary folder.
 """
 
 import os
+import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import Any
 
 import fakeredis
 import pytest
 import redis
 from flask.testing import FlaskClient
+from hypothesis import HealthCheck, settings
+from werkzeug.test import TestResponse
 
 from batchstatus import JobStore
 from batchstatus.embedded import EmbeddedServer
 from batchstatus.settings import StoreSettings
 from batchstatus.web import create_app
 from tests.support.keyleaks import keys_without_ttl
+from tests.support.output import Output
 from tests.support.service import LiveService
 
 ORG = "org_acme"
-SETTINGS = StoreSettings(lease_s=30.0, grace_s=3.0)
+SETTINGS = StoreSettings(lease_s=30.0, grace_s=3.0, timeout_s=30.0)
+"""With a time limit that no machine exceeds that stands still for a moment. Tests of the limit set their own."""
 OF_MULTIPROCESSING = "pymp-"
 """How the folder of multiprocessing's fork server is called, which goes with this process."""
+
+
+# How long an example takes says something of the machine, and nothing of the code.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what the tests start; called by pytest.
+
+    A shell starts a background job with SIGINT ignored, and every process started from there ignores SIGINT too.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the files with slow tests first, so that none of them is left over at the end; called by pytest."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_runtest_setup() -> None:
+    """Forget the output of processes that ended in earlier tests; called by pytest."""
+    Output.forget()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failure the output of the processes that the test has started or used; called by pytest."""
+    report = yield
+    if report.failed:
+        report.sections += Output.sections()
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -106,10 +146,23 @@ def api_key(store: JobStore) -> str:
     return key
 
 
+class WebClient(FlaskClient):
+    """Flask's test client, which closes a stream of events right after its head: the stream has no end."""
+
+    def open(self, *args: Any, **options: Any) -> TestResponse:
+        answer = super().open(*args, **options)
+        if answer.mimetype == "text/event-stream":
+            answer.close()
+            answer.response = []
+        return answer
+
+
 @pytest.fixture
 def web(store: JobStore) -> FlaskClient:
     """Flask's test client of the service over `store`; no Authorization header is set."""
-    return create_app(store).test_client()
+    app = create_app(store)
+    app.test_client_class = WebClient
+    return app.test_client()
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,19 @@ import sys
 import click
 
 from batchstatus import __version__
-from batchstatus.cli.demo import demo
+from batchstatus.cli.demonstration.demo import demo
+from batchstatus.cli.doctor import doctor
+from batchstatus.cli.erase import erase
 from batchstatus.cli.jobs import control, failures, history, status, watch
 from batchstatus.cli.keys import keys
+from batchstatus.cli.kinds import kinds
+from batchstatus.cli.options import missing
 from batchstatus.cli.reap import reap
+from batchstatus.cli.run import run
+from batchstatus.cli.running import running
 from batchstatus.cli.serve import serve
+from batchstatus.cli.terminal.words import clean
+from batchstatus.cli.webhooks import webhooks
 from batchstatus.errors import BatchStatusError, InvalidValue
 
 
@@ -19,7 +27,10 @@ def commands() -> None:
     """How far is my import? Run the service, read and control jobs, manage API keys."""
 
 
-for _command in (serve, demo, keys, status, watch, history, failures, control, reap):
+for _command in (
+    *(serve, demo, keys, kinds, status, watch, history, failures, control, run),
+    *(running, reap, erase, doctor, webhooks),
+):
     commands.add_command(_command)
 
 
@@ -30,6 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return 2
+    except click.MissingParameter as error:
+        return _fail(missing(error), 2)
     except click.ClickException as error:
         return _fail(error.format_message(), 2)
     except (click.Abort, KeyboardInterrupt):
@@ -42,5 +55,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    print(f"batchstatus: {' '.join(message.split())}", file=sys.stderr)
+    print(f"batchstatus: {clean(message)}", file=sys.stderr)
     return code

@@ -1,34 +1,70 @@
 """`batchstatus reap`: a reaper without a service."""
 
+import math
 import signal
 import time
 
 import click
 
-from batchstatus.cli.options import prefix_option, redis_option
-from batchstatus.connecting import connect
-from batchstatus.reaper import Reaper
+from batchstatus import values
+from batchstatus.cli.options import StoreAt, kinds_option, store_options
+from batchstatus.cli.webhooks import allow_option, key_option, secrets_of
+from batchstatus.doctor import log_warnings
+from batchstatus.reaper import NOTES_S, Reaper
+from batchstatus.settings import declared_kinds
+from batchstatus.webhooks.dispatcher import Dispatcher
 
 
 @click.command()
 @click.option("--once", is_flag=True, help="Take two looks, a grace apart, then exit: for cron.")
 @click.option("--grace-s", type=float, default=3.0, show_default=True, help="Seconds between the two looks.")
-@redis_option
-@prefix_option
-def reap(once: bool, grace_s: float, redis_url: str, prefix: str) -> None:
-    """Settle jobs whose worker is gone, and forget expired jobs. A running service does both by itself."""
-    store = connect(redis_url, prefix=prefix, grace_s=grace_s)
-    reaper = Reaper(store)
+@click.option("--queued-at-most-s", type=float, default=0.0, help="Cancel jobs that nobody started for so long.")
+@key_option(required=False)
+@allow_option
+@store_options
+@kinds_option
+def reap(
+    once: bool,
+    grace_s: float,
+    queued_at_most_s: float,
+    webhooks_key: str | None,
+    allow: str,
+    at: StoreAt,
+    kinds_file: str | None,
+) -> None:
+    """Settle jobs whose worker is gone, and forget expired jobs. A running service does both by itself.
+
+    With a webhooks key, tell endpoints of the ends of jobs as well, as a service with that key does.
+    """
+    kinds = declared_kinds(kinds_file)
+    store = at.open(grace_s=grace_s, queued_at_most_s=queued_at_most_s, kinds=kinds)
+    reaper = Reaper(store, notes_s=math.inf if once else NOTES_S)  # no later round of this process makes up for it
+    dispatcher = None
+    if webhooks_key:
+        dispatcher = Dispatcher.of(store.connection, secrets_of(webhooks_key), values.webhook_targets(allow))
     if once:
-        settled = reaper.reap()
-        time.sleep(grace_s + 0.05)
-        settled += reaper.reap()
-        reaper.sweep()
-        click.echo(f"settled {settled} jobs")
+        _once(reaper, dispatcher, grace_s)
         return
     store.ping()
+    log_warnings(at.url, store.settings)
     ending = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ending)  # the reaper's thread inherits the mask; sigwait takes both
-    reaper.start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, ending)  # all threads inherit the mask; sigwait takes both
+    for each in (reaper, dispatcher):
+        if each:
+            each.start()
     signal.sigwait(ending)
-    reaper.stop()
+    for each in (reaper, dispatcher):
+        if each:
+            each.stop()
+
+
+def _once(reaper: Reaper, dispatcher: Dispatcher | None, grace_s: float) -> None:
+    settled = reaper.reap()
+    time.sleep(grace_s + 0.05)
+    settled += reaper.reap()
+    reaper.sweep()
+    click.echo(f"settled {settled} jobs")
+    if dispatcher:
+        dispatcher.dispatch()
+        while dispatcher.under_way():
+            time.sleep(0.05)

@@ -9,29 +9,28 @@ transient one: no answer at all, a 5xx or 429, or a page that batchstatus did no
 """
 
 import json
-import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from datetime import datetime
 from random import uniform
 from time import monotonic, sleep
-from typing import Any, BinaryIO, Self
-from urllib.parse import quote, urlencode, urlsplit
+from typing import Any, BinaryIO
+from urllib.parse import quote, urlencode
 
-from batchstatus.client import answers
-from batchstatus.errors import InvalidValue, JobNotFound, ServiceUnavailable
-from batchstatus.model import Action, Job
+from batchstatus.client import answers, events
+from batchstatus.client.running import Running
+from batchstatus.errors import InvalidValue, ServiceUnavailable
+from batchstatus.kinds import PUBLISHED
+from batchstatus.model import Action, Job, Kind
 
-_SCHEMES: dict[str, type[HTTPConnection]] = {"http": HTTPConnection, "https": HTTPSConnection}
-_ROUTES = {"transaction_batch": "transaction", "user_event_batch": "user-event", "entity_automatic": "entity"}
 _LONGEST_S = answers.LONGEST_S  # the longest wait that is requested
 _PACE_S = 2.0  # the pause between polls of a service that neither waits nor sends Retry-After
+_PROGRESS = "?include=progress"
 _HELD_S = 0.5  # a 304 sooner than this was not held, whatever its headers say: a cache answered
 
 
-class Client:
-    """Reads and controls jobs with one API key over one persistent connection. Not thread-safe.
+class Client(Running):
+    """Reads, controls, creates and runs jobs with one API key over one persistent connection. Not thread-safe.
 
     `url` is http or https, with a base path if the service has one. `timeout_s` limits connecting and each
     wait for data; `give_up_s` is how long `watch` retries transient errors; both are in seconds. The key is sent
@@ -40,24 +39,19 @@ class Client:
         client = Client("https://api.example.com/imports", api_key="…", timeout_s=5)
     """
 
-    def __init__(self, url: str, api_key: str, *, timeout_s: float = 10.0, give_up_s: float = 60.0) -> None:
-        if not re.fullmatch(r"[\x21-\x7e]+", api_key):
-            raise InvalidValue("api_key is empty or has characters that a header cannot carry")
-        if not (0 < timeout_s < 1e6 and give_up_s >= 0):
-            raise InvalidValue(f"timeout_s {timeout_s!r} must be above 0, give_up_s {give_up_s!r} at least 0")
-        self._connection, self._origin, self._base = _address(url, timeout_s)
-        self._headers = {"Authorization": f"Bearer {api_key}", "User-Agent": "batchstatus"}
-        self._timeout_s, self._give_up_s = timeout_s, give_up_s
+    def get(self, job_id: str, *, progress: bool = False) -> Job:
+        """Returns the job, by one poll; with `progress`, the job's `progress` as the service knows it.
 
-    def get(self, job_id: str) -> Job:
-        """Returns the job, by one poll.
-
-        Raises JobNotFound, Refused, or ServiceUnavailable for any other answer or none.
-
-            client.get("0199…").status   # <Status.RUNNING: 'running'>
+        Without it, and where the service is too old for it, all of `progress` is None. Raises JobNotFound,
+        Refused, or ServiceUnavailable for any other answer or none: `client.get("0199…").status`.
         """
-        with self._answer(self._path(job_id)) as response:
-            return answers.read(response, answers.job)
+        try:
+            with self._answer(self._path(job_id, _PROGRESS if progress else "")) as response:
+                return answers.read(response, answers.job)
+        except InvalidValue:
+            if not progress:
+                raise
+        return self.get(job_id)
 
     def wire(self, job_id: str) -> dict[str, Any]:
         """Returns the job exactly as on the wire, including members that this version does not know.
@@ -92,16 +86,18 @@ class Client:
         with self._answer(self._path(job_id, "?include=failures")) as response:
             return answers.read(response, lambda body: {**body, "failures": answers.typed(body["failures"], list)})
 
-    def failures_csv(self, job_id: str, file: BinaryIO) -> None:
+    def failures_csv(self, job_id: str, file: BinaryIO, path: str | None = None) -> None:
         """Write every stored failed row to `file` as UTF-8 CSV, piece by piece. Raises the errors of `get`.
 
-        The file is complete only if this method returns: a cut connection raises ServiceUnavailable.
+        The file is complete only if this method returns: a cut connection raises ServiceUnavailable. `path` is the
+        kind's, such as `product-jobs`; without it one poll finds the kind, and for a kind that is not published
+        the service's `/openapi.json` finds the path.
 
             with open("failures.csv", "wb") as file:
                 client.failures_csv("0199…", file)
         """
-        route = f"{_ROUTES[self.get(job_id).kind]}-jobs"
-        with self._answer(self._path(job_id, "/failures.csv", route)) as response:
+        found = self._path_of(self.get(job_id).kind) if path is None else quote(path, safe="")
+        with self._answer(self._path(job_id, "/failures.csv", found)) as response:
             answers.expect(response, "text/csv")
             if response.length is None and not response.chunked:
                 raise answers.Transient(
@@ -125,20 +121,40 @@ class Client:
     def watch(self, job_id: str, progress_s: float | None = None) -> Iterator[Job]:
         """Yield the job now, and again after each change, until its status is terminal.
 
-        A change is one of the status or the control flags; with `progress_s`, the counters are read at that
-        interval (seconds) too. A heartbeat is not a change. Raises InvalidValue, JobNotFound, Refused, and
-        ServiceUnavailable once transient errors have lasted `give_up_s`. The loop may be left early.
+        A change is one of the status or the control flags; with `progress_s`, of the counters too: `events` tells
+        of them, or polls every `progress_s` seconds, where the service has no events. A heartbeat is no change.
+        Raises InvalidValue, and the errors of `events`. The loop may be left early.
 
             for job in client.watch("0199…", progress_s=1):
                 print(f"{job.done} of {job.total_items}")
         """
         if progress_s is not None and not progress_s > 0:
             raise InvalidValue(f"progress_s {progress_s!r} must be above 0")
+        heard = None
+        try:
+            if progress_s is not None:
+                for heard in self._events(job_id, patience_s=0.0):
+                    yield heard
+        except ServiceUnavailable:
+            if heard is not None:
+                raise
+        if heard is None:
+            yield from self._polled(job_id, progress_s)
+
+    def _polled(self, job_id: str, progress_s: float | None) -> Iterator[Job]:
+        """Yield the job by polls that wait."""
         longest_s = _LONGEST_S if progress_s is None else min(progress_s, _LONGEST_S)
-        path, seen, etag = self._path(job_id), None, None
+        path = self._path(job_id, "" if progress_s is None else _PROGRESS)
+        seen = etag = None
         with self:  # closes the connection when the caller stops iterating
             while True:
-                job, etag, pause_s = self._persist(path, etag, max(1, int(longest_s)) if etag else 0)
+                try:
+                    job, etag, pause_s = self._persist(path, etag, max(1, int(longest_s)) if etag else 0)
+                except InvalidValue:  # the service is too old to know of progress
+                    if path == self._path(job_id):
+                        raise
+                    path = self._path(job_id)
+                    continue
                 shown = job and replace(job, heartbeat_at=None, lease_expires_at=None)
                 if job and shown != seen:
                     seen = shown
@@ -147,20 +163,55 @@ class Client:
                         return
                 sleep(min(pause_s, longest_s))
 
-    def close(self) -> None:
-        """Close the connection; the next call opens a new one."""
-        self._connection.close()
+    def events(self, job_id: str) -> Iterator[Job]:
+        """Yield the job now, and again at each change, over one request, until its status is terminal.
 
-    def __enter__(self) -> Self:
-        return self
+        Each job has its `progress`. A stream that breaks off is asked for again, and goes on where it was. Raises
+        JobNotFound, Refused, and ServiceUnavailable once transient errors have lasted `give_up_s`.
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+            seconds = [job.progress.seconds_left for job in client.events("0199…")]
+        """
+        return self._events(job_id, self._give_up_s)
 
-    def _path(self, job_id: str, rest: str = "", route: str = "jobs") -> str:
-        if not job_id.strip("."):  # "", "." and ".." cannot be path segments, and no job has such an id
-            raise JobNotFound(f"{self._origin}{self._base}: no job can have the id {job_id!r}")
-        return f"{self._base}/batch-import/{route}/{quote(job_id, safe='', errors='replace')}{rest}"
+    def ticket(self, job_id: str | None = None, seconds: int = 900) -> tuple[str, datetime]:
+        """Returns a ticket for a browser, and when it expires. It reads this job, or all jobs, and does no more.
+
+        `seconds` is its lifetime, up to a day. Raises the errors of `get`, and InvalidValue.
+
+            ticket, expires_at = client.ticket("0199…", seconds=3600)
+        """
+        asked = {"jobId": job_id, "seconds": seconds} if job_id is not None else {"seconds": seconds}
+        path = f"{self._base}/batch-import/tickets"
+        with self._answer(path, body=json.dumps(asked)) as response:
+            return answers.read(response, answers.ticket)
+
+    def _events(self, job_id: str, patience_s: float) -> Iterator[Job]:
+        """Yield from streams, one after the other. Before the first event, errors are borne for `patience_s`."""
+        path, tag, since, attempt = self._path(job_id, "/events"), "", None, 0
+        with self._another() as calling:
+            while True:
+                try:
+                    known = {"Last-Event-ID": tag} if tag else {}
+                    with calling._answer(path, known, events.SILENCE_S) as response:
+                        since = None
+                        for told, job in events.jobs(response, tag):
+                            tag, attempt, patience_s = told, 0, self._give_up_s
+                            yield job
+                            if job.terminal:
+                                return
+                        if response.status == 204:
+                            return
+                except answers.Transient as error:
+                    since = monotonic() if since is None else since
+                    self._pause(error, since + patience_s, attempt)
+                    attempt += 1
+
+    def _path_of(self, kind: str) -> str:
+        """Returns the part of the path under which the service has the failed rows of a kind."""
+        if isinstance(kind, Kind):
+            return PUBLISHED[kind].path
+        with self._answer(f"{self._base}/openapi.json") as response:
+            return answers.read(response, lambda body: answers.path_of(body, kind))
 
     def _persist(self, path: str, etag: str | None, wait_s: int) -> tuple[Job | None, str | None, float]:
         """Poll until a poll succeeds. Only the first attempt waits, since a proxy may cut long requests only."""
@@ -170,12 +221,16 @@ class Client:
                 return self._poll(path, etag, 0 if attempt else wait_s)
             except answers.Transient as error:
                 since = min(since, monotonic())
-                left_s = since + self._give_up_s - monotonic()
-                if left_s <= 0:
-                    raise ServiceUnavailable(f"{error}; nothing better for {self._give_up_s:g} s") from error
-                jitter_s = uniform(0, min(5.0, 0.25 * 2 ** min(attempt, 5)))
-                sleep(min(left_s, error.retry_after_s + jitter_s))
+                self._pause(error, since + self._give_up_s, attempt)
                 attempt += 1
+
+    def _pause(self, error: answers.Transient, until: float, attempt: int) -> None:
+        """Sleep before another attempt. Raises ServiceUnavailable once it is too late for one."""
+        left_s = until - monotonic()
+        if left_s <= 0:
+            raise ServiceUnavailable(f"{error}; nothing better for {self._give_up_s:g} s") from error
+        jitter_s = uniform(0, min(5.0, 0.25 * 2 ** min(attempt, 5)))
+        sleep(min(left_s, error.retry_after_s + jitter_s))
 
     def _poll(self, path: str, etag: str | None, wait_s: int) -> tuple[Job | None, str | None, float]:
         """Returns the job (None if unchanged), its entity tag, and the pause in seconds before the next poll.
@@ -192,50 +247,3 @@ class Client:
         tag = response.headers.get("ETag", None if job else etag)
         at_once = tag and (held or not etag)
         return job, tag, 0.0 if at_once else max(1.0, answers.retry_after_s(response, _PACE_S))
-
-    @contextmanager
-    def _answer(
-        self, path: str, extra: Mapping[str, str] = {}, wait_s: int = 0, body: str | None = None
-    ) -> Iterator[HTTPResponse]:
-        """Yield the usable answer to a GET, or to a POST of `body`. Any failure closes the connection."""
-        try:
-            with self._send(path, extra, wait_s, body) as response:
-                if response.status != 200 and not (response.status == 304 and "If-None-Match" in extra):
-                    raise answers.error_of(response)
-                yield response
-        except BaseException:
-            self.close()
-            raise
-
-    def _send(self, path: str, extra: Mapping[str, str], wait_s: int, body: str | None) -> HTTPResponse:
-        """Send a request; send it again at once if the service had closed the persistent connection meanwhile."""
-        connection, kept = self._connection, self._connection.sock is not None
-        try:
-            if not kept:
-                connection.connect()
-            connection.sock.settimeout(wait_s + self._timeout_s)
-            method = "GET" if body is None else "POST"
-            connection.request(method, path, body, headers={**self._headers, **extra})
-            response = connection.getresponse()
-        except (OSError, HTTPException) as error:
-            self.close()
-            if kept and not isinstance(error, TimeoutError):
-                return self._send(path, extra, wait_s, body)
-            raise answers.Transient(f"{self._origin}{path}: no answer ({error!r})") from error
-        response.url = f"{self._origin}{path}"
-        return response
-
-
-def _address(url: str, timeout_s: float) -> tuple[HTTPConnection, str, str]:
-    """Returns an unopened connection to the URL's host, the URL up to its path, and its path."""
-    try:
-        parts = urlsplit(url)
-        host = (parts.hostname or "").encode("idna").decode()
-        connection = _SCHEMES[parts.scheme](host, parts.port, timeout=timeout_s)
-        base = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
-        fits = host and not (parts.query or parts.fragment or "@" in parts.netloc)
-    except (ValueError, LookupError, HTTPException):
-        fits = False
-    if not fits:
-        raise InvalidValue(f"url {re.sub('//.*@', '//…@', url)!r} is not like https://host[:port][/path]")
-    return connection, f"{parts.scheme}://{parts.netloc}", base

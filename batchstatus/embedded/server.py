@@ -50,7 +50,7 @@ def server_binary() -> str:
     return os.path.abspath(on_path)
 
 
-def _bindable(port: int) -> int:
+def bindable(port: int) -> int:
     """Returns the port if it can be bound; for 0, a free one. Raises StoreUnavailable if it cannot be bound."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -139,7 +139,7 @@ class EmbeddedServer:
     def _start(self, port: int) -> None:
         """Launch the server; if another process took the port that we chose, try again with a new one."""
         for tries_left in reversed(range(1 if port else PORTS_TRIED)):
-            self.port = _bindable(port)
+            self.port = bindable(port)
             trouble = self._launch()
             if trouble is None:
                 return

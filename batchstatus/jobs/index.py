@@ -7,14 +7,16 @@ of one moment.
 """
 
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from batchstatus.cursor import Position
 from batchstatus.errors import JobCorrupt
 from batchstatus.keys import ID
-from batchstatus.model import MAX_COUNT, TRANSITIONS, Kind, Place, Status
+from batchstatus.model import MAX_COUNT, TRANSITIONS, Place, Status
 from batchstatus.protocol import verbs
+from batchstatus.protocol.newest import Newest, newest
 from batchstatus.transport.connection import Connection
+from batchstatus.transport.together import scored
 
 DANGLING_MS = 10 * 60_000
 """The age from which an entry without a job is removed: the job of a younger entry may be on its way."""
@@ -26,7 +28,7 @@ class Filter(NamedTuple):
     Both times are excluded, and in ms since the epoch; None: unbounded.
     """
 
-    kinds: Collection[Kind]
+    kinds: Collection[str]
     statuses: Collection[Status]
     after_ms: int | None = None
     before_ms: int | None = None
@@ -38,25 +40,50 @@ class Index:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._keys = connection.keys
+        self._kinds = connection.settings.kinds
 
-    def enter(self, org: str, kind: Kind, job_id: str) -> int:
+    def enter(self, org: str, kind: str, job_id: str) -> int:
         """Enter a job that is about to be made; returns its `createdAt` (ms). A repeat moves nothing."""
         return verbs.enter(self._connection, (self._keys.index(org, kind, Status.QUEUED),), job_id)
+
+    def leave(self, org: str, job_id: str, kind: str, status: Status = Status.QUEUED) -> None:
+        """Remove the entry of a job that was not made, because a job of another kind has the id; or is gone."""
+        self._connection.pipeline([("ZREM", self._keys.index(org, kind, status), job_id)])
 
     def place(self, org: str, job_id: str, place: Place) -> None:
         """Write the entry of a job at its place to come."""
         key = self._keys.index(org, place.kind, place.status)
         verbs.place(self._connection, (key,), job_id, place.created_ms)
 
-    def tidy(self, org: str, job_id: str, kind: Kind, status: Status) -> None:
+    def tidy(self, org: str, job_id: str, kind: str, status: Status) -> None:
         """Remove a job that is in this status now from every status that it cannot be in any more."""
         gone = set(Status) - {status} - TRANSITIONS[status]
         self._connection.pipeline([("ZREM", self._keys.index(org, kind, each), job_id) for each in sorted(gone)])
 
     def forget(self, org: str, job_id: str, older_ms: int) -> bool:
         """Remove those entries of a job that is gone that are this old. Returns True if no entry is left."""
-        keys = [self._keys.index(org, kind, status) for kind in Kind for status in Status]
-        return verbs.forget(self._connection, keys, job_id, older_ms)
+        return verbs.forget(self._connection, self.keys(org), job_id, older_ms)
+
+    def keys(self, org: str) -> list[str]:
+        """Returns the keys of the organization's index."""
+        return self._keys.indexes(org, self._kinds.names, tuple(Status))
+
+    def newest(self, orgs: Sequence[str], statuses: Collection[Status], many: int) -> list[list[str]]:
+        """Returns the ids of each organization's newest jobs in these statuses, newest first; one round trip.
+
+        The jobs may have gone on, or be gone.
+        """
+        keys = [self._keys.indexes(org, self._kinds.names, statuses) for org in orgs]
+        asked = [
+            ("ZREVRANGEBYSCORE", key, "+inf", "-inf", "WITHSCORES", "LIMIT", 0, many) for of in keys for key in of
+        ]
+        answers = iter(self._connection.pipeline(asked))
+        found = []
+        for of in keys:
+            positions = {each for _ in of for each in _positions(scored(next(answers) or ()))}
+            ordered = sorted((each for each in positions if ID.fullmatch(each.job_id)), reverse=True)
+            found.append(list(dict.fromkeys(each.job_id for each in ordered))[:many])
+        return found
 
     def positions(
         self, org: str, wanted: Filter, after: Position | None, many: int
@@ -65,11 +92,15 @@ class Index:
 
         The list is empty only if no position follows. The jobs may have gone on, or be gone.
         """
-        keys = [self._keys.index(org, kind, status) for kind in wanted.kinds for status in wanted.statuses]
+        keys = self._keys.indexes(org, wanted.kinds, wanted.statuses)
         while keys:
-            lists = [_positions(answer) for answer in self._newest(keys, wanted, after, many)]
-            # Nothing is known beyond the last entry of a list that was cut short.
-            horizon = max((found[-1] for found in lists if len(found) == many), default=None)
+            found_by, least = self._newest(keys, wanted, after, many)
+            lists = [_positions(found) for found in found_by]
+            # Nothing is known beyond the last entry of a list that was cut short, and of entries below `least`.
+            ends = [found[-1] for found in lists if len(found) == many]
+            if least is not None:
+                ends.append(Position(_created_ms(least), ""))
+            horizon = max(ends, default=None)
             certain = {each for found in lists for each in found if horizon is None or each >= horizon}
             following = sorted(
                 (each for each in certain if (after is None or each < after) and ID.fullmatch(each.job_id)),
@@ -80,27 +111,20 @@ class Index:
             many *= 2  # that many jobs were created in the same millisecond as `after`, and come before it
         return [], False
 
-    def _newest(
-        self, keys: Sequence[str], wanted: Filter, after: Position | None, many: int
-    ) -> list[Sequence[Any]]:
+    def _newest(self, keys: Sequence[str], wanted: Filter, after: Position | None, many: int) -> Newest:
         highest = "+inf" if wanted.before_ms is None else f"({wanted.before_ms}"
         if after is not None and (wanted.before_ms is None or after.created_ms < wanted.before_ms):
             highest = str(after.created_ms)
         lowest = "-inf" if wanted.after_ms is None else f"({wanted.after_ms}"
-        limit = ("WITHSCORES", "LIMIT", 0, many)
         try:
-            return self._connection.transaction(
-                *(("ZREVRANGEBYSCORE", key, highest, lowest, *limit) for key in keys)
-            )
+            return newest(self._connection, keys, highest, lowest, many)
         except JobCorrupt as error:
             raise JobCorrupt(f"one of {', '.join(keys)}: {error}") from None
 
 
-def _positions(answer: Sequence[Any]) -> list[Position]:
-    """Returns the positions in an answer to `ZREVRANGEBYSCORE … WITHSCORES`: pairs with RESP3, flat with RESP2."""
-    in_pairs = answer and not isinstance(answer[0], bytes)
-    pairs = answer if in_pairs else zip(answer[::2], answer[1::2], strict=True)
-    return [Position(_created_ms(float(score)), member.decode("utf-8", "replace")) for member, score in pairs]
+def _positions(found: Sequence[tuple[bytes, float]]) -> list[Position]:
+    """Returns the positions of members with their scores."""
+    return [Position(_created_ms(score), member.decode("utf-8", "replace")) for member, score in found]
 
 
 def _created_ms(score: float) -> int:

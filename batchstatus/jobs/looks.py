@@ -5,7 +5,7 @@ dropped when none is. The entry is in another slot than the job, and so only a h
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from batchstatus.errors import JobCorrupt, StoreRefused, StoreUnavailable
@@ -28,14 +28,26 @@ class Looks:
         self._connection = connection
         self._key = key
 
-    def due(self, bucket: int, limit: int = SLICE) -> list[Entry]:
-        """Returns at most `limit` entries of a bucket that are due, the longest overdue first."""
-        key = self._key(bucket)
+    def due(self, *buckets: int, limit: int = SLICE) -> list[Entry]:
+        """Returns of each bucket at most `limit` entries that are due, the longest overdue first; one round trip.
+
+        In a Cluster for one bucket at a time.
+        """
+        keys = [self._key(bucket) for bucket in buckets]
         try:
-            return [Entry(key, member) for member in verbs.due(self._connection, (key,), limit)]
+            found = verbs.due(self._connection, keys, limit)
         except JobCorrupt as error:
-            _log.error("%s holds a value of another type: %s", key, error)
+            if len(keys) > 1:
+                return [entry for bucket in buckets for entry in self.due(bucket, limit=limit)]
+            _log.error("%s holds a value of another type: %s", keys[0], error)
             return []
+        return [Entry(key, member) for key, members in zip(keys, found, strict=True) for member in members]
+
+    def entries(self, bucket: int) -> list[Entry]:
+        """Returns all entries of a bucket, due or not, the next one first."""
+        key = self._key(bucket)
+        members = self._connection.command("ZRANGEBYSCORE", key, "-inf", "+inf")
+        return [Entry(key, member.decode(errors="replace")) for member in members]
 
     def work_off(self, look_at: Callable[[Entry], None]) -> None:
         """Look at the jobs that are due, the longest overdue first, at most SLICE of each bucket.
@@ -44,11 +56,16 @@ class Looks:
         once and then passed over.
         """
         away: dict[str, StoreUnavailable] = {}
-        for bucket in range(BUCKETS):
-            for entry in self._unless_away(away, self._key(bucket), self.due, bucket) or ():
+        buckets = range(BUCKETS)
+        # The buckets of a Cluster are in as many slots, and a script reads one slot.
+        for together in [(each,) for each in buckets] if self._connection.is_cluster() else [buckets]:
+            for entry in self._unless_away(away, self._key(together[0]), self._due_in, together) or ():
                 self._unless_away(away, entry.job_tag, look_at, entry)
         for error in away.values():
             raise error
+
+    def _due_in(self, buckets: Sequence[int]) -> list[Entry]:
+        return self.due(*buckets)
 
     def _unless_away(
         self, away: dict[str, StoreUnavailable], key: str, step: Callable[[_A], _T], argument: _A
@@ -90,9 +107,9 @@ class Leases(Looks):
         """Have a job that is still tracked looked at again at `due_ms` (ms since the epoch)."""
         verbs.move(self._connection, (entry.key,), entry.member, due_ms)
 
-    def drop(self, entry: Entry) -> None:
-        """Track a job's lease no more."""
-        self._connection.command("ZREM", entry.key, entry.member)
+    def drop(self, entry: Entry) -> bool:
+        """Track a job's lease no more. Returns True if it was tracked."""
+        return bool(self._connection.command("ZREM", entry.key, entry.member))
 
 
 class Expiries(Looks):

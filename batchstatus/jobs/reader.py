@@ -4,10 +4,11 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from batchstatus.errors import JobCorrupt, JobNotFound
+from batchstatus.errors import JobCorrupt, JobNotFound, NotReplicated, StoreRefused, StoreUnavailable
+from batchstatus.jobs.parts import look_at_parts
 from batchstatus.jobs.transitions import Transitions
-from batchstatus.messages import Look, Verdict
-from batchstatus.model import CONTROL_FLAGS, Job
+from batchstatus.messages import JobKey, Look, Seen, Verdict
+from batchstatus.model import CONTROL_FLAGS, Job, Part
 from batchstatus.protocol import hashes
 from batchstatus.transport.clock import StoreClock
 from batchstatus.transport.connection import Connection, Hash
@@ -20,6 +21,7 @@ class Reader:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._kinds = connection.settings.kinds
         self._clock = StoreClock(connection)
         self._listeners: list[Callable[[], None]] = []
 
@@ -30,6 +32,8 @@ class Reader:
     def look(self, org: str, job_id: str) -> Look:
         """Look whether a running job's worker is dead."""
         found = Transitions(self._connection, org, job_id).settle()
+        if found.verdict is Verdict.SPLIT:
+            found = look_at_parts(self._connection, org, job_id)
         if found.verdict is Verdict.SETTLED:
             for listener in self._listeners:
                 listener()
@@ -45,19 +49,31 @@ class Reader:
                 stored, answers = self._connection.hash(key), []
             if not _belongs(stored, org):
                 raise JobNotFound("there is no such job")
-            if not self._ends_by_a_look(org, job_id, key, stored):
-                return hashes.decode(stored), answers
+            if not self._changes_by_a_look(org, job_id, key, stored):
+                return hashes.decode(stored, self._kinds), answers
+
+    def parts(self, org: str, job_id: str) -> tuple[Job, tuple[Part, ...]]:
+        """Returns the job and its parts, all of one moment; none of a job that is not split."""
+        job, _ = self.read(org, job_id)
+        if not job.parts:
+            return job, ()
+        keys = self._connection.keys.parts(org, job_id)
+        numbers = range(1, job.parts + 1)
+        job, found = self.read(org, job_id, *(("HMGET", keys.part(each).job, *hashes.PART) for each in numbers))
+        return job, tuple(hashes.part(*each, job) for each in zip(numbers, found, strict=False))
 
     def read_many(self, org: str, job_ids: Sequence[str], *, leave_out_damaged: bool = False) -> dict[str, Job]:
         """Returns the jobs that there are, by id; one round trip (in a Cluster, one for each server).
 
-        A damaged job raises JobCorrupt, which names its key; or is left out and logged.
+        A damaged job raises JobCorrupt, which names its key; or is left out and logged. Where the store takes no
+        writes, a job past its lease is returned as it reads: it keeps nobody from the others.
         """
+        refusals: list[StoreUnavailable] = []
         keys = {job_id: self._connection.keys.job(org, job_id).job for job_id in job_ids}
         found = {}
         for (job_id, key), stored in zip(keys.items(), self._connection.hashes([*keys.values()]), strict=True):
             try:
-                if job := self._job_in(stored, org, job_id, key):
+                if job := self._job_in(stored, org, job_id, key, refusals):
                     found[job_id] = job
             except JobCorrupt as error:
                 if not leave_out_damaged:
@@ -65,34 +81,57 @@ class Reader:
                 _log.error("left out of a page: %s: %s", key, error)
         return found
 
-    def states(self, jobs: Sequence[tuple[str, str]]) -> list[str | None]:
-        """Returns the `state` of each (org, job id), None where no job can be read; one round trip."""
-        fields = ("status", *CONTROL_FLAGS)
+    def look_at(self, jobs: Sequence[JobKey]) -> list[Seen | None]:
+        """Returns what tells whether each job has changed, None where no job can be read; one round trip."""
+        fields = ("status", "rev", "createdAt", *CONTROL_FLAGS)
         keys = [self._connection.keys.job(*each).job for each in jobs]
         answers = self._connection.pipeline([("HMGET", key, *fields) for key in keys])
-        return [None if each is None else hashes.state(each[0], each[1:]) for each in answers]
+        return [None if each is None else hashes.seen(*each) for each in answers]
 
-    def _job_in(self, stored: Hash | None, org: str, job_id: str, key: str) -> Job | None:
-        """Returns the job in a hash that was read together with others; None if there is no job."""
+    def read_each(self, jobs: Sequence[JobKey]) -> list[Job | None]:
+        """Returns each job; None if it is not there, or damaged, which is logged. Trips as for `read_many`."""
+        keys = [self._connection.keys.job(*each).job for each in jobs]
+        refusals: list[StoreUnavailable] = []
+        found: list[Job | None] = []
+        for (org, job_id), key, stored in zip(jobs, keys, self._connection.hashes(keys), strict=True):
+            try:
+                found.append(self._job_in(stored, org, job_id, key, refusals))
+            except JobCorrupt as error:
+                _log.error("left out of events: %s: %s", key, error)
+                found.append(None)
+        return found
+
+    def _job_in(
+        self, stored: Hash | None, org: str, job_id: str, key: str, refusals: list[StoreUnavailable]
+    ) -> Job | None:
+        """Returns the job in a hash that was read together with others; None if there is no job.
+
+        Once a job could not be settled, no other is tried: each may take as long.
+        """
         if stored is None:
             raise JobCorrupt("the key holds no hash")
         if not _belongs(stored, org):
             return None
-        try:
-            return self.read(org, job_id)[0] if self._is_past_lease(stored, key) else hashes.decode(stored)
-        except JobNotFound:  # the job expired meanwhile
-            return None
+        if not refusals and self._look_is_due(stored, key):
+            try:
+                return self.read(org, job_id)[0]
+            except JobNotFound:  # the job expired meanwhile
+                return None
+            except (StoreRefused, NotReplicated) as error:
+                refusals.append(error)
+        return hashes.decode(stored, self._kinds)
 
-    def _ends_by_a_look(self, org: str, job_id: str, key: str, stored: Hash) -> bool:
-        """Look at a job that is past its lease. Returns True if it has ended, so that `stored` is out of date."""
-        return self._is_past_lease(stored, key) and self.look(org, job_id).verdict in (
-            Verdict.SETTLED,
-            Verdict.ENDED,
-        )
+    def _changes_by_a_look(self, org: str, job_id: str, key: str, stored: Hash) -> bool:
+        """Look at a job if that is due. Returns True if it has changed, so that `stored` is out of date."""
+        if not self._look_is_due(stored, key):
+            return False
+        verdict = self.look(org, job_id).verdict
+        awaits = verdict is Verdict.VACANT and hashes.AWAITS not in stored
+        return awaits or verdict in (Verdict.SETTLED, Verdict.ENDED)
 
-    def _is_past_lease(self, stored: Hash, key: str) -> bool:
-        lease_ms = hashes.lease_ms(stored)
-        return lease_ms is not None and self._clock.passed(lease_ms, key)
+    def _look_is_due(self, stored: Hash, key: str) -> bool:
+        due_ms = hashes.look_due_ms(stored)
+        return due_ms is not None and self._clock.passed(due_ms, key)
 
 
 def _belongs(stored: Hash, org: str) -> bool:

@@ -6,114 +6,136 @@ status, and is not told by `placed` that the job is in the index of that status 
 function then returns the Place to write first. `batchstatus.jobs.transitions` does so.
 """
 
-import hashlib
 from collections.abc import Sequence
-from importlib.resources import files
-from typing import Any
+from typing import Literal, TypeAlias
 
 from batchstatus import rows, values
 from batchstatus.errors import (
     InvalidTransition,
+    InvalidValue,
+    JobCorrupt,
+    JobEnded,
     JobExists,
-    JobNotFound,
     LeaseHeld,
     LeaseLost,
     ReportsLost,
 )
 from batchstatus.keys import JobKeys
-from batchstatus.messages import HEARTBEAT, Batch, Claim, Content, Ending, Look, Reported, Verdict, Wanted
-from batchstatus.model import Action, Job, Place, Status
+from batchstatus.kinds import Kinds
+from batchstatus.messages import HEARTBEAT, Batch, Claim, Content, Ending, Grant, Look, Reported, Verdict
+from batchstatus.model import TERMINAL, Action, Job, Place, Status
 from batchstatus.protocol import hashes
+from batchstatus.protocol.script import Script, Sender
 from batchstatus.transport.connection import Connection
+
+Asked: TypeAlias = Action | Literal["expire"]
 
 FRESH_MS = 5 * 60_000
 """How long after a job was entered into the index the job may be made."""
 
-
-class Script:
-    """A script by its verb, loaded once. Calling it runs it, and returns the answer's word and the rest."""
-
-    def __init__(self, verb: str, *, durable: bool = True) -> None:
-        self._durable = durable
-        self.source = files("batchstatus.protocol").joinpath("lua", f"{verb}.lua").read_text("utf-8")
-        self._sha1 = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
-
-    def __call__(
-        self, connection: Connection, keys: Sequence[str], *arguments: str | int
-    ) -> tuple[str, list[Any]]:
-        """Run the script; JobNotFound if there is no job."""
-        word, *rest = connection.evaluate(self._sha1, self.source, keys, arguments, durable=self._durable)
-        if word == b"NOT_FOUND":
-            raise JobNotFound("there is no such job")
-        return word.decode(), rest
-
-
 CREATE, CLAIM, REPORT, FINISH = map(Script, ("create", "claim", "report", "finish"))
-CONTROL, SETTLE = map(Script, ("control", "settle"))
+CONTROL, SETTLE, SPLIT = map(Script, ("control", "settle", "split"))
 ENTER, PLACE = map(Script, ("enter", "place"))
-TRACK, MOVE, DUE, FORGET = (Script(verb, durable=False) for verb in ("track", "move", "due", "forget"))
+TRACK, MOVE, FORGET = (Script(verb, durable=False) for verb in ("track", "move", "forget"))
+DUE, TURN = (Script(verb, durable=False) for verb in ("due", "turn"))
 
 
 def create(
-    connection: Connection,
+    connection: Sender,
     keys: JobKeys,
     org: str,
     job_id: str,
     content: Content,
     created_ms: int,
     fresh_ms: int = FRESH_MS,
-) -> Job | None:
-    """Make a queued job, or return the one made before with the same content; else JobExists.
+) -> Job | Place | None:
+    """Make a queued job, or return the one made before with the same content.
 
-    None if `created_ms` is longer ago than `fresh_ms`: it is then the time of a job that is gone.
+    The Place of the job that has the id, if that was made with other content. None if `created_ms` is longer ago
+    than `fresh_ms`: it is then the time of a job that is gone.
     """
     total = "" if content.total_items is None else content.total_items
     given = (content.kind, total, content.metadata, content.takeover_ms, content.digest)
     times = (connection.settings.retention_ms, created_ms, fresh_ms)
-    word, rest = CREATE(connection, keys, org, job_id, *given, *times)
+    parts = "" if content.parts is None else content.parts
+    word, rest = CREATE(connection, keys, org, job_id, *given, *times, parts)
     if word == "STALE":
         return None
     if word == "TAKEN":
-        raise JobExists(f"job {job_id} exists with another kind, total, metadata or takeover window")
-    return hashes.decode(_hash(rest[0]))
+        try:
+            return hashes.place_of(connection.settings.kinds, *rest)
+        except JobCorrupt as error:
+            raise JobExists(f"the id is taken: {error}") from None
+    return hashes.decode(_hash(rest[0]), connection.settings.kinds)
 
 
-def claim(connection: Connection, keys: JobKeys, token: str, placed: str = Status.RUNNING) -> Claim | Place:
-    """Take the job, or raise LeaseHeld or InvalidTransition. The same token again gives the same fence."""
+def split(connection: Sender, keys: JobKeys, parts: int) -> Job:
+    """Split a queued job into parts; the same again returns the job. Else JobEnded, InvalidTransition."""
+    word, rest = SPLIT(connection, keys, parts, connection.settings.retention_ms)
+    if word == "SPLIT":
+        raise InvalidTransition(f"the job is split into {int(rest[0])} parts already")
+    if word == "BEGUN" and (status := Status(rest[0].decode())) in TERMINAL:
+        raise JobEnded(status)
+    if word == "BEGUN":
+        raise InvalidTransition("a worker has the whole job: only a queued job can be split")
+    return hashes.decode(_hash(rest[0]), connection.settings.kinds)
+
+
+def claim(
+    connection: Sender,
+    keys: JobKeys,
+    token: str,
+    placed: str = Status.RUNNING,
+    *,
+    lease_ms: int | None = None,
+    worker: str = "",
+) -> Claim | Place:
+    """Take the job, or raise LeaseHeld or JobEnded. The same token again gives the same fence.
+
+    `worker` says who claims, for people. InvalidValue for a job of a kind that is not declared.
+    """
     settings = connection.settings
-    times = (settings.lease_ms, settings.grace_ms, settings.retention_ms)
-    word, rest = CLAIM(connection, keys, token, *times, placed)
+    times = (lease_ms or settings.lease_ms, settings.grace_ms, settings.retention_ms)
+    word, rest = CLAIM(connection, keys, token, *times, placed, worker)
     if word == "PLACE":
-        return hashes.place_of(*rest)
+        _require_declared(settings.kinds, rest[1])
+        return hashes.place_of(connection.settings.kinds, *rest)
     if word == "HELD":
         raise LeaseHeld("another worker holds the job's lease", left_s=rest[0] / 1000)
     if word == "ENDED":
-        raise InvalidTransition(f"the job is {rest[0].decode()} and cannot be run")
+        raise JobEnded(Status(rest[0].decode()))
+    if word == "SPLIT":
+        raise InvalidTransition(f"the job is split: run one of its parts, 1 to {int(rest[0])}, with `part`")
     stored = _hash(rest[0])
+    fence = hashes.integer(stored, b"fence") or 0
+    try:
+        _require_declared(settings.kinds, stored.get(b"kind"))
+    except InvalidValue:  # a takeover; a worker that knows the kind may have the job at once
+        FINISH(connection, keys, fence, token, Status.INTERRUPTED, "", "", settings.retention_ms, "", "")
+        raise
     return Claim(
-        job=hashes.decode(stored),
-        fence=hashes.integer(stored, b"fence") or 0,
+        job=hashes.decode(_hash(rest[-1]), settings.kinds),
+        fence=fence,
         token=token,
         seq=hashes.integer(stored, b"seq") or 0,
         checkpoint=hashes.load_json(stored, b"checkpoint"),
+        attempt=hashes.integer(stored, b"attempt") or 1,
+        takeover_ms=hashes.integer(stored, b"takeoverMs") or 0,
+        lease_ms=lease_ms,
+        lease_expires_at=hashes.time(stored, b"leaseExpiresAt"),
     )
 
 
 def report(
-    connection: Connection,
-    keys: JobKeys,
-    claim: Claim,
-    seq: int,
-    batch: Batch = HEARTBEAT,
-    *,
-    paused: bool = False,
+    connection: Sender, keys: JobKeys, claim: Grant, seq: int, batch: Batch = HEARTBEAT, *, paused: bool = False
 ) -> Reported:
     """Count a batch and renew the lease. With the last `seq`: renew only.
 
     Raises LeaseLost when fenced out, ReportsLost when the store no longer has reports that it acknowledged.
     """
     settings = connection.settings
-    head = (claim.fence, claim.token, seq, settings.lease_ms, settings.retention_ms, settings.max_rows)
+    lease_ms = claim.lease_ms or settings.lease_ms
+    head = (claim.fence, claim.token, seq, lease_ms, settings.retention_ms, settings.max_rows)
     total = "" if batch.total_items is None else batch.total_items
     checkpoint = "" if batch.checkpoint is None else values.checkpoint(batch.checkpoint)
     covered = batch.counts if batch.covered is None else batch.covered
@@ -122,15 +144,17 @@ def report(
     word, rest = REPORT(connection, keys, *head, *counted, *listed)
     if word == "FENCED":
         raise LeaseLost(_lost(rest[0].decode()))
-    if word == "GAP":
-        raise ReportsLost(f"the store is at report {rest[0]}, the worker at {seq}: acknowledged reports were lost")
-    return Reported(Wanted(rest[1].decode()), int(rest[2]) if rest[2] != b"" else None)
+    if word == "GAP" or word == "EMPTY":
+        raise ReportsLost(
+            f"the store is at report {rest[0]}, the worker at {seq}: acknowledged reports were lost", rest[0]
+        )
+    return hashes.reported(*rest[1:])
 
 
 def finish(
-    connection: Connection,
+    connection: Sender,
     keys: JobKeys,
-    claim: Claim,
+    claim: Grant,
     ending: Ending,
     seq: int | None = None,
     placed: str | None = None,
@@ -144,32 +168,32 @@ def finish(
     retention_ms = connection.settings.retention_ms
     word, rest = FINISH(connection, keys, claim.fence, claim.token, *end, retention_ms, last, there)
     if word == "PLACE":
-        return hashes.place_of(*rest)
+        return hashes.place_of(connection.settings.kinds, *rest)
     if word == "FENCED":
         raise LeaseLost(_lost(rest[0].decode()))
     if word == "GAP":
-        raise ReportsLost(f"the store is at report {rest[0]} of {seq}: acknowledged reports were lost")
+        raise ReportsLost(f"the store is at report {rest[0]} of {seq}: acknowledged reports were lost", rest[0])
     return None
 
 
-def control(connection: Connection, keys: JobKeys, action: Action, placed: str = Status.CANCELLED) -> Job | Place:
-    """Ask for a pause, a resume or a cancel; returns the job after it. InvalidTransition if the job has ended."""
+def control(connection: Sender, keys: JobKeys, action: Asked, placed: str = Status.CANCELLED) -> Job | Place:
+    """Control a job, or expire it (control.lua); returns the job after it. JobEnded if it has ended."""
     word, rest = CONTROL(connection, keys, action, connection.settings.retention_ms, placed)
     if word == "PLACE":
-        return hashes.place_of(*rest)
+        return hashes.place_of(connection.settings.kinds, *rest)
     if word == "ENDED":
-        raise InvalidTransition(f"the job is {rest[0].decode()} already")
-    return hashes.decode(_hash(rest[0]))
+        raise JobEnded(Status(rest[0].decode()))
+    return hashes.decode(_hash(rest[0]), connection.settings.kinds)
 
 
-def settle(connection: Connection, keys: JobKeys, placed: str = Status.INTERRUPTED) -> Look | Place:
+def settle(connection: Sender, keys: JobKeys, placed: str = Status.INTERRUPTED) -> Look | Place:
     """Look at a running job past its lease; the second look, a grace after the first, decides."""
     settings = connection.settings
     # A deposed primary must not settle even for itself: its readers would see a job end that lives on elsewhere.
     connection.confirm(keys, settings.retention_ms)
     word, rest = SETTLE(connection, keys, settings.grace_ms, settings.retention_ms, placed)
     if word == "PLACE":
-        return hashes.place_of(*rest)
+        return hashes.place_of(connection.settings.kinds, *rest)
     return Look(Verdict(word), int(rest[0]) if rest else None)
 
 
@@ -200,10 +224,22 @@ def move(connection: Connection, keys: tuple[str], member: str, due_ms: int) -> 
     MOVE(connection, keys, member, due_ms)
 
 
-def due(connection: Connection, keys: tuple[str], limit: int) -> list[str]:
-    """Returns the members of a bucket whose next look has come."""
+def due(connection: Connection, keys: Sequence[str], limit: int) -> list[list[str]]:
+    """Returns for each bucket the members whose next look has come."""
     _, rest = DUE(connection, keys, limit)
-    return [member.decode(errors="replace") for member in rest[0]]
+    return [[member.decode(errors="replace") for member in members] for members in rest[0]]
+
+
+def turn(connection: Connection, keys: tuple[str], token: str, turn_ms: int) -> bool:
+    """Take or keep the turn to work off an index. Returns True if it is the token's now."""
+    word, _ = TURN(connection, keys, token, turn_ms)
+    return word == "OK"
+
+
+def _require_declared(kinds: Kinds, kind: bytes | None) -> None:
+    """Refuse to run a job of a kind that this worker has not declared: its rows could not be checked."""
+    if kinds.stored(kind or b"") is None:
+        raise InvalidValue(f"the job's kind {kind!r:.80} is not one of {', '.join(kinds.names)}")
 
 
 def _lost(status: str) -> str:

@@ -21,6 +21,10 @@ class StoreClock:
 
     def passed(self, moment_ms: int, key: str = "") -> bool:
         """Returns True if the clock of the server that has `key` has reached `moment_ms` (ms since the epoch)."""
+        return self.now_ms(key) >= moment_ms
+
+    def now_ms(self, key: str = "") -> float:
+        """Returns the time of the server that has `key` (ms since the epoch)."""
         now_s = time.monotonic()
         server = self._connection.server_of(key)
         offset_ms, refresh_at = self._estimates.get(server, (0.0, 0.0))
@@ -28,4 +32,4 @@ class StoreClock:
             # The time in the answer, minus the time of the question: the estimate is early, never late.
             offset_ms = self._connection.clock_ms(key) - now_s * 1000
             self._estimates[server] = offset_ms, now_s + REFRESH_S
-        return now_s * 1000 + offset_ms >= moment_ms
+        return now_s * 1000 + offset_ms

@@ -2,7 +2,7 @@
 
 import random
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from redis import RedisCluster, exceptions
@@ -11,6 +11,7 @@ from batchstatus.errors import NotReplicated
 from batchstatus.keys import Keys
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.line import Line
+from batchstatus.transport.primaries import Primaries
 from batchstatus.transport.together import REFUSES_MULTI, answers_of, as_script
 from batchstatus.transport.trouble import STORE_ERRORS, is_corrupt
 from batchstatus.transport.urls import RedisClient
@@ -49,7 +50,7 @@ class Connection:
         self._wait_ms = max(1, int(self.settings.timeout_s * 1000 * _WAIT_SHARE))
         self._opened: _Opened | None = None
         self._opening = threading.Lock()
-        self._in_doubt: set[str] = set()  # servers of a Cluster that were pinged and have not answered yet
+        self._primaries = Primaries()
 
     def command(self, *words: Any) -> Any:
         """Send one command, one round trip; returns the answer as RESP2 gives it (bytes, int, list, None)."""
@@ -70,7 +71,7 @@ class Connection:
             client, is_cluster = self._open()
             if not is_cluster:
                 client.execute_command("PING")
-            elif not any(self._answers(node) for node in self._primaries(client)):
+            elif not self._primaries.any_answers(client):
                 self._forget_nodes()
                 raise exceptions.ConnectionError("no primary of the Cluster answers")
 
@@ -115,6 +116,16 @@ class Connection:
                     raise answer
         return [None if isinstance(each, Exception) else each for each in answers]
 
+    def scan(self, pattern: str, sorted_set: str | None = None) -> Iterator[bytes]:
+        """Yields all keys that match, of a Cluster those of all primaries; or the members of a sorted set.
+
+        Each at least once, if it is there all the time. The store goes on meanwhile.
+        """
+        with STORE_ERRORS:
+            client, how = self._open().client, {"match": pattern, "count": 1_000}
+            found = client.zscan_iter(sorted_set, **how) if sorted_set else client.scan_iter(**how)
+            yield from (each[0] if sorted_set else each for each in found)
+
     def line(self) -> Line:
         """Returns a separate connection to a store that is no Cluster, for reads in close succession."""
         with STORE_ERRORS:
@@ -128,7 +139,8 @@ class Connection:
         """Send several writes in one MULTI/EXEC that obeys `min_replicas`. Their keys are in one slot."""
         with STORE_ERRORS:
             if self._min_replicas:
-                self._send_durably(("MULTI",), *writes, ("EXEC",), key=writes[0][1])
+                queued = ((str(name).encode(), *words) for name, *words in writes)  # or redis-py parses QUEUED
+                self._send_durably(("MULTI",), *queued, ("EXEC",), key=writes[0][1])
             else:
                 self._pipeline(writes[0][1], writes, transaction=True)
 
@@ -221,19 +233,6 @@ class Connection:
         """Returns the client of the server that has `key`."""
         client, is_cluster = self._open()
         return client.get_redis_connection(client.get_node_from_key(key)) if is_cluster else client
-
-    def _primaries(self, cluster: Any) -> list[Any]:
-        """Returns the primaries of a Cluster; those that have not answered their last ping come last."""
-        return sorted(cluster.get_primaries(), key=lambda node: node.name in self._in_doubt)
-
-    def _answers(self, node: Any) -> bool:
-        self._in_doubt.add(node.name)  # first, because the ping may be broken off while the server hangs
-        try:
-            self._open().client.get_redis_connection(node).execute_command("PING")
-        except (exceptions.RedisError, OSError):
-            return False
-        self._in_doubt.discard(node.name)
-        return True
 
     def _forget_nodes(self) -> None:
         """Learn anew which server of a Cluster has which slot; the next command goes there."""

@@ -35,3 +35,10 @@ def answers_of(reads: Sequence[Sequence[Any]], answers: Sequence[Any]) -> list[A
         dict(zip(answer[::2], answer[1::2], strict=True)) if name == "HGETALL" else answer
         for (name, *_), answer in zip(reads, answers, strict=True)
     ]
+
+
+def scored(answer: Sequence[Any]) -> list[tuple[bytes, float]]:
+    """Returns members and scores in an answer to a command `WITHSCORES`: pairs with RESP3, flat with RESP2."""
+    in_pairs = answer and not isinstance(answer[0], bytes)
+    pairs = answer if in_pairs else zip(answer[::2], answer[1::2], strict=True)
+    return [(member, float(score)) for member, score in pairs]

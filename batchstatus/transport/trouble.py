@@ -3,7 +3,7 @@
 import re
 from types import TracebackType
 
-from redis.exceptions import RedisClusterException, RedisError, ResponseError
+from redis.exceptions import ClusterCrossSlotError, MovedError, RedisClusterException, RedisError, ResponseError
 
 from batchstatus.errors import BatchStatusError, JobCorrupt, StoreRefused, StoreUnavailable
 
@@ -28,6 +28,8 @@ def named(error: BaseException | None) -> BatchStatusError | None:
     """Returns the error of ours that stands for one of redis-py's or of a socket's; None for all others."""
     if is_corrupt(error):
         return JobCorrupt(str(error))
+    if isinstance(error, ClusterCrossSlotError | MovedError):
+        return StoreRefused(f"the store refused: it is a Cluster, connect with redis+cluster:// ({error})")
     if isinstance(error, ResponseError):
         return StoreRefused(f"the store refused: {error}")
     # redis-py raises more than its own: OSError from a socket, RedisClusterException beside RedisError.

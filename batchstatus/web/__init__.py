@@ -5,7 +5,7 @@ service as an application; `batchstatus serve` runs it. Nothing here needs a par
 """
 
 from batchstatus.web.access import Caller
-from batchstatus.web.blueprint import blueprint
+from batchstatus.web.registration import blueprint
 from batchstatus.web.service import Service, create_app, open_service
 
 __all__ = ["Caller", "Service", "blueprint", "create_app", "open_service"]

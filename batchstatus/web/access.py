@@ -1,4 +1,4 @@
-"""Who calls: by API key, or as the host application says. A verified key is remembered for a few seconds."""
+"""Who calls: by API key or ticket, or as the host application says. Both are remembered for a few seconds."""
 
 import re
 import time
@@ -12,15 +12,16 @@ from flask import Request
 
 from batchstatus.apikeys import KEY
 from batchstatus.errors import InvalidValue
-from batchstatus.keys import checked_id
+from batchstatus.keys import checked_org
 from batchstatus.store import JobStore
+from batchstatus.tickets import TICKET
 
 # A revoked key must be refused 5 s later at the latest; what is left covers the request that is under way.
 KNOWN_FOR_S = 4.0
 UNKNOWN_FOR_S = 1.0
 MAX_CACHED = 10_000
 
-_BEARER = re.compile(rf"(?i:bearer) +({KEY.pattern})")
+_BEARER = re.compile(rf"(?i:bearer) +({KEY.pattern}|{TICKET.pattern})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +37,40 @@ class Caller:
     permissions: Collection[str]
 
     def __post_init__(self) -> None:
-        checked_id("org", self.org)
+        checked_org(self.org)
         given: object = self.permissions
         permissions = frozenset(given) if isinstance(given, Iterable) and not isinstance(given, str) else None
         if permissions is None or not all(isinstance(each, str) for each in permissions):
             raise InvalidValue(f"permissions {given!r:.200} are not a collection of texts")
         object.__setattr__(self, "permissions", permissions)
 
-    def has_one_of(self, permissions: frozenset[str]) -> bool:
-        """Return True if the caller has at least one of these permissions."""
-        return not permissions.isdisjoint(self.permissions)
+    @property
+    def job_id(self) -> str | None:
+        """The one job that the caller may read; None for all of the organization's."""
+        return None
+
+    def may_read(self, read_permissions: frozenset[str]) -> bool:
+        """Return True if the caller has at least one of the permissions that read jobs."""
+        return not read_permissions.isdisjoint(self.permissions)
+
+
+class TicketHolder(Caller):
+    """A caller with a ticket: reads one job, or all of the organization's, and may do nothing else."""
+
+    __slots__ = ("_job_id",)
+
+    def __init__(self, org: str, job_id: str | None) -> None:
+        super().__init__(org, ())
+        object.__setattr__(self, "_job_id", job_id)
+
+    @property
+    def job_id(self) -> str | None:
+        """The one job that the ticket is for; None for all of the organization's."""
+        return self._job_id  # type: ignore[attr-defined,no-any-return]
+
+    def may_read(self, read_permissions: frozenset[str]) -> bool:
+        """Return True: reading is what a ticket is for."""
+        return True
 
 
 Authorize: TypeAlias = Callable[[Request], Caller | None]
@@ -53,50 +78,87 @@ Authorize: TypeAlias = Callable[[Request], Caller | None]
 
 
 class Access(Protocol):
-    """Tells who calls."""
+    """Tells who calls. `needed` says what is missing where nobody is known (401), `holder` who has permissions."""
+
+    needed: str
+    holder: str
 
     def caller(self, request: Request, store: AbstractContextManager[JobStore]) -> Caller | None:
         """Return who sends the request, or None. `store` is entered only if the store has to be asked."""
 
+    def api_key(self, request: Request) -> str | None:
+        """Return the API key in the request; None where callers are known by anything else."""
+
 
 class HostAccess:
-    """Callers as the host application knows them: by its session, its JWT, or whatever else."""
+    """Callers as the host application knows them, by its session, its JWT or whatever else; and by ticket."""
+
+    needed, holder = "Valid credentials are needed.", "The caller"
 
     def __init__(self, authorize: Authorize) -> None:
         self._authorize = authorize
+        self._tickets = ApiKeyAccess()
 
     def caller(self, request: Request, store: AbstractContextManager[JobStore]) -> Caller | None:
-        """Return what the host's `authorize` returns. Raises TypeError unless that is a Caller or None."""
+        """Return who holds the ticket in the request; without one, what the host's `authorize` returns.
+
+        Raises TypeError unless that is a Caller or None.
+        """
+        if (secret_in(request) or "").startswith("bst_"):
+            return self._tickets.caller(request, store)
         found = self._authorize(request)
         if found is not None and not isinstance(found, Caller):
             raise TypeError(f"authorize returned {type(found).__name__}, not batchstatus.web.Caller or None")
         return found
 
+    def api_key(self, _: Request) -> None:
+        """Return None: a host's callers have no API keys."""
+
 
 class ApiKeyAccess:
-    """Callers by the API key in `Authorization: Bearer …`. Each key is remembered for a few seconds.
+    """Callers by the API key or ticket in `Authorization: Bearer …`. Each is remembered for a few seconds.
 
-    Of too many keys, those are remembered that were verified last.
+    Of too many, those are remembered that were verified last.
     """
+
+    needed, holder = "A valid API key is needed.", "The API key"
 
     def __init__(self) -> None:
         self._cache: OrderedDict[str, tuple[float, Caller | None]] = OrderedDict()
 
     def caller(self, request: Request, store: AbstractContextManager[JobStore]) -> Caller | None:
-        """Return who has the key; None for a key that is missing, malformed, unknown, expired or revoked."""
-        bearer = _BEARER.fullmatch(request.environ.get("HTTP_AUTHORIZATION", ""))
-        if bearer is None:
+        """Return who has the key or ticket; None if it is missing, malformed, unknown, expired or revoked."""
+        secret = secret_in(request)
+        if secret is None:
             return None
-        key, now = bearer[1], time.monotonic()
-        forget_at, caller = self._cache.get(key, (0.0, None))
+        now = time.monotonic()
+        forget_at, caller = self._cache.get(secret, (0.0, None))
         if forget_at > now:
             return caller
         with store as opened:
-            record = opened.api_keys.verify(key)
-        caller = Caller(record.org, record.permissions) if record else None
+            caller = _verified(opened, secret)
         # Counted from before the store was asked: the record is at least as old.
-        self._cache[key] = now + (KNOWN_FOR_S if record else UNKNOWN_FOR_S), caller
-        self._cache.move_to_end(key)
+        self._cache[secret] = now + (KNOWN_FOR_S if caller else UNKNOWN_FOR_S), caller
+        self._cache.move_to_end(secret)
         if len(self._cache) > MAX_CACHED:
             self._cache.popitem(last=False)
         return caller
+
+    def api_key(self, request: Request) -> str | None:
+        """Return the API key in the request."""
+        return secret_in(request)
+
+
+def secret_in(request: Request) -> str | None:
+    """Return the well-formed API key or ticket in `Authorization`; None if there is none."""
+    bearer = _BEARER.fullmatch(request.environ.get("HTTP_AUTHORIZATION", ""))
+    return bearer[1] if bearer else None
+
+
+def _verified(store: JobStore, secret: str) -> Caller | None:
+    """Return who has this API key or ticket."""
+    if secret.startswith("bst_"):
+        ticket = store.tickets.verify(secret)
+        return TicketHolder(ticket.org, ticket.job_id) if ticket else None
+    record = store.api_keys.verify(secret)
+    return Caller(record.org, record.permissions) if record else None

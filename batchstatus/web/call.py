@@ -4,7 +4,10 @@ Flask's `request`, `g` and `current_app` look up their context anew at every use
 Views are called with a Call instead, and pass it on. `Call.request` is Flask's request, whoever made it.
 """
 
+import itertools
+import os
 import re
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +16,15 @@ from types import TracebackType
 from flask import Request
 
 from batchstatus.errors import BatchStatusError, StoreUnavailable
+from batchstatus.kinds import Kinds
 from batchstatus.store import JobStore
 from batchstatus.web import runtime
 from batchstatus.web.access import Access
 from batchstatus.web.breaker import Breaker
+from batchstatus.web.cors import Cors
+from batchstatus.web.live.feed import Feed
+from batchstatus.web.live.waiting import Waits
 from batchstatus.web.metrics import Metrics
-from batchstatus.web.waiting import Waits
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 
@@ -31,7 +37,9 @@ class Parts:
     access: Access
     breaker: Breaker
     waits: Waits
+    feed: Feed
     metrics: Metrics
+    cors: Cors
     new_request_id: Callable[[], str]
 
 
@@ -58,6 +66,11 @@ class Call:
         self.org: str | None = None
         self.held: bool | None = None
         self.store = StoreAccess(parts)
+
+    @property
+    def kinds(self) -> Kinds:
+        """The kinds that the service knows."""
+        return self.parts.store.settings.kinds
 
     def asked_anew(self) -> "Call":
         """Return this call, with all the time for the store again: it was held, and starts over."""
@@ -114,3 +127,18 @@ class StoreAccess:
 
 def _too_late() -> StoreUnavailable:
     return StoreUnavailable("the store took too long")
+
+
+def request_ids() -> Callable[[], str]:
+    """Return what makes ids that no other process and no other request has.
+
+    A random id each would cost a system call each.
+    """
+    numbers = itertools.count(1)
+    process: dict[int, str] = {}
+
+    def new_id() -> str:
+        pid = os.getpid()  # an application that was made before a fork is in several processes
+        return f"{process.get(pid) or process.setdefault(pid, secrets.token_hex(5))}{next(numbers):06x}"
+
+    return new_id

@@ -12,6 +12,7 @@ from flask import Request
 from werkzeug.datastructures import ETags
 from werkzeug.http import parse_etags
 
+from batchstatus.messages import Seen
 from batchstatus.model import Job, Status
 from batchstatus.web.responses import Headers
 
@@ -22,7 +23,7 @@ _LIST = re.compile(r'\s*\*\s*|[\s,]*(?:(?:W/)?"[^"]*"\s*(?:,[\s,]*|$))+')
 """`*`, or entity tags with commas between (RFC 9110 §8.8.3, §5.6.1); werkzeug takes much more for that."""
 
 
-def entity_tag(job: Job, part: str = "job") -> str:
+def entity_tag(job: Job | Seen, part: str = "job") -> str:
     """The job's tag, without its `W/` and quotes. An id that is used again once its job expired gives others."""
     return f"{part}-{job.created_ms:x}-{job.rev}-{job.state}"
 
@@ -43,7 +44,12 @@ def poll_headers(job: Job, part: str = "job") -> Headers:
 
 def is_known(request: Request, job: Job, part: str = "job") -> bool:
     """Return True if the caller has this revision of the job already, so that 304 answers the request."""
-    return _given_tags(request).contains_weak(entity_tag(job, part))
+    return has_tag(request, entity_tag(job, part))
+
+
+def has_tag(request: Request, tag: str) -> bool:
+    """Return True if the caller has what this entity tag stands for."""
+    return _given_tags(request).contains_weak(tag)
 
 
 def retry_after_s(job: Job) -> int:

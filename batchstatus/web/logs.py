@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from batchstatus.apikeys import KEY
+from batchstatus.tickets import TICKET
 from batchstatus.web.call import Call
 
 _requests = logging.getLogger("batchstatus.requests")
@@ -32,7 +33,8 @@ class JsonFormatter(logging.Formatter):
             text = orjson.dumps(line, default=str).decode()
         except TypeError:  # it is stricter: no lone surrogates, no integers beyond 64 bits
             text = json.dumps(line, default=str)
-        return KEY.sub("bsk_…", text)  # wherever a caller has put it: in the path, as its request's id
+        # Wherever a caller has put it: in the path, as its request's id.
+        return TICKET.sub("bst_…", KEY.sub("bsk_…", text))
 
 
 def configure(level: str) -> None:

@@ -21,9 +21,12 @@ from prometheus_client import (
     generate_latest,
     values,
 )
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
+
+from batchstatus.model import TERMINAL, Status
+from batchstatus.running import Measured
 
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """How prometheus-client is told where the processes share their counts."""
@@ -66,8 +69,28 @@ class Metrics:
         self.settled = Counter(
             "batchstatus_settled_jobs", "Jobs that this replica found dead and ended.", registry=registry
         )
+        self._ended = Counter(
+            "batchstatus_ended_jobs", "Ends of jobs that this replica has noticed.", ["status"], registry=registry
+        )
+        for status in TERMINAL:
+            self._ended.labels(status)  # from 0 on, so that the first one is an increase
+        self.lists_with_losses = Counter(
+            "batchstatus_lists_with_losses", "Answers with failed rows of which some were lost.", registry=registry
+        )
+        self._webhook_tries = Counter(
+            "batchstatus_webhook_tries", "Tries to deliver a notice.", ["outcome"], registry=registry
+        )
         self.breaker_open = self._gauge("batchstatus_breaker_open", "Processes that do not ask the store now.")
+        self.listeners = self._gauge("batchstatus_listeners", "Callers that listen to events.")
         self.held = self._gauge("batchstatus_held_requests", "Requests that wait for a change.")
+
+    def count_webhook_try(self, outcome: str) -> None:
+        """A notice was `delivered`, not delivered (`failed`), or not delivered in its last try (`given_up`)."""
+        self._webhook_tries.labels(outcome).inc()
+
+    def ended(self, status: Status) -> None:
+        """A job has ended."""
+        self._ended.labels(status).inc()
 
     def answered(self, route: str, status: int, seconds: float) -> None:
         """A request was answered."""
@@ -93,14 +116,20 @@ class Metrics:
                 return
             self._of(route, status)(seconds)
 
-    def exposition(self) -> bytes:
-        """The metrics of all worker processes, in Prometheus's text format; others' may be WRITTEN_AFTER_S old."""
+    def exposition(self, measured: Measured | None = None) -> bytes:
+        """The metrics of all worker processes, in Prometheus's text format; others' may be WRITTEN_AFTER_S old.
+
+        `measured` is what is known of the whole store.
+        """
         self.write()
         registry = self._registry
         if self._shared:
             registry = CollectorRegistry()
             registry.register(_OfAllProcesses())
-        return generate_latest(registry)
+        of_store = CollectorRegistry()
+        if measured is not None:
+            of_store.register(_OfStore(measured))
+        return generate_latest(registry) + generate_latest(of_store)
 
     def _write_in_time(self) -> None:
         self._will_write = False  # first: what is noted from here on has its own time
@@ -124,6 +153,20 @@ class Metrics:
 
     def _gauge(self, name: str, text: str) -> Gauge:
         return Gauge(name, text, registry=self._registry, multiprocess_mode="livesum")
+
+
+class _OfStore(Collector):
+    """What a reaper has measured in the store: every replica tells the same."""
+
+    def __init__(self, measured: Measured) -> None:
+        self._measured = measured
+
+    def collect(self) -> Iterator[Metric]:
+        """Tell of it. Called by prometheus-client."""
+        running, oldest_s = self._measured
+        yield GaugeMetricFamily("batchstatus_running_jobs", "Jobs that run, of the whole store.", running)
+        said = "Age of the oldest heartbeat of a running job, of the whole store."
+        yield GaugeMetricFamily("batchstatus_oldest_heartbeat_seconds", said, oldest_s)
 
 
 class _OfAllProcesses(Collector):

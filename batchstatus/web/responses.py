@@ -36,12 +36,28 @@ class Response:
         start_response(_status_line(self.status), self.headers)
         return () if environ["REQUEST_METHOD"] == "HEAD" else self._body
 
+    def content(self) -> bytes:
+        """Return the body of a response whose body is all there."""
+        return b"".join(self._body)
+
     def as_flask(self, response_class: type[flask.Response]) -> flask.Response:
         """Return the response as Flask's, with the very same status line, headers and body."""
         response = response_class(self._body, status=_status_line(self.status), headers=self.headers)
         if not any(name == "Content-Type" for name, _ in self.headers):
             del response.headers["Content-Type"]  # werkzeug would say text/html of a 304
         return response
+
+
+class Streamed(Response):
+    """A response whose body comes bit by bit. Under Flask its context lasts as long, for `authorize`."""
+
+    __slots__ = ()
+
+    def as_flask(self, response_class: type[flask.Response]) -> flask.Response:
+        """Return the response as Flask's."""
+        if flask.request.method != "HEAD":
+            self._body = flask.stream_with_context(iter(self._body))
+        return super().as_flask(response_class)
 
 
 def whole_response(
@@ -53,10 +69,11 @@ def whole_response(
 
 def json_response(body: Any, status: int = 200, headers: Iterable[tuple[str, str]] = ()) -> Response:
     """A response with `body` as JSON."""
-    return whole_response(_encode(body), "application/json", status, headers)
+    return whole_response(encode(body), "application/json", status, headers)
 
 
-def _encode(body: Any) -> bytes:
+def encode(body: Any) -> bytes:
+    """Returns a body as JSON, in one line."""
     try:
         return orjson.dumps(body)
     except orjson.JSONEncodeError:

@@ -11,8 +11,8 @@ from werkzeug.routing import Map, Rule
 
 from batchstatus.web.call import Call
 from batchstatus.web.errors import bad_request
+from batchstatus.web.live.waiting import Hold
 from batchstatus.web.responses import Response
-from batchstatus.web.waiting import Hold
 
 View: TypeAlias = Callable[..., Response | Hold]
 """Answers a Call; called with it and, by name, with the values of the path's variables."""

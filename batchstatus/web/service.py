@@ -18,11 +18,14 @@ from batchstatus.settings import Settings
 from batchstatus.store import JobStore
 from batchstatus.web import runtime
 from batchstatus.web.access import Authorize
-from batchstatus.web.blueprint import ROUTER, Registered, finish, parts_of
 from batchstatus.web.call import Call
 from batchstatus.web.errors import log_bug, response_to
+from batchstatus.web.proxied import behind_proxy
+from batchstatus.web.registration import Registered, finish, parts_of
 from batchstatus.web.responses import Response
 from batchstatus.web.routing import answer, check_target, keep_encoded_slashes
+from batchstatus.webhooks.dispatcher import Dispatcher
+from batchstatus.webhooks.secrets import Secrets
 
 _SIGNALS = (
     *(signals.request_started, signals.request_finished, signals.request_tearing_down),
@@ -47,14 +50,21 @@ class Service(flask.Flask):
     views. Whatever is added, set or replaced before the first request makes every request go Flask's way.
     """
 
-    def __init__(self, store: JobStore, authorize: Authorize | None, max_held: int | None) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        authorize: Authorize | None,
+        max_held: int | None,
+        cors_origins: Iterable[str] = (),
+    ) -> None:
         super().__init__("batchstatus", static_folder=None)
         bare = _is_flasks_own(self)
         self.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
         self.url_map.merge_slashes = False
-        self.parts = parts_of(store, authorize, max_held)
+        self.parts = parts_of(store, authorize, max_held, cors_origins)
         made = flask.Blueprint("batchstatus", __name__)
         self._registered = Registered(self.parts, made, owns_app=True)
+        self._router = self._registered.router
         self.register_blueprint(made)
         self._may_go_directly = bare and authorize is None
         self._plain: bool | None = None
@@ -81,13 +91,17 @@ class Service(flask.Flask):
         call = Call(self.parts, self.request_class(environ))
         try:
             check_target(environ)
-            route, values = ROUTER.find(environ["PATH_INFO"], environ["REQUEST_METHOD"])
-            response = answer(call, route, values)
+            response = self.parts.cors.preflight(call.request) or self._routed(call)
         except Exception as error:
             response = response_to(call, error)
-        response.headers.append(("X-Request-Id", call.id))
+        response.headers += [("X-Request-Id", call.id), *self.parts.cors.headers(call.request)]
         finish(call, response.status)
         return response
+
+    def _routed(self, call: Call) -> Response:
+        environ = call.request.environ
+        route, values = self._router.find(environ["PATH_INFO"], environ["REQUEST_METHOD"])
+        return answer(call, route, values)
 
     def create_url_adapter(self, request: flask.Request | None) -> MapAdapter | None:
         """Bind the routes to a request, whatever its Host. Called by Flask."""
@@ -104,15 +118,21 @@ class Service(flask.Flask):
         log_bug(self.logger, self._registered.call(), exc_info[1])
 
 
-def create_app(store: JobStore, *, authorize: Authorize | None = None, max_held: int | None = None) -> Service:
+def create_app(
+    store: JobStore,
+    *,
+    authorize: Authorize | None = None,
+    max_held: int | None = None,
+    cors_origins: Iterable[str] = (),
+) -> Service:
     """Return the service over `store` as a Flask application. Nothing is sent before the first request.
 
-    `authorize` and `max_held` as for `blueprint`.
+    `authorize`, `max_held` and `cors_origins` as for `blueprint`.
 
         app = create_app(batchstatus.connect("redis://127.0.0.1:6379/0"))
         app.before_request(note_the_caller)
     """
-    return Service(store, authorize, max_held)
+    return Service(store, authorize, max_held, cors_origins)
 
 
 def open_service(settings: Settings) -> Service:
@@ -121,8 +141,14 @@ def open_service(settings: Settings) -> Service:
         store = runtime.in_use().open_store(settings.redis_url, settings.store)
     except InvalidValue as error:
         raise InvalidValue(f"BATCHSTATUS_REDIS_URL: {error}") from None
-    Reaper(store).start()
-    return create_app(store)
+    app = create_app(store, cors_origins=settings.cors_origins)
+    Reaper(store, app.parts.metrics.ended).start()
+    if settings.webhooks_keys:
+        known, count = Secrets(settings.webhooks_keys), app.parts.metrics.count_webhook_try
+        Dispatcher.of(store.connection, known, settings.webhooks_allow, count).start()
+    if settings.trust_proxy:
+        app.wsgi_app = behind_proxy(app.wsgi_app)  # type: ignore[method-assign,assignment]
+    return app
 
 
 def _is_flasks_own(app: flask.Flask) -> bool:

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from operator import attrgetter
@@ -55,7 +56,9 @@ class Outbox:
         self._rows_arrived = self._rows_cut = 0  # failed and skipped rows; cut: in the newest cut
         self._stamps = count(1)
         self._work: SimpleQueue[None] = SimpleQueue()
-        self.error: BaseException | None = None
+        self._error: BaseException | None = None
+        # What every call does first: nothing, give way to the reporter, or raise the error.
+        self._first: Callable[[], None] | None = None
         self._trace: TracebackType | None = None
         self.checks = 0
         self._pausing: set[int] = set()
@@ -68,8 +71,8 @@ class Outbox:
 
     def tally(self) -> Tally:
         """Returns the calling thread's tally."""
-        if self.error is not None:
-            raise self.error.with_traceback(self._trace)
+        if self._first is not None:
+            self._first()
         # A dict's get and setdefault are atomic, and no other thread asks for this thread's tally.
         thread = threading.get_ident()
         return self._tallies.get(thread) or self._tallies.setdefault(thread, Tally())
@@ -106,12 +109,19 @@ class Outbox:
     def check(self) -> None:
         """Raise the error that the run has failed with, or JobCancelled; wait while a pause is wanted."""
         self.checks += 1
-        if self.error is None and self._wanted is Wanted.PAUSE:
+        if self._first is not None:
+            self._first()
+        if self._wanted is Wanted.PAUSE:
             self._pause()
-        if self.error is not None:
-            raise self.error.with_traceback(self._trace)
+            self._raise()
         if self._wanted is Wanted.CANCEL:
             raise JobCancelled("the job is to be cancelled")
+
+    def wanted(self) -> Wanted:
+        """Returns what is asked of the worker, or raises the error that the run has failed with."""
+        if self._first is not None:
+            self._first()
+        return self._wanted
 
     def obey(self, wanted: Wanted) -> None:
         """Note what is asked of the worker."""
@@ -153,9 +163,17 @@ class Outbox:
 
     def fail(self, error: BaseException) -> None:
         """Make every later and every blocked call raise `error`; the first error stays."""
-        if self.error is None:
-            # Without this the error's trace would grow each time that the error is raised.
-            self._trace, self.error = error.__traceback__, error
+        if self._error is None:
+            self.disown(error)
+
+    def disown(self, error: BaseException) -> None:
+        """Make every later call raise `error`, whatever came before."""
+        # Without its first trace the error's trace would grow each time that the error is raised.
+        self._trace, self._error, self._first = error.__traceback__, error, self._raise
+
+    def open(self, first: Callable[[], None] | None = None) -> None:
+        """Let calls count from now on; each calls `first` before that, if there is one."""
+        self._error, self._first = None, first
 
     def undelivered(self) -> dict[str, int]:
         """Returns how many rows have not arrived, by outcome."""
@@ -165,6 +183,10 @@ class Outbox:
             "failed": sum(state[2][0] for state in now) - sum(state[2][0] for state in arrived),
             "skipped": sum(state[2][1] for state in now) - sum(state[2][1] for state in arrived),
         }
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error.with_traceback(self._trace)
 
     def _cut(self) -> list[State]:
         """Returns the states of all tallies at one moment; otherwise a checkpoint might lack rows."""
@@ -189,7 +211,7 @@ class Outbox:
         try:
             self._pausing.add(thread)
             self.wake()  # so that the store is told at once that the pause is obeyed
-            while self._wanted is Wanted.PAUSE and self.error is None:
+            while self._wanted is Wanted.PAUSE and self._error is None:
                 time.sleep(_RECHECK_S)
         finally:
             self._pausing.discard(thread)

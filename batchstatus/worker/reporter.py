@@ -19,9 +19,10 @@ from batchstatus.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from batchstatus.messages import HEARTBEAT, Batch, Claim, Ending
+from batchstatus.messages import HEARTBEAT, Batch, Claim, Ending, Wanted
 from batchstatus.model import MAX_COUNT, Status
 from batchstatus.worker.endings import ending
+from batchstatus.worker.greenlets import GivingWay
 from batchstatus.worker.options import RunOptions
 from batchstatus.worker.outbox import Outbox
 from batchstatus.worker.steps import Steps
@@ -44,11 +45,14 @@ class Reporter(threading.Thread):
         super().__init__(name=f"batchstatus {steps.name}", daemon=True)
         self._steps = steps
         self._claim = claim
+        # After lost reports another run can go on from the last checkpoint that the store has.
+        self._hand_back = (*options.hands_back, ReportsLost) if claim.takeover_ms else ()
         self._seq = claim.seq
         self._outbox = outbox
         self._options = options
         self._heartbeat_s = min(MAX_HEARTBEAT_S, steps.settings.lease_s / 3)
         self._flush_s = min(options.flush_s, self._heartbeat_s)
+        self.giving_way = GivingWay(self._flush_s, self._heartbeat_s)
         self._seen = outbox.activity()
         self._active_at = self._heard_at = time.monotonic()
         self._tried_at = self._heard_at
@@ -97,6 +101,7 @@ class Reporter(threading.Thread):
             while self._deadline is None:
                 self._outbox.wait(self._flush_s)
                 self._report_once()
+                self.giving_way.reported()
             # A store that answers gets all rows, whatever the deadline; the deadline is for a store that is away.
             while self._report_once():
                 continue
@@ -112,12 +117,21 @@ class Reporter(threading.Thread):
         return self._deadline is not None and time.monotonic() + in_s >= self._deadline
 
     def _refuse(self, error: BaseException) -> None:
-        """Report no more rows; the importer's next call raises the error."""
+        """Report no more rows; the importer's next call raises the error.
+
+        A job that is gone can be nobody else's: its import goes on, and only the end of the block raises.
+        """
         self._refused = error
-        self._outbox.fail(error)
+        if isinstance(error, JobNotFound):
+            _log.error("%s is gone from the store: the import goes on, and is no longer counted", self._steps.name)
+            self._outbox.obey(Wanted.RUN)
+        else:
+            self._outbox.fail(error)
 
     def _report_once(self) -> bool:
         """Send what there is, or a heartbeat if one is due. Returns True if rows were sent and have arrived."""
+        if isinstance(self._refused, JobNotFound) and self._outbox.take():
+            self._outbox.sent()  # to nobody, so that counting does not block
         batch = self._outbox.take() if self._refused is None else None
         return bool(batch or self._heartbeat_is_due()) and self._send(batch or HEARTBEAT)
 
@@ -198,7 +212,7 @@ class Reporter(threading.Thread):
 
     def _end(self, error: BaseException | None) -> None:
         """Write the job's end, until time is up; nothing is written over rows that did not arrive."""
-        end, last_error = ending(error), None
+        end, last_error = ending(error, self._hand_back), None
         while not (undelivered := self._undelivered()):
             try:
                 return self._finish(end)

@@ -1,6 +1,7 @@
 """The worker's side: run a job under a lease, count its rows, end the job truthfully whatever happens."""
 
 import json
+import logging
 import os
 import secrets
 import time
@@ -11,18 +12,21 @@ from weakref import WeakSet
 from batchstatus import rows, values
 from batchstatus.errors import (
     InvalidTransition,
-    InvalidValue,
     LeaseHeld,
     StoreRefused,
     StoreUnavailable,
 )
-from batchstatus.messages import Claim, Verdict
+from batchstatus.ids import worker_name
+from batchstatus.kinds import JobKind
+from batchstatus.messages import Claim, Verdict, Wanted
 from batchstatus.model import Job, Row
+from batchstatus.worker.greenlets import threads_are_greenlets
 from batchstatus.worker.options import RunOptions
 from batchstatus.worker.outbox import Outbox
 from batchstatus.worker.reporter import Reporter
 from batchstatus.worker.steps import Steps
 
+_log = logging.getLogger(__name__)
 _LONGEST_PAUSE_S = 0.5
 CLAIM_AGAIN_S = 5.0
 """Minimum time to retry an unanswered claim. The token makes the retry safe."""
@@ -33,7 +37,7 @@ _entered: "WeakSet[Run]" = WeakSet()
 class Run:
     """One worker's run of a job: `store.run(org, job_id)`, entered with `with`.
 
-    Entering claims the job (LeaseHeld, InvalidTransition, JobNotFound). Inside, rows are counted in memory
+    Entering claims the job (LeaseHeld, JobEnded, JobNotFound). Inside, rows are counted in memory
     and reported every `flush_s`, or as soon as `flush_rows` failed and skipped ones wait. Leaving ends the
     job: normally as `completed`, on JobCancelled as `cancelled` (the exception is suppressed), on any
     other exception as `failed`; on KeyboardInterrupt and SystemExit the lease is given back. If one of these
@@ -56,7 +60,8 @@ class Run:
         # Until it is entered, and after it was left, a run refuses to count.
         self._outbox.fail(InvalidTransition("this run has not been entered yet: use it in a with statement"))
         self._claim: Claim | None = None
-        self._inherited = False
+        self._inherited = self._said_bad_code = False
+        self._gives_up = False  # set by AsyncRun: the thread that is entering waits no longer
 
     @property
     def job(self) -> Job:
@@ -68,6 +73,23 @@ class Run:
         """Where to go on: the last checkpoint that was delivered; None on a job that nobody ran before."""
         return self._claimed().checkpoint
 
+    @property
+    def attempt(self) -> int:
+        """How often the job has been claimed, this run included: 1 for the first.
+
+        With `hand_back`, a queue's last try ends the job by raising another error:
+
+            hand_back = (ConnectionError,)
+            with store.run(org, job_id, hand_back=hand_back) as run:
+                try:
+                    import_file(run)
+                except hand_back as error:
+                    if run.attempt >= 3:
+                        raise JobAborted("GAVE_UP", str(error)) from error
+                    raise
+        """
+        return self._claimed().attempt
+
     def total(self, total_items: int) -> None:
         """Set how many rows the job has; not fewer than are counted already."""
         self._outbox.total(values.count("total_items", total_items))
@@ -78,7 +100,7 @@ class Run:
         `n` may be 0, for a commit whose rows have all failed.
         """
         if n.__class__ is not int or n < 0:
-            raise InvalidValue(f"n {n!r} is not a number of rows")
+            n = values.count("n", n)
         if checkpoint is not None and checkpoint.__class__ is not int:
             checkpoint = _frozen(checkpoint)
         # The hot path: one tuple replaced, and no lock; see batchstatus.worker.outbox.
@@ -89,12 +111,26 @@ class Run:
         tally.state = (succeeded, given, rest)
 
     def failed(self, row: Row, *, checkpoint: Any = None) -> None:
-        """Count a row that failed, such as `{"externalId": "T-7", "code": "VALIDATION_ERROR", "message": "…"}`."""
-        self._outbox.failed(rows.failure(self.job.kind, row), _frozen(checkpoint))
+        """Count a row that failed, such as `{"externalId": "T-7", "code": "VALIDATION_ERROR", "message": "…"}`.
+
+        A `code` that is missing or malformed ends no import: `PROCESSING_ERROR` takes its place, and a warning is
+        logged, once a run. InvalidValue for other members than the kind's rows have.
+        """
+        try:
+            shaped = rows.failure(self._kind(), row)
+        except rows.BadCode as error:
+            self._note_bad_code(error)
+            shaped = rows.failure(self._kind(), rows.without_code(row))
+        self._outbox.failed(shaped, _frozen(checkpoint))
 
     def skipped(self, row: Row, *, checkpoint: Any = None) -> None:
         """Count a row that was skipped, such as `{"taxId": "30111222333", "type": "person"}`; no failure."""
-        self._outbox.skipped(rows.skip(self.job.kind, row), _frozen(checkpoint))
+        try:
+            shaped = rows.skip(self._kind(), row)
+        except rows.BadCode as error:
+            self._note_bad_code(error)
+            shaped = rows.skip(self._kind(), {name: row[name] for name in row if name != "code"})
+        self._outbox.skipped(shaped, _frozen(checkpoint))
 
     def check(self) -> None:
         """Obey control: raise JobCancelled on a cancel; while a pause is wanted wait, with the lease alive.
@@ -103,13 +139,25 @@ class Run:
         """
         self._outbox.check()
 
+    def wanted(self) -> Wanted:
+        """Returns what control asks of the worker, and waits for nothing: `run`, `pause` or `cancel`.
+
+        For a worker that must not be held up where it asks. Raises LeaseLost as `check` does.
+
+            if run.wanted() == "pause":
+                stop_reading()
+        """
+        return self._outbox.wanted()
+
     def __enter__(self) -> Self:
         if self._claim is not None:
             raise InvalidTransition("this run has been entered before")
         self._claim = self._wait_for_claim(secrets.token_hex(8))
-        self._outbox.error = None
-        self._outbox.obey(self._claim.wanted)
         self._reporter = Reporter(self._steps, self._claim, self._outbox, self._options)
+        self._outbox.open(self._reporter.giving_way.now_and_then if threads_are_greenlets() else None)
+        self._outbox.obey(self._claim.wanted)
+        if self._options.hands_back and not self._claim.takeover_ms:
+            _log.warning("%s has no takeover window: an error of hand_back ends it as failed", self._steps.name)
         try:
             _entered.add(self)
             self._reporter.start()
@@ -131,12 +179,21 @@ class Run:
             self._outbox.fail(InvalidTransition("this run has ended"))
             _entered.discard(self)
 
+    def _note_bad_code(self, error: rows.BadCode) -> None:
+        if not self._said_bad_code:
+            self._said_bad_code = True
+            _log.warning("%s: a row's %s; such rows are counted without it", self._steps.name, error)
+
     def _let_go(self, interruption: BaseException) -> None:
         """After an interruption on the way in or out: give the lease back soon, unless the job has ended."""
         try:
             self._reporter.hurry(interruption)
         finally:
             self._outbox.fail(InvalidTransition("this run has ended"))
+
+    def _kind(self) -> JobKind:
+        """Returns the declaration of the job's kind."""
+        return self._steps.settings.kinds[self._claimed().job.kind]
 
     def _claimed(self) -> Claim:
         if self._claim is None:
@@ -152,34 +209,34 @@ class Run:
                 return self._claim_once(token)
             except LeaseHeld as held:
                 until, pause_s = began + wait_s, min(max(held.left_s, 0.05), _LONGEST_PAUSE_S)
-                if time.monotonic() >= until:
+                if time.monotonic() >= until or self._gives_up:
                     raise
             except StoreUnavailable as unavailable:
                 if not isinstance(
                     unavailable, StoreRefused
                 ):  # the claim may have been granted, and the answer lost
                     unheard_s = max(wait_s, CLAIM_AGAIN_S)
-                until, pause_s = began + unheard_s, _LONGEST_PAUSE_S
+                wait_no_longer_s = min(unheard_s, CLAIM_AGAIN_S) if self._gives_up else unheard_s
+                until, pause_s = began + wait_no_longer_s, _LONGEST_PAUSE_S
                 if time.monotonic() >= until:
                     raise
             time.sleep(min(pause_s, max(0.0, until - time.monotonic())))
 
     def _claim_once(self, token: str) -> Claim:
         try:
-            return self._steps.claim(token)
+            return self._steps.claim(token, worker=worker_name())
         except LeaseHeld as held:
             if held.left_s > 0 or self._steps.settle().verdict is Verdict.SUSPECT:
                 raise
-        return self._steps.claim(token)
+        return self._steps.claim(token, worker=worker_name())
 
 
 def _disown() -> None:
     """In a forked child, disable the runs that its parent has entered."""
     for run in _entered:
         run._inherited = True
-        run._outbox.error = InvalidTransition(
-            "this run belongs to the process that entered it; enter one of its own here"
-        )
+        owner = "this run belongs to the process that entered it; enter one of its own here"
+        run._outbox.disown(InvalidTransition(owner))
 
 
 if hasattr(os, "register_at_fork"):

@@ -17,8 +17,11 @@ class Steps(Protocol):
     def settings(self) -> StoreSettings:
         """How the job's store is used."""
 
-    def claim(self, token: str) -> Claim:
-        """Take the job, or raise LeaseHeld or InvalidTransition. The same token again gives the same fence."""
+    def claim(self, token: str, *, worker: str = "") -> Claim:
+        """Take the job, or raise LeaseHeld or JobEnded. The same token again gives the same fence.
+
+        `worker` says who the worker is, for people.
+        """
 
     def report(self, claim: Claim, seq: int, batch: Batch, *, paused: bool) -> Reported:
         """Count a batch and renew the lease. An empty batch: renew only.

@@ -25,6 +25,17 @@ POLLS_PER_S = 100
 CONNECTIONS = 8
 """Of the caller that polls, so that both processes are polled."""
 MOST_IN_TURN = 16
+COLUMNS = {
+    "callers": "",
+    "late p50 ms": ",.0f",
+    "late p99 ms": ",.0f",
+    "answered": ",d",
+    "lost": ",d",
+    "KiB each": ".1f",
+    "poll p50 ms": ".1f",
+    "poll p99 ms": ".1f",
+    "CPU %": ".0f",
+}
 
 
 class Held(NamedTuple):
@@ -42,65 +53,65 @@ class Held(NamedTuple):
 def measure(setting: Setting) -> Iterator[Answer]:
     """Yields one table and a plot."""
     jobs = setting.scaled(500, 50)
-    found = [_hold(setting, callers, jobs) for callers in setting.scaled((0, 1, 100, 500, 1000, 2000), (0, 200))]
-    columns = {"callers": "", "late p50 ms": ",.0f", "late p99 ms": ",.0f", "answered": ",d", "lost": ",d"}
-    columns |= {"KiB each": ".1f", "poll p50 ms": ".1f", "poll p99 ms": ".1f", "CPU %": ".0f"}
+    found = [
+        hold(setting, callers, jobs, wait) for callers in setting.scaled((0, 1, 100, 500, 1000, 2000), (0, 200))
+    ]
     note = (
         f"{min(held.reports_per_s for held in found):,.0f} reports a second at least. "
         f"CPU is the service's, in percent of a core, while {POLLS_PER_S} polls a second come."
     )
-    yield Table(f"Callers waiting on {jobs} running jobs", columns, [*map(_row, found)], note)
+    yield Table(f"Callers waiting on {jobs} running jobs", COLUMNS, [*map(row, found)], note)
     waited = [held for held in found if held.callers]
     lines = {
-        "from the end to the answer, p99": {held.callers: _ms(held.late_s, 99) for held in waited},
-        "a poll of one who does not wait, p99": {held.callers: _ms(held.polls_s, 99) for held in waited},
+        "from the end to the answer, p99": {held.callers: ms(held.late_s, 99) for held in waited},
+        "a poll of one who does not wait, p99": {held.callers: ms(held.polls_s, 99) for held in waited},
     }
     yield Lines("waiting", f"Callers waiting on {jobs} jobs", "callers waiting", "time (ms)", lines)
 
 
-def _row(held: Held) -> Sequence[Cell]:
+def row(held: Held) -> Sequence[Cell]:
     return (
         f"{held.callers:,}",
-        _ms(held.late_s, 50),
-        _ms(held.late_s, 99),
+        ms(held.late_s, 50),
+        ms(held.late_s, 99),
         *((len(held.late_s), held.lost) if held.callers else (None, None)),
         held.grown_kib / held.callers if held.callers >= 100 else None,
-        _ms(held.polls_s, 50),
-        _ms(held.polls_s, 99),
+        ms(held.polls_s, 50),
+        ms(held.polls_s, 99),
         100 * held.cpu,
     )
 
 
-def _hold(setting: Setting, callers: int, jobs: int) -> Held:
-    """Measure with `callers` callers held."""
+def hold(setting: Setting, callers: int, jobs: int, how: Callable[..., None]) -> Held:
+    """Measure with `callers` callers held: `how` is the body of the process that has them."""
     quiet_s, ending_s = setting.scaled((8, 8), (2, 2))
-    with setting.serve() as served, _process(keep_running, setting.url, jobs) as worker:
+    with setting.serve() as served, process(keep_running, setting.url, jobs) as worker:
         job_ids = worker.recv()
         polls = [setting.request(f"/batch-import/jobs/{job_id}") for job_id in job_ids]
         # The first growth of the processes is not the callers'.
         cost(served, polls, setting.scaled(2_000, 500))
         before_kib = served.rss_kib()
-        with _process(wait, served.port, setting.api_key, _plans(job_ids, callers)) as waiting:
+        with process(how, served.port, setting.api_key, plans(job_ids, callers)) as waiting:
             if callers:
                 waiting.recv()
             time.sleep(1)
-            polls_s, cpu = _poll(served, polls, quiet_s)
+            polls_s, cpu = poll(served, polls, quiet_s)
             grown_kib = served.rss_kib() - before_kib
             worker.send(ending_s)
             ends, reports_per_s = worker.recv()
-            seen, lost = _seen(waiting) if callers else ([], 0)
+            seen, lost = seen_by(waiting) if callers else ([], 0)
     late_s = [at - ends[job_id] for job_id, at in seen]
     return Held(callers, late_s, lost, grown_kib, polls_s, cpu, reports_per_s)
 
 
-def _plans(job_ids: Sequence[str], callers: int) -> list[Sequence[str]]:
+def plans(job_ids: Sequence[str], callers: int) -> list[Sequence[str]]:
     """Returns the jobs of each caller: several in turn where callers are few, so that enough ends are seen."""
     in_turn = max(1, min(MOST_IN_TURN, len(job_ids) // max(1, callers)))
     step = len(job_ids) // in_turn
     return [job_ids[number % step :: step] for number in range(callers)]
 
 
-def _poll(served: Served, requests: Sequence[str], seconds: float) -> tuple[list[float], float]:
+def poll(served: Served, requests: Sequence[str], seconds: float) -> tuple[list[float], float]:
     """Poll at a steady rate, one request at a time. Returns the latencies, and the CPU of the service in cores."""
     callers = cycle([Caller(("127.0.0.1", served.port)) for _ in range(CONNECTIONS)])
     latencies: list[float] = []
@@ -115,7 +126,7 @@ def _poll(served: Served, requests: Sequence[str], seconds: float) -> tuple[list
     return latencies, (served.cpu_s() - cpu_s) / (time.monotonic() - started)
 
 
-def _seen(waiting: Pipe) -> tuple[list[tuple[str, float]], int]:
+def seen_by(waiting: Pipe) -> tuple[list[tuple[str, float]], int]:
     """Returns what the callers saw. Callers without an answer seconds after the last end are given up."""
     if not waiting.poll(5):
         waiting.send(None)
@@ -124,7 +135,7 @@ def _seen(waiting: Pipe) -> tuple[list[tuple[str, float]], int]:
 
 
 @contextmanager
-def _process(target: Callable[..., None], *arguments: object) -> Iterator[Pipe]:
+def process(target: Callable[..., None], *arguments: object) -> Iterator[Pipe]:
     """Yields a pipe to a process that runs `target`."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -138,5 +149,5 @@ def _process(target: Callable[..., None], *arguments: object) -> Iterator[Pipe]:
         process.join()
 
 
-def _ms(seconds: list[float], percent: int) -> float | None:
+def ms(seconds: list[float], percent: int) -> float | None:
     return 1000 * percentile(seconds, percent) if seconds else None

@@ -14,16 +14,15 @@ from itertools import cycle, islice
 
 
 class Caller:
-    """One connection, and the request in flight on it."""
+    """One connection to a host and port, or to a unix socket's path, and the request in flight on it."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
+    def __init__(self, address: tuple[str, int] | str) -> None:
         self._address = address
         self.connect()
 
     def connect(self) -> None:
         """Open a connection, also after the server closed the last one."""
-        self.socket = socket.create_connection(self._address)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = connected(self._address)
         self.hung_up = False
 
     def ask(self, request: bytes) -> None:
@@ -42,6 +41,17 @@ class Caller:
         assert self._answer[9:12] == status, self._answer[:300]
         self.hung_up = not piece or b"\nconnection: close" in self._answer[:1_000].lower()
         return time.perf_counter() - self._sent_at
+
+
+def connected(address: tuple[str, int] | str) -> socket.socket:
+    """Returns a socket that is connected to an address."""
+    if isinstance(address, str):
+        local = socket.socket(socket.AF_UNIX)
+        local.connect(address)
+        return local
+    remote = socket.create_connection(address)
+    remote.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return remote
 
 
 def run(callers: Sequence[Caller], requests: Iterator[bytes], status: bytes) -> list[float]:

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+from bench.tools.load import connected
+
 START_S = 30
 STOP_S = 5
 
@@ -20,7 +22,10 @@ _SPIN = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
 
 
 class Served:
-    """A server with its child processes, as a context manager. `{port}` in the command becomes the port."""
+    """A server with its child processes, as a context manager. `{port}` in the command becomes the port.
+
+    It listens at a free port, or where BATCHSTATUS_BIND of the environment says.
+    """
 
     def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
         with socket.socket() as probe:
@@ -29,7 +34,9 @@ class Served:
         self._command = [word.replace("{port}", str(self.port)) for word in command]
         # Variables of the shell that runs the bench must not configure the server.
         others = {name: value for name, value in os.environ.items() if not name.startswith("BATCHSTATUS_")}
-        self._environment = {**others, **environment, "BATCHSTATUS_BIND": f"127.0.0.1:{self.port}"}
+        self._environment = {"BATCHSTATUS_BIND": f"127.0.0.1:{self.port}", **others, **environment}
+        path = self._environment["BATCHSTATUS_BIND"].partition("unix:")[2]
+        self.address: tuple[str, int] | str = path or ("127.0.0.1", self.port)
 
     def cpu_s(self) -> float:
         """Returns the user and system time of the processes so far, in seconds, ended threads included."""
@@ -101,7 +108,7 @@ class Served:
         return "\n".join(self._log.read().decode(errors="replace").splitlines()[-12:])
 
     def _accepts(self) -> bool:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+        with suppress(OSError), connected(self.address):
             return True
         return False
 

@@ -25,8 +25,11 @@ from tests.chaos.full import store_full
 from tests.chaos.killing import Killing
 from tests.chaos.lost_index import cluster_index_hangs, cluster_index_lost
 from tests.chaos.lost_slots import cluster_slots_hang, cluster_slots_lost
+from tests.chaos.parts import parts_killed
 from tests.chaos.racing import Races
 from tests.chaos.refusals import REFUSALS, store_is_read_only, store_refuses
+from tests.chaos.telling import dispatchers_killed
+from tests.support.output import Output
 from tests.support.service import LiveService
 
 SHOWN, LOG_WIDTH = 5, 140
@@ -37,6 +40,18 @@ def workers_killed() -> Finding:
     """Kill fifty workers while they report."""
     with EmbeddedServer() as server:
         return Killing(server.url).finding(50)
+
+
+def workers_of_parts_killed() -> Finding:
+    """Kill twenty of eight workers on one split job."""
+    with EmbeddedServer() as server:
+        return parts_killed(server.url, 20)
+
+
+def tellers_killed() -> Finding:
+    """Kill two hundred processes that tell of the ends of jobs."""
+    with EmbeddedServer() as server:
+        return dispatchers_killed(server.url, 200)
 
 
 def cancels_race_ends() -> Finding:
@@ -66,7 +81,9 @@ FAULTS: tuple[Callable[[], Finding], ...] = (
     store_full,
     scripts_forgotten,
     workers_killed,
+    workers_of_parts_killed,
     partial(workers_vanish, 20),
+    tellers_killed,
     cancels_race_ends,
 )
 
@@ -82,12 +99,14 @@ def main() -> int:
     clean = True
     for fault in FAULTS:
         began = time.monotonic()
+        Output.forget()
         try:
             found = fault()
         except Exception:  # try the other faults all the same
             clean = False
             name = getattr(fault, "func", fault).__name__
             console.print(f"{name} could not be tried to its end:\n{escape(traceback.format_exc())}")
+            _print_output(console)
             table.add_row(name, *["?"] * (len(COLUMNS) - 1), f"{time.monotonic() - began:.0f} s")
         else:
             clean = clean and found.clean
@@ -105,6 +124,14 @@ def _report(console: Console, found: Finding) -> None:
             console.print(f"    {name}: {escape(what)}")
         if len(each) > SHOWN:
             console.print(f"    {name}: … and {len(each) - SHOWN:,} more")
+    if not found.clean:
+        _print_output(console)
+
+
+def _print_output(console: Console) -> None:
+    """Print what the services of the last fault have printed."""
+    for name, text in Output.sections():
+        console.print(f"--- {name}\n{escape(text)}")
 
 
 def _row(found: Finding) -> tuple[str, ...]:

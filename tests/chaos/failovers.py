@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from functools import partial
 
 from tests.chaos.finding import Finding
 from tests.chaos.working import Work
@@ -18,9 +19,9 @@ def sentinel_primary_killed(times: int) -> Finding:
             primary = redis.wait_ready()
             work.pause(paused)
             primary.kill()
-            work.wait_written(f"after-{number}", since=time.monotonic())
+            killed_at = time.monotonic()
+            work.wait_written(f"after-{number}", killed_at, ready=partial(redis.wait_failover, primary))
             work.resume(paused)
-            redis.wait_failover(primary)
             primary.start()
         redis.wait_ready()
         return work.finding("Sentinel: the primary is killed")
@@ -39,7 +40,7 @@ def cluster_primary_killed(times: int) -> Finding:
             killed_at = time.monotonic()
             redis.wait_failover(job_key(paused), primary)
             primary.start()
-            work.wait_written(new_job, since=killed_at)
+            work.wait_written(new_job, killed_at, ready=partial(redis.wait_replicated, job_key(paused)))
             work.resume(paused)
         redis.wait_ready()
         return work.finding("Cluster: a primary is killed")

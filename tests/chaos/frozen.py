@@ -17,7 +17,8 @@ from batchstatus.transport.urls import open_client
 from tests.chaos.failovers import job_on
 from tests.chaos.finding import Finding
 from tests.chaos.working import Work
-from tests.support.nodes import Node
+from tests.support.load import insist
+from tests.support.nodes import READY_S, Node
 from tests.support.sdk import ORG
 from tests.support.topologies import ClusterTopology, SentinelTopology
 from tests.support.waiting import wait_until
@@ -41,7 +42,7 @@ class OldPrimary:
         self._store = JobStore.open(node.url, SETTINGS)
         self._connection = Connection(partial(open_client, node.url, SETTINGS), UNCLAIMABLE)
         self._alive = alive
-        self._queued = self._store.create(ORG, "transaction_batch").job_id
+        self._queued = self._create()
         self._claimed = self._claim(), self._claim()
         self._over = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -74,12 +75,15 @@ class OldPrimary:
         """Returns the jobs that its writes have changed in `store`; there should be none."""
         claimed = [claim.job.job_id for claim in self._claimed]
         expected = {self._queued: Status.QUEUED, **dict.fromkeys(claimed, Status.RUNNING)}
-        jobs = [store.get(ORG, job_id) for job_id in expected]
+        jobs = [insist(partial(store.get, ORG, job_id)) for job_id in expected]
         return [str(job) for job in jobs if job.status != expected[job.job_id] or job.done]
 
     def _claim(self) -> Claim:
-        job_id = self._store.create(ORG, "transaction_batch").job_id
-        return verbs.claim(self._connection, KEYS.job(ORG, job_id), "old")
+        key = KEYS.job(ORG, self._create())
+        return insist(lambda: verbs.claim(self._connection, key, "old"))
+
+    def _create(self) -> str:
+        return insist(lambda: self._store.create(ORG, "transaction_batch")).job_id
 
     def _repeat(self, question: Callable[[], None]) -> None:
         while not self._over.is_set():
@@ -110,11 +114,11 @@ def sentinel_primary_frozen() -> Finding:
         node = redis.wait_ready()
         old = OldPrimary(node, alive=work.imports[0])
         node.pause()
-        work.wait_written("after-freeze", since=time.monotonic())
+        work.wait_written("after-freeze", time.monotonic(), ready=partial(redis.wait_failover, node))
         old.ask()
         node.resume()
         woke_at = time.monotonic()
-        wait_until(lambda: node.role == "slave", 60, "the old primary has learnt that it was deposed")
+        wait_until(lambda: node.role == "slave", READY_S, "the old primary has learnt that it was deposed")
         assert time.monotonic() - woke_at > 2 * (SETTINGS.lease_s + SETTINGS.grace_s), "too soon to tell"
         old.stop()
         assert old.refused
@@ -134,8 +138,8 @@ def cluster_primary_frozen() -> Finding:
         primary.pause()
         redis.wait_failover(job_key(imported), primary)
         primary.resume()
-        work.wait_written(new_job, since=time.monotonic())
-        wait_until(lambda: primary.role == "slave", 60, "the old primary has learnt that it was deposed")
+        work.wait_written(new_job, time.monotonic(), ready=partial(redis.wait_replicated, job_key(imported)))
+        wait_until(lambda: primary.role == "slave", READY_S, "the old primary has learnt that it was deposed")
         work.resume(imported)
         redis.wait_ready()
         return work.finding("Cluster: a primary freezes, is deposed, wakes up")

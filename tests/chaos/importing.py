@@ -7,6 +7,7 @@ from typing import Any
 import batchstatus
 from batchstatus import JobStore, LeaseHeld, LeaseLost, Run, Status
 from tests.support.importers import Importer, Link
+from tests.support.load import insist
 from tests.support.sdk import ORG, counters, rejected, skipped
 
 
@@ -42,7 +43,8 @@ def trouble_at_the_end(store: JobStore, job_id: str, importer: Importer) -> list
     """Tell an importer to stop, so that it completes its job. Returns what is wrong with the result."""
     try:
         importer.tell("stop")
-        assert_exact(store, job_id, importer.told())
+        rows = importer.told()
+        insist(lambda: assert_exact(store, job_id, rows))
     except (AssertionError, EOFError, OSError) as error:
         return [f"{job_id}: {error!r:.500}"]
     return []

@@ -4,6 +4,8 @@ import pytest
 
 from tests.chaos.failovers import sentinel_primary_killed
 from tests.chaos.frozen import sentinel_primary_frozen
+from tests.support.everything import do_everything
+from tests.support.topologies import SentinelTopology
 
 
 @pytest.mark.slow
@@ -17,3 +19,9 @@ def test_no_acknowledged_write_is_lost_with_a_killed_primary() -> None:
 def test_a_deposed_primary_that_wakes_up_acknowledges_nothing_and_ends_no_job() -> None:
     found = sentinel_primary_frozen()
     assert (found.lost, found.wrong) == ((), ())
+
+
+@pytest.mark.slow
+def test_everything_works_behind_sentinel_with_replicas_that_confirm() -> None:
+    with SentinelTopology() as topology:
+        do_everything(topology.url, min_replicas=1)

@@ -74,7 +74,7 @@ def test_forgotten_scripts_are_sent_again() -> None:
 def server() -> Iterator[Node]:
     """A server of its own for users with limited rights, and a Redis replica of it."""
     with Node() as primary, Node() as replica:
-        replica.ask("REPLICAOF", "127.0.0.1", primary.port)
+        replica.tell("REPLICAOF", "127.0.0.1", primary.port)
         wait_until(lambda: primary.replicas_online() == 1, 30)
         yield primary
 

@@ -9,8 +9,8 @@ ORG = "org_acme"
 
 @pytest.fixture
 def key(real_store: JobStore) -> str:
-    """A key of ORG that may read, and control transactions."""
-    made, _ = real_store.api_keys.create(ORG, ["transactions:create"])
+    """A key of ORG that may read, control transactions, and run jobs."""
+    made, _ = real_store.api_keys.create(ORG, ["transactions:create", "jobs:run"])
     return made
 
 

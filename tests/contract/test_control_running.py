@@ -43,7 +43,7 @@ def running(store: JobStore, job: Job) -> Iterator[threading.Thread]:
         stop.set()
         with suppress(InvalidTransition):
             store.control(ORG, job.job_id, "resume")
-        thread.join(15)
+        thread.join(60)
 
 
 def test_pause_shows_as_requested_then_as_obeyed_and_resume_clears_both(
@@ -64,7 +64,7 @@ def test_pause_shows_as_requested_then_as_obeyed_and_resume_clears_both(
 def test_a_worker_obeys_a_cancel_and_no_flag_is_left(store: JobStore, control: Controls, job: Job) -> None:
     with running(store, job) as worker:
         assert shown(control(job, "cancel"))["status"] in ("running", "cancelled")
-        worker.join(15)
+        worker.join(60)
         assert not worker.is_alive()
     ended = control(job, "cancel")
     assert (shown(ended)["status"], flags(ended)) == ("cancelled", set())
@@ -75,7 +75,7 @@ def test_a_cancel_ends_a_paused_job_too(store: JobStore, control: Controls, job:
         control(job, "pause")
         wait_until(lambda: PAUSED in flags(control(job, "pause")))
         control(job, "cancel")
-        worker.join(15)
+        worker.join(60)
         assert not worker.is_alive()
     ended = control(job, "cancel")
     assert (shown(ended)["status"], flags(ended)) == ("cancelled", set())

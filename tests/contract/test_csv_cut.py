@@ -11,7 +11,9 @@ import pytest
 from batchstatus import Kind
 from tests.support.outage import Stage, mend, own_stage
 from tests.support.rawhttp import connect, download, read_to_the_end
+from tests.support.waiting import wait_until
 from tests.support.wire import CSV, job_key, put_job
+from tests.support.wire import FAILURES as FAILURES_OF
 
 pytestmark = pytest.mark.slow
 
@@ -74,6 +76,16 @@ def test_a_cut_http_1_0_download_ends_with_a_reset(stage: Stage, trouble: Callab
         trouble(stage)
         with pytest.raises(ConnectionResetError):
             read_to_the_end(connection)
+
+
+def test_a_csv_whose_rows_the_store_has_lost_is_cut_and_counted(stage: Stage) -> None:
+    stage.client.ltrim(FAILURES, 0, 2)
+    lost = "batchstatus_lists_with_losses_total"
+    before = stage.service.metric(lost)
+    with slow_download(stage) as response, pytest.raises((IncompleteRead, ConnectionResetError)):
+        response.read()
+    assert stage.get(FAILURES_OF[Kind.TRANSACTION_BATCH].format("big")).status == 200
+    wait_until(lambda: stage.service.metric(lost) == before + 2)
 
 
 def test_rows_added_during_a_download_do_no_harm(stage: Stage) -> None:

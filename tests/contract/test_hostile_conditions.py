@@ -4,7 +4,7 @@ import pytest
 
 from batchstatus import JobStore
 from tests.conftest import ORG
-from tests.support.hostile import BAD_REQUEST, JOB_ROUTES, UNAUTHENTICATED, ask
+from tests.support.hostile import BAD_REQUEST, JOB_ROUTES, RUN_ROUTES, UNAUTHENTICATED, ask
 from tests.support.rawhttp import Answer
 from tests.support.service import LiveService
 
@@ -168,7 +168,7 @@ def test_either_header_with_a_control_character_is_400(poller: Poller, name: str
 
 def test_both_headers_are_ignored_without_a_key(live: LiveService, job_id: str) -> None:
     for line in ("If-None-Match: *", "Prefer: wait=30", "If-None-Match: \xff", "Prefer: \xff"):
-        for method, route in JOB_ROUTES:
+        for method, route in (*JOB_ROUTES, *RUN_ROUTES):
             given = (line.encode("latin-1"), "Prefer: wait=1")
             assert ask(live, route.format(job_id), *given, method=method).refusal == UNAUTHENTICATED
 

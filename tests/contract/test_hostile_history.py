@@ -91,8 +91,8 @@ GOOD = {
 }
 
 
-@pytest.mark.parametrize("name", GOOD)
-def test_a_repeated_parameter_is_400_and_named(live: LiveService, key: str, name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in GOOD if name not in ("kind", "status", "ids")])
+def test_a_repeated_parameter_that_is_no_list_is_400_and_named(live: LiveService, key: str, name: str) -> None:
     assert ask(live, f"{HISTORY}?{name}={GOOD[name]}", key=key).status == 200
     for one, other in itertools.product(("", "%00", GOOD[name]), repeat=2):
         for separator in ("&", "&&"):

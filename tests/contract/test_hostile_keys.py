@@ -12,6 +12,7 @@ from batchstatus.settings import StoreSettings
 from tests.conftest import ORG
 from tests.support.hostile import (
     BAD_REQUEST,
+    EVENTS,
     FORBIDDEN,
     INTERNAL_ERROR,
     JOB_NOT_FOUND,
@@ -25,7 +26,8 @@ from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
 READ = ["transactions:create"]
-ROUTES = [*JOB_ROUTES, ("GET", "/batch-import/jobs"), ("GET", "/batch-import/jobs?ids={}")]
+LISTS = ("/batch-import/jobs", "/batch-import/jobs?ids={}", EVENTS)
+ROUTES = [*JOB_ROUTES, *(("GET", path) for path in LISTS)]
 """Every route that needs a key."""
 
 SOONEST_FOR_ALL_S = 5.0

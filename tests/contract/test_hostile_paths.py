@@ -3,7 +3,15 @@
 import pytest
 
 from batchstatus.ids import new_job_id
-from tests.support.hostile import BAD_REQUEST, JOB_NOT_FOUND, JOB_ROUTES, NOT_FOUND, UNAUTHENTICATED, ask
+from tests.support.hostile import (
+    BAD_REQUEST,
+    JOB_NOT_FOUND,
+    JOB_ROUTES,
+    NOT_FOUND,
+    RUN_ROUTES,
+    UNAUTHENTICATED,
+    ask,
+)
 from tests.support.service import LiveService
 
 # Job ids
@@ -45,7 +53,7 @@ from tests.support.service import LiveService
 def test_a_malformed_id_is_answered_like_an_unknown_one(
     live: LiveService, key: str, job_id: str, malformed: str
 ) -> None:
-    for method, route in JOB_ROUTES:
+    for method, route in (*JOB_ROUTES, *RUN_ROUTES):
         target = route.format(malformed.format(job_id=job_id))
         unknown = ask(live, route.format(new_job_id()), method=method, key=key)
         answer = ask(live, target, method=method, key=key)
@@ -55,7 +63,7 @@ def test_a_malformed_id_is_answered_like_an_unknown_one(
 
 
 def test_a_job_id_of_10_kb_is_414(live: LiveService, key: str) -> None:
-    for method, route in JOB_ROUTES:
+    for method, route in (*JOB_ROUTES, *RUN_ROUTES):
         for more in ({"key": key}, {}):
             answer = ask(live, route.format("x" * 10_240), method=method, **more)
             assert answer.refusal == (414, "BAD_REQUEST"), route

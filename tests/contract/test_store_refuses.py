@@ -22,7 +22,9 @@ from tests.support.wire import CSV, INCLUDE_FAILURES, JOB, ORG, checked_error, e
 
 pytestmark = pytest.mark.slow
 
-RECOVERED_S = 2.0
+RECOVERED_S = 20.0
+"""Only what recovers by no means takes so long, on a busy machine too. How soon a service recovers is held by
+test_store_trouble.py, which may try several times."""
 PATHS = (JOB.format("job_1"), INCLUDE_FAILURES.format("job_1"), CSV[Kind.TRANSACTION_BATCH].format("job_1"))
 
 

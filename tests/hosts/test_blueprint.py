@@ -96,9 +96,42 @@ def test_the_host_says_who_calls(register: Register, job: Job, clerk: Caller) ->
     path = PREFIX + JOB.format(job.job_id)
     refused = client.get(path)
     assert error_of(refused) == (401, "UNAUTHENTICATED")
+    assert "API key" not in refused.text
     assert refused.headers["WWW-Authenticate"]
     client.set_cookie("session", "s-1")
     assert client.get(path).json["job"]["jobId"] == job.job_id  # type: ignore[index]
+
+
+def test_a_hosts_login_mints_tickets_which_work_without_it(
+    register: Register, store: JobStore, job: Job, clerk: Caller
+) -> None:
+    host = register(authorize=lambda request: clerk if request.cookies.get("session") == "s-1" else None)
+    browser, other = host.test_client(), host.test_client()
+    browser.set_cookie("session", "s-1")
+    answer = browser.post(f"{PREFIX}/batch-import/tickets", json={"jobId": job.job_id})
+    assert answer.status_code == 201
+    ticket = answer.json["ticket"]  # type: ignore[index]
+    assert get(other, PREFIX + JOB.format(job.job_id), ticket).json["job"]["status"] == "completed"  # type: ignore[index]
+    unknown = get(other, PREFIX + JOB.format("unknown"), ticket)
+    assert error_of(unknown) == (404, "JOB_NOT_FOUND")
+    # A ticket counts as what it is although the host knows the browser, and an API key is nothing to the host.
+    assert error_of(browser.post(f"{PREFIX}/batch-import/tickets", json={}, headers=bearer(ticket)))[0] == 403
+    key, _ = store.api_keys.create(ORG, ["transactions:create"])
+    assert error_of(get(other, PREFIX + JOB.format(job.job_id), key)) == (401, "UNAUTHENTICATED")
+    assert error_of(get(other, PREFIX + JOB.format(job.job_id), f"bst_{'A' * 43}")) == (401, "UNAUTHENTICATED")
+
+
+def test_a_hosts_login_opens_the_pages(register: Register, clerk: Caller) -> None:
+    browser = register(
+        authorize=lambda request: clerk if request.cookies.get("session") == "s-1" else None
+    ).test_client()
+    assert browser.get(f"{PREFIX}/ui/").status_code == 200
+    assert browser.get(f"{PREFIX}/ui").headers["Location"] == "ui/"
+    assert error_of(browser.get(f"{PREFIX}/batch-import/caller")) == (401, "UNAUTHENTICATED")
+    browser.set_cookie("session", "s-1")
+    told: Any = browser.get(f"{PREFIX}/batch-import/caller").json
+    assert told["caller"] == {"org": ORG, "ticket": False, "jobId": None}
+    assert [each["name"] for each in told["kinds"] if each["controls"]] == ["transaction_batch"]
 
 
 def test_another_organizations_job_is_not_found(register: Register, job: Job) -> None:

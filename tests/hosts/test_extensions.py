@@ -83,7 +83,8 @@ def test_flask_login_says_who_may(portal: flask.Flask, store: JobStore) -> None:
 def by_token(request: flask.Request) -> Caller | None:
     _, _, token = request.headers.get("Authorization", "").partition(" ")
     try:
-        claims = jwt.decode(token, SECRET, algorithms=["HS256"], audience="imports")
+        required = {"require": ["org", "scope"]}
+        claims = jwt.decode(token, SECRET, algorithms=["HS256"], audience="imports", options=required)
     except jwt.InvalidTokenError:
         return None
     return Caller(claims["org"], claims["scope"].split())
@@ -96,6 +97,8 @@ def by_token(request: flask.Request) -> Caller | None:
         ({"org": ORG, "scope": "reports:read"}, 403),
         ({"org": "org_other", "scope": "transactions:create"}, 404),
         ({"org": ORG, "scope": "transactions:create", "exp": 1}, 401),
+        ({"org": ORG}, 401),
+        ({"scope": "transactions:create"}, 401),
         ({"org": ORG, "scope": "transactions:create", "aud": "elsewhere"}, 401),
     ],
 )

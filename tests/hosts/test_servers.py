@@ -152,8 +152,31 @@ def test_a_waiting_read_is_answered_when_the_job_changes(
         wait_until(lambda: b"batchstatus_held_requests 1.0" in host.ask("/imports/metrics")[1], what="it is held")
         assert not waiting.done()
         real_store.control(ORG, running_job.job_id, "cancel")
-        status, body = waiting.result(15)
+        status, body = waiting.result(60)
     assert (status, json.loads(body)["job"]["status"]) == (200, "cancelled")
+
+
+def test_events_come_as_they_happen_and_end_with_the_job(
+    host: Host, real_store: JobStore, running_job: Job
+) -> None:
+    path = f"/imports/batch-import/jobs/{running_job.job_id}/events"
+    with closing(http.client.HTTPConnection("127.0.0.1", host.port, timeout=60)) as connection:
+        connection.request("GET", path, headers=COOKIE)
+        response = connection.getresponse()
+        assert (response.status, response.headers["Content-Type"]) == (200, "text/event-stream")
+        assert next_status(response) == "queued"
+        real_store.control(ORG, running_job.job_id, "cancel")
+        assert next_status(response) == "cancelled"
+        assert response.read() == b""
+
+
+def next_status(response: HTTPResponse) -> str:
+    """Returns the status of the job in the next event, waiting for it."""
+    for line in response:
+        if line.startswith(b"data: "):
+            assert response.readline() == b"\n"
+            return str(json.loads(line.removeprefix(b"data: "))["job"]["status"])
+    raise AssertionError("the stream has ended")
 
 
 def test_waiting_reads_leave_threads_to_others(host: Host, running_job: Job) -> None:
@@ -171,7 +194,7 @@ def test_waiting_reads_leave_threads_to_others(host: Host, running_job: Job) -> 
         waiting = [threads.submit(wait, number) for number in range(3)]
         while not all(each.done() for each in waiting) and not over.is_set():
             assert host.ask(path)[0] == 200
-        took = [each.result(15) for each in waiting]
+        took = [each.result(60) for each in waiting]
     assert sum(seconds > 2.5 for seconds in took) == HELD[host.server]
 
 

@@ -1,4 +1,4 @@
-"""A wrapped application under our worker: a stop answers the held requests, whatever stands around the service."""
+"""A wrapped application under our worker: requests are counted and logged, and held ones answered at a stop."""
 
 import os
 import signal
@@ -17,8 +17,8 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.slow
 
 ORG = "org_acme"
-HELD, AT_ONCE_S = 5, 2.0
-"""A held request is due within a tick of 0.15 s; the rest is for a machine that is busy."""
+HELD, AT_ONCE_S = 5, 15.0
+"""A held request is due within a tick of 0.15 s, and would be held for 30 s; the rest is for a busy machine."""
 
 SERVICE = """
 import os
@@ -41,6 +41,11 @@ WRAPPERS = {
         "allow = lambda _: Caller('org_acme', ['transactions:create'])\n"
         "app.register_blueprint(blueprint(store, authorize=allow), url_prefix='/mounted')"
     ),
+    "a dispatcher around OpenTelemetry": (
+        "from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware\n"
+        "from werkzeug.middleware.dispatcher import DispatcherMiddleware\n"
+        "app = DispatcherMiddleware(lambda *_: 1 / 0, {'/mounted': OpenTelemetryMiddleware(service)})"
+    ),
     "OpenTelemetry": (
         "from opentelemetry.instrumentation.wsgi import OpenTelemetryMiddleware\n"
         "app = OpenTelemetryMiddleware(service)"
@@ -52,8 +57,13 @@ WRAPPERS = {
         "app = SentryWsgiMiddleware(service)"
     ),
 }
-MOUNTED = {"the dispatcher of werkzeug", "a Flask host"}
-NEEDED = {"OpenTelemetry": "opentelemetry.instrumentation.wsgi", "Sentry": "sentry_sdk"}
+MOUNTED = {"the dispatcher of werkzeug", "a dispatcher around OpenTelemetry", "a Flask host"}
+OPENTELEMETRY = "opentelemetry.instrumentation.wsgi"
+NEEDED = {
+    "OpenTelemetry": OPENTELEMETRY,
+    "a dispatcher around OpenTelemetry": OPENTELEMETRY,
+    "Sentry": "sentry_sdk",
+}
 
 
 class Wrapped(Gunicorn):
@@ -85,8 +95,19 @@ def wrapped(
 ) -> Iterator[Wrapped]:
     if needed := NEEDED.get(request.param):
         pytest.importorskip(needed)
-    with Wrapped(request.param, tmp_path, redis_url, real_store) as server:
+    with Wrapped(request.param, tmp_path, redis_url, real_store, "--access-logfile", "-") as server:
         yield server
+
+
+def test_each_request_is_counted_and_has_its_line_in_the_access_log(wrapped: Wrapped) -> None:
+    assert [wrapped.ask(wrapped.path).status for _ in range(3)] == [200] * 3
+    assert wrapped.ask("/batch-import/jobs/unknown").status == 404
+    counted = wrapped.ask("/metrics").body
+    for status, times in ((200, 3), (404, 1)):
+        sample = f'batchstatus_requests_total{{route="/batch-import/jobs/<job_id>",status="{status}"}} {times}.0'
+        assert sample.encode() in counted
+    line = f'"GET {wrapped.prefix}{wrapped.path} HTTP/1.1" 200 '
+    wait_until(lambda: wrapped.log().count(line) == 3, what="three lines in the access log")
 
 
 def test_a_stop_answers_held_requests_at_once_and_whole(wrapped: Wrapped) -> None:

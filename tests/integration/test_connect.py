@@ -194,7 +194,7 @@ def test_a_server_that_hangs_is_given_up_within_the_timeout(own_server: Embedded
             began = time.monotonic()
             with pytest.raises(StoreUnavailable):
                 call()
-            assert 0.25 < time.monotonic() - began < 2
+            assert 0.25 < time.monotonic() - began < 10  # redis-py would go on for a minute
     finally:
         own_server.resume()
     wait_until(lambda: store.get(ORG, job.job_id).job_id == job.job_id)

@@ -42,7 +42,7 @@ def test_a_pause_shows_at_once_and_that_it_is_obeyed_once_it_is(store: JobStore)
         wait_until(lambda: flags(store, job) == {PAUSE, PAUSED})
         assert not checking.done()
         assert store.control(ORG, job.job_id, "resume").metadata == {}
-        checking.result(15)
+        checking.result(60)
     ended = store.get(ORG, job.job_id)
     assert (ended.status, ended.metadata) == (Status.COMPLETED, {})
 
@@ -70,7 +70,7 @@ def test_a_paused_job_stands_still_under_a_living_lease_and_goes_on_when_resumed
     swift.control(ORG, job.job_id, "resume")
     wait_until(lambda: swift.get(ORG, job.job_id).succeeded > paused.succeeded)
     swift.control(ORG, job.job_id, "cancel")
-    working.result(15)
+    working.result(60)
 
 
 def test_a_run_says_that_it_is_paused_only_after_all_that_it_has_counted(
@@ -81,7 +81,7 @@ def test_a_run_says_that_it_is_paused_only_after_all_that_it_has_counted(
     real = Transitions.report
 
     def report(steps: Transitions, claim: Claim, seq: int, batch: Batch, *, paused: bool) -> Any:
-        slow.wait(15)
+        slow.wait(60)
         reports.append((paused, batch.succeeded + len(batch.failures)))
         return real(steps, claim, seq, batch, paused=paused)
 
@@ -111,7 +111,7 @@ def test_a_pause_of_a_queued_job_lets_its_run_start_paused(store: JobStore) -> N
         wait_until(lambda: flags(store, job) == {PAUSE, PAUSED})
         assert not checking.done()
         store.control(ORG, job.job_id, "resume")
-        checking.result(15)
+        checking.result(60)
     assert store.get(ORG, job.job_id).status is Status.COMPLETED
 
 
@@ -120,7 +120,7 @@ def test_a_queued_job_that_is_resumed_before_its_run_starts_at_once(store: JobSt
     store.control(ORG, job.job_id, "pause")
     assert store.control(ORG, job.job_id, "resume").metadata == {}
     with store.run(ORG, job.job_id) as run:
-        aside(run.check).result(15)
+        aside(run.check).result(60)
 
 
 def test_every_thread_that_checks_waits_and_every_one_goes_on(store: JobStore) -> None:
@@ -132,7 +132,7 @@ def test_every_thread_that_checks_waits_and_every_one_goes_on(store: JobStore) -
         assert not any(each.done() for each in checking)
         store.control(ORG, job.job_id, "resume")
         for each in checking:
-            each.result(15)
+            each.result(60)
     assert store.get(ORG, job.job_id).status is Status.COMPLETED
 
 
@@ -147,7 +147,7 @@ def test_a_pause_is_no_stall(swift: JobStore) -> None:
         wait_until(lambda: reaper.reap() or time.monotonic() > over)
         assert swift.get(ORG, job.job_id).status is Status.RUNNING
         swift.control(ORG, job.job_id, "resume")
-        checking.result(15)
+        checking.result(60)
     assert swift.get(ORG, job.job_id).status is Status.COMPLETED
 
 
@@ -158,7 +158,7 @@ def test_a_paused_worker_hears_that_its_job_is_no_longer_its_own(store: JobStore
         checking = aside(run.check)
         wait_until(lambda: PAUSED in flags(store, job))
         client.hincrby(Keys("batchstatus").job(ORG, job.job_id).job, "fence", 1)
-        assert isinstance(checking.exception(15), LeaseLost)
+        assert isinstance(checking.exception(60), LeaseLost)
 
 
 def test_whoever_takes_a_paused_job_over_starts_paused_and_has_not_obeyed_yet(store: JobStore) -> None:
@@ -169,4 +169,4 @@ def test_whoever_takes_a_paused_job_over_starts_paused_and_has_not_obeyed_yet(st
         checking = aside(run.check)
         wait_until(lambda: flags(store, job) == {PAUSE, PAUSED})
         store.control(ORG, job.job_id, "resume")
-        checking.result(15)
+        checking.result(60)

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from batchstatus.cli.stage import IMPORTERS
+from batchstatus.cli.demonstration.stage import IMPORTERS
 from batchstatus.model import Kind
+from tests.support.tls import make_certificates, need_tls
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -108,7 +109,7 @@ def test_the_story_ends_well_and_leaves_nothing_behind(demo):
     told = demo()  # not at full speed, where an import may be over between two looks at it
     wait_until(lambda: len(told.running()) >= 5, 30, "the demo has started real processes")
     told.ends_with(0)
-    first, killed, taken_over = re.split(r"(?m)^\d\. .*$", told.printed())[1:]
+    first, killed, taken_over, in_parts = re.split(r"(?m)^\d\. .*$", told.printed())[1:]
     # three imports at once
     assert {(job["kind"], job["status"]) for job in told.jobs()} == {(kind, "completed") for kind in Kind}
     for job in told.jobs():
@@ -128,6 +129,22 @@ def test_the_story_ends_well_and_leaves_nothing_behind(demo):
     assert "Its counters equal those of the undisturbed import" in taken_over
     stored = f"{transactions['succeeded']:,}"
     assert f"SQLite holds {stored} rows, {stored} distinct, for {stored} succeeded." in taken_over
+    # four processes on one job, one of which is killed
+    done, of = re.search(r"(?m)^kill -9 \d+: part 3 was at ([\d,]+) of ([\d,]+) rows$", in_parts).groups()
+    assert 0 < int(done.replace(",", "")) < int(of.replace(",", ""))
+    assert re.search(r"(?m)^The others go on. Process \d+ takes part 3 over once its lease is out.$", in_parts)
+    counters = "completed, 200,000 of 200,000 rows: 199,800 succeeded, 200 failed, 0 skipped"
+    assert re.search(rf"(?m)^\S+: {counters}$", in_parts)
+    assert "Its counters equal the file's; SQLite holds 199,800 rows, each good one once.\n" in in_parts
+
+
+def test_the_way_to_the_store_may_be_encrypted(demo, own_file, tmp_path):
+    need_tls(make_certificates(tmp_path))
+    kind = Kind.TRANSACTION_BATCH
+    running = demo("--tls", "--file", str(own_file(kind, 100)), "--kind", kind, "--rate", "0")
+    running.ends_with(0)
+    assert "Redis, over TLS, at rediss://127.0.0.1:" in running.printed()
+    assert running.jobs()[0]["status"] == "completed"
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -152,10 +169,17 @@ def test_a_file_of_another_kind_fails_as_a_whole_and_so_does_the_demo(demo, own_
 def test_a_kept_demo_serves_until_it_is_told_to_stop(demo, own_file, number, code):
     told = demo("--keep", "--file", str(own_file(Kind.USER_EVENT_BATCH, 40)), "--kind", "user_event_batch")
     wait_until(lambda: "The service stays up until Ctrl-C" in told.printed(), 60, "the import has ended")
+    ticket = re.search(r"http://127.0.0.1:\d+/ui/#ticket=(bst_\S+)", told.printed())[1]
     key, url = re.search(r"curl -H 'Authorization: Bearer (\S+)' (\S+)", told.printed()).groups()
     request = urllib.request.Request(url, headers={"Authorization": f"Bearer {key}"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert json.load(answer)["job"]["status"] == "completed"
+    page = url.partition("/batch-import/")[0]
+    with urllib.request.urlopen(f"{page}/ui/", timeout=10) as answer:
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    request = urllib.request.Request(f"{page}/batch-import/jobs", headers={"Authorization": f"Bearer {ticket}"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert [job["metadata"]["fileName"] for job in json.load(answer)["jobs"]] == ["own.csv"]
     told.process.send_signal(number)
     told.ends_with(code)
 

@@ -380,7 +380,7 @@ def test_a_port_lost_to_another_server_is_no_failure(monkeypatch: pytest.MonkeyP
     with EmbeddedServer() as first, EmbeddedServer() as spare:
         spare.stop()
         ports = iter([first.port, first.port, spare.port])
-        monkeypatch.setattr(embedded, "_bindable", lambda _: next(ports))
+        monkeypatch.setattr(embedded, "bindable", lambda _: next(ports))
         with EmbeddedServer() as second:
             assert second.port == spare.port
             assert answers(second)
@@ -389,12 +389,19 @@ def test_a_port_lost_to_another_server_is_no_failure(monkeypatch: pytest.MonkeyP
 
 def test_another_server_at_its_port_is_not_taken_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     with EmbeddedServer() as first:
-        monkeypatch.setattr(embedded, "_bindable", lambda port: port)
+        monkeypatch.setattr(embedded, "bindable", lambda port: port)
         with pytest.raises(StoreUnavailable, match="Address already in use"):
             EmbeddedServer(port=first.port).start()
         assert answers(first)
 
 
+finds_a_server = pytest.mark.skipif(
+    "BATCHSTATUS_TEST_SERVER" in os.environ,
+    reason="BATCHSTATUS_TEST_SERVER names the server, so that none is looked for",
+)
+
+
+@finds_a_server
 def test_without_the_wheel_a_server_on_the_path_will_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     on_path = shutil.copy(server_binary(), tmp_path / "redis-server")
     monkeypatch.setattr(embedded, "find_spec", lambda _: None)
@@ -404,6 +411,7 @@ def test_without_the_wheel_a_server_on_the_path_will_do(monkeypatch: pytest.Monk
         assert answers(server)
 
 
+@finds_a_server
 def test_without_any_server_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(embedded, "find_spec", lambda _: None)
     monkeypatch.setenv("PATH", str(tmp_path))

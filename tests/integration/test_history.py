@@ -15,10 +15,12 @@ from batchstatus import InvalidValue, JobAborted, JobStore, Kind, Status, StoreU
 from batchstatus.jobs import transitions
 from batchstatus.jobs.index import Index
 from batchstatus.keys import Keys
+from batchstatus.kinds import Kinds
 from batchstatus.protocol import verbs
 from batchstatus.reaper import Reaper
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection
+from tests.support.own_kinds import many_kinds
 from tests.support.sdk import TroubledClient, claim_and_vanish, store_ms
 from tests.support.waiting import wait_until
 
@@ -67,11 +69,11 @@ def run_to_its_end(store: JobStore, job_id: str, error: Exception | None = None)
         pass
 
 
-def created_at(client: "redis.Redis", store: JobStore, job_id: str, created_ms: int) -> None:
+def created_at(client: "redis.Redis", store: JobStore, job_id: str, created_ms: int, kind: str = KIND) -> None:
     """Have a job that was created at this time."""
-    store.create(ORG, KIND, job_id=job_id)
+    store.create(ORG, kind, job_id=job_id)
     client.hset(KEYS.job(ORG, job_id).job, "createdAt", created_ms)
-    client.zadd(KEYS.index(ORG, KIND, Status.QUEUED), {job_id: created_ms})
+    client.zadd(KEYS.index(ORG, kind, Status.QUEUED), {job_id: created_ms})
 
 
 # Pages
@@ -103,6 +105,18 @@ def test_jobs_of_one_millisecond_come_in_the_order_of_their_ids_and_once_each(
     for job_id in ids:
         created_at(client, store, job_id, 1_700_000_000_000)
     assert listed(store, limit=3) == ids[::-1]
+
+
+@pytest.mark.parametrize("limit", [7, 40])
+def test_pages_of_many_kinds_give_every_job_once_the_newest_first(client: "redis.Redis", limit: int) -> None:
+    kinds = Kinds(many_kinds())
+    store = JobStore(client, StoreSettings(kinds=kinds))
+    chance = random.Random(7)
+    moments = {f"job-{number:03}": 1_700_000_000_000 + chance.randrange(40) for number in range(150)}
+    for job_id, created_ms in moments.items():  # some of the same millisecond, and most indexes empty
+        created_at(client, store, job_id, created_ms, kind=chance.choice(kinds.names))
+    expected = sorted(moments, key=lambda job_id: (moments[job_id], job_id), reverse=True)
+    assert listed(store, limit=limit) == expected
 
 
 def test_a_page_that_ends_at_the_last_job_has_no_next(store: JobStore) -> None:
@@ -261,8 +275,16 @@ def test_a_job_that_has_ended_has_one_entry(
     } == expected
 
 
+@pytest.fixture(params=[pytest.param(False, id="one server"), pytest.param(True, id="a Cluster")])
+def many_servers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """True if each index entry is written by itself, as in a Cluster; False if all are written in one script."""
+    if request.param:
+        monkeypatch.setattr(Connection, "is_cluster", lambda _: True)
+    return bool(request.param)
+
+
 @pytest.mark.parametrize("step", ["claim", "finish", "cancel", "settle"])
-def test_the_entry_is_written_before_the_status_is(client: "redis.Redis", step: str) -> None:
+def test_the_entry_is_written_before_the_status_is(client: "redis.Redis", step: str, many_servers: bool) -> None:
     troubled = TroubledClient(client)
     store = JobStore(troubled, StoreSettings(grace_s=0.0))  # type: ignore[arg-type]
     job = store.create(ORG, KIND)
@@ -272,6 +294,8 @@ def test_the_entry_is_written_before_the_status_is(client: "redis.Redis", step: 
         status = client.hget(KEYS.job(ORG, job.job_id).job, "status").decode()
         seen.append((status, {each.split(":")[1] for each in entries(client)}))
         return False
+
+    seen.append(("queued", {"queued"}))
 
     troubled.loses_answer_to = note
     if step == "cancel":
@@ -285,7 +309,9 @@ def test_the_entry_is_written_before_the_status_is(client: "redis.Redis", step: 
     assert all(status in placed for status, placed in seen if (step, status) != ("settle", "running"))
 
 
-def test_a_job_is_listed_whatever_the_moment_at_which_its_creator_dies(client: "redis.Redis") -> None:
+def test_a_job_is_listed_whatever_the_moment_at_which_its_creator_dies(
+    client: "redis.Redis", many_servers: bool
+) -> None:
     for survives in range(6):
         troubled = TroubledClient(client)
         store = JobStore(troubled)  # type: ignore[arg-type]
@@ -321,6 +347,7 @@ def test_a_step_into_the_index_writes_also_when_it_is_repeated(
 def test_a_job_is_not_made_where_the_clocks_of_two_servers_are_too_far_apart(
     store: JobStore, client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Connection, "is_cluster", lambda _: True)
     monkeypatch.setattr(verbs, "enter", lambda *_, **__: store_ms(client) - verbs.FRESH_MS - 60_000)
     with pytest.raises(StoreUnavailable, match="clocks"):
         store.create(ORG, KIND, job_id="mine")
@@ -330,6 +357,7 @@ def test_a_job_is_not_made_where_the_clocks_of_two_servers_are_too_far_apart(
 def test_a_creator_that_was_stopped_between_two_entries_makes_both_anew(
     store: JobStore, client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Connection, "is_cluster", lambda _: True)
     moments = iter([0.0, 3_600.0, 7_200.0, 7_200.1])
     monkeypatch.setattr(transitions, "time", SimpleNamespace(monotonic=lambda: next(moments)))
     job = store.create(ORG, KIND)
@@ -342,7 +370,7 @@ def test_a_cluster_that_has_lost_the_slot_of_the_index_goes_on_and_puts_it_right
 ) -> None:
     store = JobStore(client)
     job = store.create(ORG, KIND)
-    monkeypatch.setattr(Connection, "has_many_servers", lambda _: True)
+    monkeypatch.setattr(Connection, "is_cluster", lambda _: True)
     place, tidy = Index.place, Index.tidy
 
     def away(*_: Any) -> None:
@@ -359,21 +387,7 @@ def test_a_cluster_that_has_lost_the_slot_of_the_index_goes_on_and_puts_it_right
     assert listed(store, statuses=["completed"]) == [job.job_id]
 
 
-def test_a_single_server_that_takes_no_entry_takes_no_step(
-    store: JobStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = store.create(ORG, KIND)
-
-    def away(*_: Any) -> None:
-        raise StoreUnavailable("away")
-
-    monkeypatch.setattr(Index, "place", away)
-    with pytest.raises(StoreUnavailable):
-        store.control(ORG, job.job_id, "cancel")
-    assert store.get(ORG, job.job_id).status == Status.QUEUED
-
-
-def test_creating_a_job_again_moves_nothing(store: JobStore, client: "redis.Redis") -> None:
+def test_creating_a_job_again_moves_nothing(store: JobStore, client: "redis.Redis", many_servers: bool) -> None:
     first = store.create(ORG, KIND, job_id="mine")
     wait_until(lambda: store_ms(client) > first.created_ms)
     store.create(ORG, KIND)
@@ -386,7 +400,7 @@ def test_creating_a_job_again_moves_nothing(store: JobStore, client: "redis.Redi
 
 
 def test_an_id_that_is_used_again_after_its_job_expired_is_a_new_job(
-    store: JobStore, client: "redis.Redis"
+    store: JobStore, client: "redis.Redis", many_servers: bool
 ) -> None:
     first = store.create(ORG, KIND, job_id="mine")
     # Given the job has expired, and its entry is as old as that makes it

@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -18,6 +20,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from batchstatus import connect
 from batchstatus.embedded import EmbeddedServer
+from batchstatus.settings import Settings
+from tests.support.rawhttp import RawConnection, request
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
@@ -114,6 +118,18 @@ def test_they_need_no_key_and_tell_nobody_who_asked_for_what(operated: Operated)
 
 
 @pytest.mark.slow
+def test_what_runs_and_how_it_ends_is_in_the_metrics_of_the_service(redis_url: str, tmp_path: Path) -> None:
+    with Operated(redis_url, tmp_path) as service, closing(connect(redis_url, lease_s=1.5)) as store:
+        job = store.create(ORG, "transaction_batch")
+        with store.run(ORG, job.job_id):
+            wait_until(lambda: service.metric("batchstatus_running_jobs") == 1, 90)
+            assert service.metric("batchstatus_oldest_heartbeat_seconds") < 90
+        wait_until(lambda: service.metric("batchstatus_ended_jobs_total", status="completed") == 1)
+        wait_until(lambda: service.metric("batchstatus_running_jobs") == 0, 90)
+        assert service.metric("batchstatus_ended_jobs_total") == 1
+
+
+@pytest.mark.slow
 def test_a_killed_process_leaves_its_counts_and_takes_its_gauges_along(tmp_path: Path) -> None:
     quick = {"BATCHSTATUS_STORE_TIMEOUT_MS": "200"}
     with EmbeddedServer() as server, Operated(server.url, tmp_path, **quick) as service:
@@ -186,7 +202,8 @@ def test_a_callers_own_request_id_is_in_the_log(operated: Operated) -> None:
 
 def test_what_gunicorn_says_is_json_too(operated: Operated) -> None:
     said = [line for line in operated.lines() if line["logger"] == "gunicorn.error"]
-    assert any("Listening at" in line["message"] for line in said)
+    listening = f"Listening at: {operated.url} ({operated.pid})"
+    assert [line["message"] for line in said if "Listening" in line["message"]] == [listening]
     assert sum("Booting worker" in line["message"] for line in said) == 2
     assert {line["level"] for line in said} == {"info"}
 
@@ -225,3 +242,14 @@ def test_a_service_that_is_told_to_stop_while_it_starts_does_so_soon(redis_url: 
         process.communicate(timeout=20)  # a graceful stop gives requests 30 s
     assert process.returncode == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_idle_connection_is_closed_after_as_long_as_the_operator_says(redis_url: str) -> None:
+    service, unset_s = LiveService(redis_url, BATCHSTATUS_KEEP_ALIVE_S="1"), Settings.keep_alive_s
+    with service, RawConnection(service.port) as connection:
+        for _ in range(2):
+            connection.send(request("GET", "/livez"))
+            assert connection.receive().headers["connection"] == "keep-alive"
+        idle_since = time.monotonic()
+        assert connection.is_closed()
+        assert time.monotonic() - idle_since < unset_s - 1

@@ -28,11 +28,15 @@ def build(*arguments: str | Path) -> None:
 def test_the_wheel_holds_the_code_the_scripts_the_types_and_the_importers_and_nothing_else(wheel):
     # `schemas/` is a link in the package, and `**` follows none.
     code = [*ROOT.glob("batchstatus/**/*.py"), *ROOT.glob("batchstatus/schemas/*.py")]
-    scripts = [*ROOT.glob("batchstatus/protocol/lua/*.lua"), ROOT / "batchstatus" / "py.typed"]
+    scripts = [*ROOT.glob("batchstatus/**/*.lua"), ROOT / "batchstatus" / "py.typed"]
+    scripts += ROOT.glob("batchstatus/protocol/*.json")
+    pages = [*ROOT.glob("batchstatus/ui/*.*")]
     importers = {f"batchstatus/examples/{path.name}" for path in ROOT.glob("examples/*.py")}
     held = held_by(wheel)
-    assert held == {str(path.relative_to(ROOT)) for path in [*code, *scripts]} | importers
-    assert {"batchstatus/protocol/lua/report.lua", "batchstatus/py.typed", "batchstatus/schemas/job.py"} <= held
+    assert held == {str(path.relative_to(ROOT)) for path in [*code, *scripts, *pages]} | importers
+    assert {"batchstatus/protocol/lua/report.lua", "batchstatus/webhooks/lua/note.lua"} <= held
+    assert {"batchstatus/py.typed", "batchstatus/schemas/job.py"} <= held
+    assert {"batchstatus/ui/job.html", "batchstatus/ui/job.js", "batchstatus/ui/style.css"} <= held
     assert "batchstatus/examples/import_transactions.py" in held
 
 

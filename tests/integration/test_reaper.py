@@ -14,6 +14,7 @@ from batchstatus.jobs.looks import Leases
 from batchstatus.protocol import verbs
 from batchstatus.reaper import Reaper
 from batchstatus.settings import StoreSettings
+from batchstatus.transport.connection import Connection
 from tests.support.reaping import KEYS, KIND, ORG, SETTINGS, claimed, entry, field, ms, store_ms, stored
 from tests.support.waiting import wait_until
 
@@ -134,6 +135,7 @@ def test_a_queued_job_is_looked_at_again_a_lease_later(
 def test_the_entry_is_there_before_the_lease_is(
     store: JobStore, client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Connection, "is_cluster", lambda _: True)  # on one server both are written in one script
     job, real, seen = store.create(ORG, KIND), verbs.claim, []
 
     def claim(*arguments: Any, **options: Any) -> Any:

@@ -1,7 +1,10 @@
 """Nothing is left of a job that has expired, on fakeredis and a real Valkey."""
 
 import hashlib
+import re
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +14,11 @@ from batchstatus import JobStore, Kind, Status, StoreUnavailable
 from batchstatus.jobs import retention, transitions
 from batchstatus.jobs.index import Index
 from batchstatus.keys import Keys
+from batchstatus.kinds import PUBLISHED, Kinds
 from batchstatus.protocol import verbs
 from batchstatus.reaper import Reaper
 from batchstatus.settings import StoreSettings
+from tests.support.own_kinds import PRODUCTS
 from tests.support.sdk import TroubledClient, store_ms
 from tests.support.waiting import wait_until
 
@@ -54,7 +59,8 @@ def test_nothing_is_left_of_expired_jobs_however_they_ended(short_lived: JobStor
         short_lived.control(ORG, ids[3], "cancel")
     assert client.keys("retention:*")
     reaper = Reaper(short_lived)
-    wait_until(lambda: (reaper.reap(), Reaper(short_lived).sweep(), not client.keys("retention:*"))[-1])
+    measured = short_lived.connection.keys.measured().encode()  # goes by itself
+    wait_until(lambda: (reaper.reap(), Reaper(short_lived).sweep(), client.keys("retention:*") == [measured])[-1])
 
 
 def test_a_job_that_lives_on_keeps_its_entry_and_is_looked_at_when_it_would_expire(
@@ -66,6 +72,52 @@ def test_a_job_that_lives_on_keeps_its_entry_and_is_looked_at_when_it_would_expi
     assert client.zscore(*entry) == pytest.approx(store_ms(client) + SOON_MS, abs=SOON_MS)
     wait_until(lambda: Reaper(store).sweep() or client.zscore(*entry) > store_ms(client) + 3_000_000)
     assert store.list(ORG).jobs == (job,)
+
+
+def test_a_job_that_nobody_starts_is_cancelled_after_queued_at_most_s(client: "redis.Redis") -> None:
+    store = JobStore(client, StoreSettings(prefix="retention", queued_at_most_s=1.5))
+    started, waiting = (store.create(ORG, "transaction_batch", takeover_s=60).job_id for _ in range(2))
+    with suppress(SystemExit), store.run(ORG, started):
+        raise SystemExit
+    reaper = Reaper(store)
+    wait_until(lambda: reaper.sweep() or store.get(ORG, waiting).terminal)
+    job = store.get(ORG, waiting)
+    assert job.status == "cancelled"
+    assert job.completed_at
+    assert (job.completed_at - job.created_at).total_seconds() >= 1.5
+    assert store.get(ORG, started).status == "running"  # it was started once, and awaits another worker
+    assert [each.job_id for each in store.list(ORG, statuses=["cancelled"]).jobs] == [waiting]
+
+
+def test_a_job_that_is_claimed_as_its_time_is_up_goes_on(
+    client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = JobStore(client, StoreSettings(prefix="retention", queued_at_most_s=0.001))
+    job = store.create(ORG, "transaction_batch")
+    client.zadd(KEYS.expiry_entry(ORG, job.job_id).key, {KEYS.expiry_entry(ORG, job.job_id).member: 0})
+    run, clock_ms = store.run(ORG, job.job_id), store.connection.clock_ms
+
+    def claimed_meanwhile(*key: str) -> float:
+        run.__enter__()
+        return clock_ms(*key) + 1_000
+
+    monkeypatch.setattr(type(store.connection), "clock_ms", lambda _, *key: claimed_meanwhile(*key))
+    Reaper(store).sweep()
+    monkeypatch.undo()
+    assert store.get(ORG, job.job_id).state == "running"
+    run.__exit__(None, None, None)
+    assert store.get(ORG, job.job_id).status == "completed"
+
+
+def test_a_queued_job_stays_without_the_setting_and_while_it_is_young(client: "redis.Redis") -> None:
+    for setting in (0.0, 3_600.0):
+        store = JobStore(client, StoreSettings(prefix="retention", queued_at_most_s=setting))
+        job = store.create(ORG, "transaction_batch")
+        entry = KEYS.expiry_entry(ORG, job.job_id)
+        wait_until(lambda: Reaper(store).sweep() or client.zscore(*entry) > store_ms(client) + 3_000_000)  # noqa: B023
+        left_ms = client.zscore(*entry) - store_ms(client)
+        assert left_ms > 3_600_001 if setting == 0 else left_ms <= 3_600_000
+        assert store.get(ORG, job.job_id).status == "queued"
 
 
 def test_an_entry_whose_job_was_never_made_is_removed_but_not_while_the_job_may_be_on_its_way(
@@ -81,6 +133,26 @@ def test_an_entry_whose_job_was_never_made_is_removed_but_not_while_the_job_may_
     client.zadd(index, {"never": store_ms(client) - SOON_MS})
     Reaper(short_lived).sweep()
     assert entries(client, "never") == []
+
+
+def test_entries_of_a_kind_that_is_no_longer_declared_stay_until_their_keys_are_deleted(
+    client: "redis.Redis",
+) -> None:
+    before, after = (JobStore(client, replace(SETTINGS, kinds=each)) for each in (Kinds([PRODUCTS]), PUBLISHED))
+    for org in (ORG, "acme.com"):
+        with before.run(org, before.create(org, PRODUCTS.name, job_id="mine").job_id):
+            pass
+    reaper = Reaper(after)
+    wait_until(lambda: (reaper.reap(), reaper.sweep(), not client.keys("retention:[el]*:{[0-9]*"))[-1])
+    left = [KEYS.index(org, PRODUCTS.name, Status.COMPLETED).encode() for org in (ORG, "acme.com")]
+    found: Any = client.keys("retention:index:*")
+    assert sorted(found) == sorted(left)
+    assert after.list(ORG).jobs == before.list(ORG).jobs == ()
+    # The remedy, as documented
+    page = (Path(__file__).parents[2] / "docs" / "kinds.md").read_text()
+    (pattern,) = re.findall(r"--pattern 'batchstatus:([^']*)'", page)
+    client.delete(*client.scan_iter(f"retention:{pattern}"))
+    assert client.keys("retention:*") in ([], [KEYS.measured().encode()])
 
 
 def test_what_a_crash_between_two_writes_has_left_is_put_right(client: "redis.Redis") -> None:

@@ -1,9 +1,12 @@
 """TLS to a real server: every connection is ready, all share a context, and clients may show a certificate."""
 
+import http.client
 import ssl
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from threading import Barrier
 
 import pytest
 
@@ -12,10 +15,13 @@ from batchstatus import JobStore, StoreUnavailable
 from batchstatus.embedded.server import HOST
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.urls import open_client
+from tests.support.callers import poll
 from tests.support.nodes import Sentinel, ask
 from tests.support.ports import free_port
 from tests.support.sdk import ORG
+from tests.support.service import LiveService
 from tests.support.tls import Certificates, TlsServer, make_certificates, need_tls, tls_server
+from tests.support.topologies import needs_cluster
 from tests.support.waiting import wait_until
 
 
@@ -57,6 +63,27 @@ def test_the_first_fifty_connections_are_ready(server: TlsServer, certificates: 
         for _ in range(50):
             assert client.ping()
             client.connection_pool.disconnect()
+
+
+@pytest.mark.slow
+def test_no_poll_of_a_cold_burst_of_fifty_callers_is_503(server: TlsServer, certificates: Certificates) -> None:
+    polls, callers = 100, 50
+    with LiveService(server.url, BATCHSTATUS_TLS_CA_FILE=certificates.ca, wait_for="/livez") as service:
+        with closing(batchstatus.connect(server.url, tls_ca_file=certificates.ca)) as store:
+            path = f"/batch-import/jobs/{store.create(ORG, 'transaction_batch').job_id}"
+            key, _ = store.api_keys.create(ORG, ["transactions:create"])
+        together = Barrier(callers)
+
+        def statuses() -> list[int]:
+            with closing(http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)) as connection:
+                connection.connect()
+                together.wait()
+                return [poll(connection, path, key).status for _ in range(polls)]
+
+        with ThreadPoolExecutor(callers) as threads:
+            burst = [threads.submit(statuses) for _ in range(callers)]
+        counted = Counter(status for each in burst for status in each.result())
+    assert counted == {200: polls * callers}
 
 
 @pytest.mark.parametrize("scheme", ["rediss", "valkeys"])
@@ -129,6 +156,7 @@ def test_sentinels_and_their_primary_are_reached_over_tls_with_a_login_each(cert
 
 
 @pytest.mark.slow
+@needs_cluster
 def test_a_cluster_is_reached_over_tls(certificates: Certificates) -> None:
     # The second --tls-cluster is for the servers among themselves; one server alone has nobody to talk to.
     with tls_server(certificates, "--cluster-enabled", "yes", "--tls-cluster", "yes") as server:

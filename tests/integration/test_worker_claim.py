@@ -1,5 +1,7 @@
 """Claiming a job: when it works, when it does not, and taking over from a worker that is gone."""
 
+import os
+import platform
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -53,6 +55,14 @@ def test_a_claim_makes_the_job_running_under_a_lease(store: JobStore) -> None:
         assert claimed.lease_expires_at is not None
         assert (claimed.lease_expires_at - claimed.heartbeat_at).total_seconds() == 30
         assert run.checkpoint is None
+
+
+def test_a_claim_says_where_its_worker_runs_until_the_job_ends(store: JobStore, client: "redis.Redis") -> None:
+    job = store.create(ORG, "transaction_batch")
+    with store.run(ORG, job.job_id):
+        host, _, pid = fields(client, job)["worker"].rpartition(":")
+        assert (host, int(pid)) == (platform.node(), os.getpid())
+    assert "worker" not in fields(client, job)
 
 
 def test_a_job_whose_lease_is_alive_cannot_be_claimed(store: JobStore) -> None:
@@ -260,7 +270,7 @@ def test_a_claim_that_is_not_answered_is_repeated_for_a_while(
     troubled.away, began = True, time.monotonic()
     with pytest.raises(StoreUnavailable):
         enter(store, job, wait_s=wait_s)
-    assert max(wait_s, again_s) <= time.monotonic() - began < 5
+    assert max(wait_s, again_s) <= time.monotonic() - began < 30
     troubled.away = False
     enter(store, job)
 

@@ -116,7 +116,7 @@ def test_an_interruption_while_the_store_is_slow_does_not_undo_what_the_run_has_
 
     def slow(words: tuple[Any, ...]) -> bool:
         if verb_of(words) == verb:
-            assert interrupted.wait(15)
+            assert interrupted.wait(60)
         return False
 
     troubled.refuses = slow

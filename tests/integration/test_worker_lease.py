@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 import redis
 
-from batchstatus import InvalidValue, JobNotFound, JobStore, LeaseLost, Status
+from batchstatus import InvalidValue, Job, JobNotFound, JobStore, LeaseLost, Status
 from batchstatus.settings import StoreSettings
 from tests.support.sdk import ORG, TroubledClient, counters, fields, keys_of, rejected
 from tests.support.waiting import wait_until
@@ -86,13 +86,40 @@ def test_counting_tells_a_worker_that_its_job_was_settled(store: JobStore, clien
     assert counters(store.get(ORG, job.job_id)) == (0, 0, 0)
 
 
-def test_a_worker_whose_job_has_vanished_is_told(store: JobStore, client: "redis.Redis") -> None:
-    job = store.create(ORG, "transaction_batch")
-    with suppress(JobNotFound), store.run(ORG, job.job_id) as run:
-        client.delete(*keys_of(job))
-        with pytest.raises(JobNotFound):
-            wait_until(lambda: run.failed(rejected(1)))
+def test_an_import_whose_job_has_vanished_goes_on_and_is_told_at_its_end(
+    store: JobStore, client: "redis.Redis", caplog: pytest.LogCaptureFixture
+) -> None:
+    job, went_on, told = store.create(ORG, "transaction_batch"), 0, []
+    try:
+        with store.run(ORG, job.job_id, max_waiting_rows=2) as run:
+            client.delete(*keys_of(job))
+            run.failed(rejected(1))
+            wait_until(lambda: "is gone from the store" in caplog.text)
+            for number in range(2, 50):
+                run.check()
+                run.failed(rejected(number))
+                went_on = number
+    except JobNotFound as error:
+        told.append(error)
+    assert went_on == 49, "the importer was held up"
+    assert told
+    assert caplog.text.count("is gone from the store") == 1
     assert client.keys("batchstatus:{*") == []  # and of its entries in the indexes the reaper takes care
+
+
+def test_an_import_that_pauses_goes_on_when_its_job_vanishes(store: JobStore, client: "redis.Redis") -> None:
+    job = store.create(ORG, "transaction_batch")
+    store.control(ORG, job.job_id, "pause")
+    gone = threading.Thread(target=delete_once_paused, args=(store, client, job))
+    gone.start()
+    with pytest.raises(JobNotFound), store.run(ORG, job.job_id) as run:
+        run.check()
+    gone.join()
+
+
+def delete_once_paused(store: JobStore, client: "redis.Redis", job: Job) -> None:
+    wait_until(lambda: "batchPaused" in store.get(ORG, job.job_id).metadata)
+    client.delete(*keys_of(job))
 
 
 def test_the_lease_is_kept_alive_until_a_refused_report_is_noticed(swift: JobStore) -> None:

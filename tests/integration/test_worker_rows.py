@@ -41,9 +41,6 @@ def test_a_row_of_each_kind_is_given_back_as_it_was_reported(store: JobStore, ki
     "row",
     [
         {"code": "VALIDATION_ERROR", "message": "no id"},
-        {"externalId": "T-1", "message": "no code"},
-        {"externalId": "T-1", "code": "not stable", "message": ""},
-        {"externalId": "T-1", "code": None, "message": ""},
         {"externalId": "T-1", "code": "VALIDATION_ERROR", "amount": 5},
         {"externalId": "T-1", "code": "VALIDATION_ERROR", 5: 5},
         ["externalId", "T-1"],
@@ -54,11 +51,36 @@ def test_a_row_of_each_kind_is_given_back_as_it_was_reported(store: JobStore, ki
 def test_a_row_of_another_shape_is_refused_and_not_counted(store: JobStore, job: Job, row: Any) -> None:
     with store.run(ORG, job.job_id) as run:
         for report in (run.failed, run.skipped):
-            if row and "code" not in row and report == run.skipped:
-                continue
             with pytest.raises(InvalidValue):
                 report(row)
     assert counters(store.get(ORG, job.job_id)) == (0, 0, 0)
+
+
+CODES = {
+    "a code that is not stable": ({"code": "timed out", "message": "5 s"}, "timed out: 5 s"),
+    "no text": ({"code": 17}, "17"),
+    "None": ({"code": None, "message": "no amount"}, "no amount"),
+    "no code": ({"message": "no amount"}, "no amount"),
+}
+
+
+@pytest.mark.parametrize(("given", "message"), CODES.values(), ids=CODES)
+def test_a_bad_code_ends_no_import(
+    store: JobStore, job: Job, given: Any, message: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with store.run(ORG, job.job_id) as run:
+        for number in (1, 2):
+            run.failed({"externalId": f"T-{number}", **given})
+    expected = {"code": "PROCESSING_ERROR", "message": message}
+    assert store.failures(ORG, job.job_id) == [{"externalId": f"T-{number}", **expected} for number in (1, 2)]
+    assert [record.levelname for record in caplog.records] == ["WARNING"], "said once"
+    assert store.get(ORG, job.job_id).status == "completed"
+
+
+def test_a_skipped_row_with_a_bad_code_has_the_kinds_own(store: JobStore, job: Job) -> None:
+    with store.run(ORG, job.job_id) as run:
+        run.skipped({"externalId": "T-1", "code": "there already"})
+    assert store.outcome(ORG, job.job_id).skips == ({"externalId": "T-1", "code": "SKIPPED_DUPLICATE_TAX_ID"},)
 
 
 def test_a_message_is_cut_at_1000_characters(store: JobStore, job: Job) -> None:

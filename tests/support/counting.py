@@ -3,11 +3,13 @@
 import json
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 from batchstatus import Job, Kind, Run, Status
 from batchstatus.messages import Batch, Claim
 from batchstatus.rows import Shaped
+from batchstatus.settings import StoreSettings
 from batchstatus.worker.outbox import Outbox
 
 JOB = Job(
@@ -30,6 +32,7 @@ def counting_half_of_a_run(outbox: Outbox) -> Run:
     """Returns a run over `outbox` that counts but never reports: only the test takes from the outbox."""
     run = object.__new__(Run)
     run._outbox = outbox
+    run._steps = SimpleNamespace(settings=StoreSettings())  # type: ignore[assignment]
     run._claim = Claim(job=JOB, fence=1, token="t", seq=0, checkpoint=None)
     return run
 

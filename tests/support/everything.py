@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from batchstatus import Job, JobNotFound, JobStore
+from batchstatus import Job, JobNotFound, JobStore, LeaseLost
 from batchstatus.jobs.looks import Expiries, Leases
+from batchstatus.jobs.parts import PartTransitions
 from batchstatus.protocol.verbs import claim
 from batchstatus.reaper import Reaper
 from batchstatus.settings import StoreSettings
@@ -37,6 +38,11 @@ class Store:
             claim(connection, connection.keys.job(ORG, job.job_id), "vanished")
             Leases(connection).track(connection.keys.lease_entry(ORG, job.job_id), 0)
 
+    def vanish_with_part(self, job: Job, part: int) -> None:
+        """Claim a part of the job for 1 ms, and never report again."""
+        with closing(Connection(partial(open_client, self._url, self._settings), self._settings)) as connection:
+            PartTransitions(connection, ORG, job.job_id, part).claim("vanished", 1)
+
     def look_for_expired(self, job: Job, *, gone: bool = False) -> None:
         """Sweep with this job due for a look; delete the job first if it is to be `gone`."""
         connection = self.store.connection
@@ -56,6 +62,7 @@ def do_everything(url: str, **options: Any) -> None:
         _is_given_back_and_taken_over(store)
         _vanishes_and_is_taken_over(opened)
         _vanishes_and_is_reaped(opened)
+        _is_run_in_parts(opened)
         _is_listed(store)
         _is_swept(opened)
         _has_keys(store)
@@ -80,7 +87,8 @@ def _is_run(store: JobStore) -> None:
     assert store.failures(ORG, job.job_id) == list(outcome.failures)
     assert list(store.failure_pages(ORG, job.job_id)[1]) == [list(outcome.failures)]
     assert store.get_many(ORG, [job.job_id, "unknown"]) == {job.job_id: outcome.job}
-    assert store.reader.states([(ORG, job.job_id), (ORG, "unknown")]) == ["completed", None]
+    seen, unknown = store.reader.look_at([(ORG, job.job_id), (ORG, "unknown")])
+    assert (seen and seen.state, unknown) == ("completed", None)
     with pytest.raises(JobNotFound):
         store.get(ORG, "unknown")
 
@@ -95,7 +103,7 @@ def _is_controlled(store: JobStore) -> None:
     before = store.control(ORG, job.job_id, "resume").done
     wait_until(lambda: store.get(ORG, job.job_id).done > before)
     store.control(ORG, job.job_id, "cancel")
-    worker.result(15)
+    worker.result(60)
     assert store.get(ORG, job.job_id).status == "cancelled"
 
 
@@ -125,6 +133,27 @@ def _vanishes_and_is_reaped(opened: Store) -> None:
     assert opened.store.get(ORG, job.job_id).status == "interrupted"
 
 
+def _is_run_in_parts(opened: Store) -> None:
+    store, reaper = opened.store, Reaper(opened.store)
+    job, doomed = store.split(ORG, _create(store, takeover_s=60).job_id, 2), _create(store, parts=2)
+    for part in (2, 1):
+        opened.vanish_with_part(job, part)
+        with store.run(ORG, job.job_id, part=part, wait_s=15) as run:
+            run.failed(rejected(part))
+            run.succeeded()
+    outcome = store.outcome(ORG, job.job_id)
+    assert (outcome.job.status, counters(outcome.job)) == ("completed", (2, 2, 0))
+    assert [row["externalId"] for row in outcome.failures] == ["T-1", "T-2"]
+    assert list(store.failure_pages(ORG, job.job_id)[1]) == [list(outcome.failures)]
+    opened.vanish_with_part(doomed, 2)
+    wait_until(lambda: reaper.reap() == 1)
+    assert [part.status for part in store.parts(ORG, doomed.job_id)] == ["interrupted"] * 2
+    held = _create(store, parts=2)
+    with suppress(LeaseLost), store.run(ORG, held.job_id, part=1):
+        assert "batchCancelRequested" in store.control(ORG, held.job_id, "cancel").metadata
+    assert store.get(ORG, held.job_id).status == "cancelled"
+
+
 def _is_listed(store: JobStore) -> None:
     created = {_create(store).job_id for _ in range(2)}
     first = store.list(ORG, kinds=[KIND], statuses=["queued"], limit=1)
@@ -144,5 +173,11 @@ def _has_keys(store: JobStore) -> None:
     key, record = store.api_keys.create(ORG, ["transactions:create"], name="polls", expires_in_s=60)
     assert store.api_keys.verify(key) == record
     assert record in store.api_keys.list(ORG)
+    ticket, of_key = store.tickets.create(ORG, api_key=key)
+    assert store.tickets.verify(ticket) == of_key
+    assert of_key in store.tickets.list(ORG)
+    other, kept = store.tickets.create(ORG)
     store.api_keys.revoke(record.id)
-    assert store.api_keys.verify(key) is None
+    assert store.api_keys.verify(key) is store.tickets.verify(ticket) is None
+    store.tickets.revoke(kept.id)
+    assert store.tickets.verify(other) is None

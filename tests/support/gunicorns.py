@@ -4,11 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from tests.support.output import Output
 from tests.support.ports import free_port
 from tests.support.rawhttp import exchange, request
 from tests.support.waiting import wait_until
@@ -48,8 +48,7 @@ class Gunicorn:
 
     def log(self) -> str:
         """What gunicorn has printed."""
-        log = self._log.fileno()
-        return os.pread(log, os.fstat(log).st_size, 0).decode(errors="replace")
+        return self._log.text()
 
     def stop(self) -> int:
         """Send SIGTERM, and wait. Returns the exit code."""
@@ -58,7 +57,7 @@ class Gunicorn:
 
     def start(self) -> Self:
         """Start gunicorn, and do not wait for it."""
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the exit
+        self._log = Output(f"gunicorn on port {self.port}")
         self.process = subprocess.Popen(
             self._command, cwd=self._directory, env=self._environment, stdout=self._log, stderr=self._log
         )
@@ -67,9 +66,8 @@ class Gunicorn:
     def __enter__(self) -> Self:
         self.start()
         try:
-            wait_until(self._up, 30, "gunicorn is up")
-        except BaseException as error:
-            error.add_note(self.log())
+            wait_until(self._up, 90, "gunicorn is up")
+        except BaseException:
             self.__exit__()
             raise
         return self

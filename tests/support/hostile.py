@@ -12,8 +12,20 @@ JOB_ROUTES = [
     *(("GET", f"/batch-import/{kind}-jobs/{{}}/failures") for kind in KINDS),
     *(("GET", f"/batch-import/{kind}-jobs/{{}}/failures.csv") for kind in KINDS),
     ("GET", "/entities/automatic/bulk/imports/{}/failures.csv"),
+    ("GET", "/batch-import/jobs/{}/events"),
 ]
-"""Every route of a single job, with its method."""
+"""Every route of a single job that a reader or controller asks, with its method."""
+
+EVENTS = "/batch-import/events"
+"""The events of an organization."""
+
+RUN_ID = "1.30000.transaction_batch.9f86d081884c7d659a2feaa0c55ad015"
+RUN_ROUTES = [
+    ("POST", "/batch-import/jobs/{}/runs"),
+    ("POST", f"/batch-import/jobs/{{}}/runs/{RUN_ID}/reports"),
+    ("POST", f"/batch-import/jobs/{{}}/runs/{RUN_ID}/finish"),
+]
+"""Every route of a single job that a worker asks, with a well-formed id of a run that never was."""
 
 UNAUTHENTICATED, FORBIDDEN = (401, "UNAUTHENTICATED"), (403, "FORBIDDEN")
 JOB_NOT_FOUND, NOT_FOUND = (404, "JOB_NOT_FOUND"), (404, "NOT_FOUND")

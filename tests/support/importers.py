@@ -41,6 +41,10 @@ class Importer:
         assert self._ours.poll(timeout_s), f"the importer has said nothing for {timeout_s} s"
         return self._ours.recv()
 
+    def has_told(self) -> bool:
+        """Returns True if a message of the process waits to be read."""
+        return self._ours.poll()
+
     def tell(self, message: Any) -> None:
         """Send a message to the process."""
         self._ours.send(message)

@@ -12,7 +12,7 @@ from batchstatus.model import CONTROL_FLAGS
 from tests.support.waiting import wait_until
 
 ORG, KIND = "org_acme", "transaction_batch"
-CANCEL, PAUSE, PAUSED = CONTROL_FLAGS
+CANCEL, PAUSE, PAUSED, AWAITING = CONTROL_FLAGS
 
 
 def aside(call: Callable[[], Any]) -> "Future[Any]":

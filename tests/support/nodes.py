@@ -18,7 +18,8 @@ from batchstatus.embedded.server import GUARD, HOST, EmbeddedServer, server_bina
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
-READY_S = 60.0
+READY_S = 150.0
+"""Only what hangs takes so long: a Sentinel that had no turn for 2 s does nothing for the next 30."""
 T = TypeVar("T")
 
 HASTY = ("PING-PERIOD", 300, "INFO-PERIOD", 500, "PUBLISH-PERIOD", 200, "SLAVE-RECONF-TIMEOUT", 1_000)
@@ -27,11 +28,13 @@ PATIENT = ("INFO-PERIOD", 2_000, "PUBLISH-PERIOD", 1_300)
 3 or 6 s, PATIENT after 10 or 20 s. Neither changes how long a failover takes."""
 
 
-def ask(port: int, question: Callable[["redis.Redis"], T], password: str | None = None) -> T | None:
-    """Returns the answer of the server at `port`, or None if there is none, or an error."""
+def ask(
+    port: int, question: Callable[["redis.Redis"], T], password: str | None = None, timeout_s: float = 1.0
+) -> T | None:
+    """Returns the answer of the server at `port`, or None if there is none in time, or an error."""
     once = Retry(NoBackoff(), 0)
     login = {"port": port, "password": password}
-    with redis.Redis(**login, decode_responses=True, socket_timeout=1, retry=once) as client:
+    with redis.Redis(**login, decode_responses=True, socket_timeout=timeout_s, retry=once) as client:
         try:
             return question(client)
         except redis.RedisError:
@@ -47,6 +50,12 @@ class Node(EmbeddedServer):
     def ask(self, *words: str | int) -> Any:
         """Run one command. Returns None if there is no answer."""
         return ask(self.port, lambda client: client.execute_command(*words))
+
+    def tell(self, *words: str | int) -> Any:
+        """Run one command on a server that answers, however late. Returns the answer."""
+        answer = ask(self.port, lambda client: client.execute_command(*words), timeout_s=READY_S)
+        assert answer, f"{words} is refused"
+        return answer
 
     @property
     def role(self) -> str | None:
@@ -107,8 +116,8 @@ class Sentinel:
                 start_new_session=True,
             )
         wait_until(lambda: ask(self.port, lambda client: client.ping(), password), READY_S)
-        periods = HASTY if hasty else PATIENT
-        ask(self.port, lambda client: client.execute_command("SENTINEL", "DEBUG", *periods), password)
+        debug = ("SENTINEL", "DEBUG", *(HASTY if hasty else PATIENT))
+        wait_until(lambda: ask(self.port, lambda client: client.execute_command(*debug), password), READY_S)
 
     def sees(self, replicas: int) -> int | None:
         """Returns the primary's port if it is up, with `replicas` replicas and two other Sentinels; else None."""

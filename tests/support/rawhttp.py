@@ -88,7 +88,10 @@ class RawConnection:
         self._socket.shutdown(socket.SHUT_WR)
 
     def receive(self, *, to_head: bool = False) -> Answer:
-        """Returns the next response. A response to HEAD, and a 304, have no body whatever their headers say."""
+        """Returns the next response. A response to HEAD, and a 304, have no body whatever their headers say.
+
+        Of a stream of events, which has no end, only the head is read: close the connection after that.
+        """
         version, status, _ = self._line().split(b" ", 2)
         assert version in (b"HTTP/1.0", b"HTTP/1.1")
         headers: dict[str, str] = {}
@@ -98,7 +101,8 @@ class RawConnection:
             headers[name.lower()] = value
         if status == b"100":
             return self.receive(to_head=to_head)
-        return Answer(int(status), headers, b"" if to_head or status == b"304" else self._body(headers))
+        to_head = to_head or status == b"304" or headers.get("content-type") == "text/event-stream"
+        return Answer(int(status), headers, b"" if to_head else self._body(headers))
 
     def says_nothing_for(self, seconds: float) -> bool:
         """Returns True if the service neither sends anything nor closes the connection in this time."""

@@ -13,6 +13,7 @@ from batchstatus import Job, JobStore
 from batchstatus.keys import JobKeys, Keys
 from batchstatus.messages import Batch, Claim
 from batchstatus.protocol import verbs
+from batchstatus.protocol.at_once import composed
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection
 from tests.support.waiting import wait_until
@@ -21,7 +22,8 @@ ORG = "org_acme"
 VERBS = {
     text: verb
     for verb in ("CREATE", "CLAIM", "REPORT", "FINISH", "SETTLE")
-    for source in [getattr(verbs, verb).source]
+    for alone in [getattr(verbs, verb).source]
+    for source in (alone, composed(alone)[1])
     for text in (source, hashlib.sha1(source.encode()).hexdigest())
 }
 

@@ -10,6 +10,7 @@ import urllib.request
 from pathlib import Path
 from typing import Self
 
+from tests.support.output import Output
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
@@ -42,9 +43,11 @@ class LiveService:
 
     def log(self) -> str:
         """Returns everything that the service has printed."""
-        # pread, not seek and read: the service writes through the same file offset.
-        log = self._log.fileno()
-        return os.pread(log, os.fstat(log).st_size, 0).decode(errors="replace")
+        return self._log.text()
+
+    def wait(self, timeout_s: float = 60.0) -> int:
+        """Wait for the end of a service that was told to stop. Returns the exit code."""
+        return self._process.wait(timeout_s)
 
     def answers(self, path: str) -> bool:
         """Returns True if a GET of `path` gives 200."""
@@ -61,7 +64,7 @@ class LiveService:
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
 
     def __enter__(self) -> Self:
-        self._log = tempfile.TemporaryFile()
+        self._log = Output(f"batchstatus serve on port {self.port}")
         self._temporary = tempfile.TemporaryDirectory(prefix="batchstatus-service-")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "batchstatus", "serve"],
@@ -71,9 +74,8 @@ class LiveService:
             start_new_session=True,
         )
         try:
-            wait_until(self._up, 30, "the service is up")
-        except BaseException as error:
-            error.add_note(self.log())
+            wait_until(self._up, 90, "the service is up")
+        except BaseException:
             self.__exit__()
             raise
         return self
@@ -81,7 +83,7 @@ class LiveService:
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         try:
-            self._process.wait(5)
+            self._process.wait(20)
         except subprocess.TimeoutExpired:
             os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()

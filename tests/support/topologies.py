@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any, Self
 
+import pytest
+import redis
 from redis.crc import key_slot
 
 from batchstatus.embedded.server import HOST
@@ -16,6 +18,8 @@ from tests.support.nodes import READY_S, ClusterNode, Node, Sentinel, ask
 from tests.support.waiting import wait_until
 
 SLOTS = 16_384
+needs_cluster = pytest.mark.skipif(redis.VERSION[:2] < (8, 1), reason="a Cluster needs redis-py 8.1")
+"""Skips a test where the installed redis-py is refused for a Cluster, as in `make lowest`."""
 
 
 class SentinelTopology:
@@ -63,7 +67,7 @@ class SentinelTopology:
             for node in self.nodes:
                 starting.enter_context(node)
             for replica in self.nodes[1:]:
-                replica.ask("REPLICAOF", HOST, self.nodes[0].port)
+                replica.tell("REPLICAOF", HOST, self.nodes[0].port)
             for _ in range(3):
                 self.sentinels.append(Sentinel(self.nodes[0].port, hasty=self._hasty))
                 starting.callback(self.sentinels[-1].stop)
@@ -124,6 +128,10 @@ class ClusterTopology:
 
         return wait_until(elected, READY_S, "a failover")
 
+    def wait_replicated(self, key: str) -> None:
+        """Wait until the primary of a key's slot has a replica in sync."""
+        wait_until(lambda: self.node_of(key).replicas_online(), READY_S, "a replica")
+
     def __enter__(self) -> Self:
         with ExitStack() as starting:
             for node in self.nodes:
@@ -140,11 +148,11 @@ class ClusterTopology:
         primaries = self.nodes[:3]
         for number, node in enumerate(primaries):
             first, last = number * SLOTS // 3, (number + 1) * SLOTS // 3 - 1
-            node.ask("CLUSTER", "ADDSLOTSRANGE", first, last)
+            node.tell("CLUSTER", "ADDSLOTSRANGE", first, last)
         for number, node in enumerate(self.nodes):
-            node.ask("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-            self.nodes[0].ask("CLUSTER", "MEET", HOST, node.port, node.bus_port)
-        ids = [node.ask("CLUSTER", "MYID") for node in primaries]
+            node.tell("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+            self.nodes[0].tell("CLUSTER", "MEET", HOST, node.port, node.bus_port)
+        ids = [node.tell("CLUSTER", "MYID") for node in primaries]
         for number, replica in enumerate(self.nodes[3:]):
             replicate = ("CLUSTER", "REPLICATE", ids[number % 3])
             wait_until(partial(replica.ask, *replicate), READY_S, "the two have met")

@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(condition: Callable[[], T], timeout_s: float = 15.0, what: str = "") -> T:
+def wait_until(condition: Callable[[], T], timeout_s: float = 60.0, what: str = "") -> T:
     """Returns the first true result of `condition`. The test fails if there is none within `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while True:

@@ -26,9 +26,10 @@ FAILURES = {
 }
 CSV = {kind: f"{path}.csv" for kind, path in FAILURES.items()}
 LEGACY_CSV = "/entities/automatic/bulk/imports/{}/failures.csv"
+EVENTS = "/batch-import/jobs/{}/events"
 OPS = ("/livez", "/readyz")
 
-JOB_ROUTES = (JOB, INCLUDE_FAILURES, *FAILURES.values(), *CSV.values(), LEGACY_CSV)
+JOB_ROUTES = (JOB, INCLUDE_FAILURES, *FAILURES.values(), *CSV.values(), LEGACY_CSV, EVENTS)
 """Every route that reads a job, with a placeholder for the job's id."""
 
 FAILED_ROW: dict[Kind, dict[str, Any]] = {
@@ -54,7 +55,7 @@ NAME = {Kind.TRANSACTION_BATCH: "externalId", Kind.USER_EVENT_BATCH: "rowKey", K
 def routes_of(kind: Kind) -> list[str]:
     """Returns every route that answers 200 for a job of this kind."""
     legacy = [LEGACY_CSV] if kind is Kind.ENTITY_AUTOMATIC else []
-    return [JOB, INCLUDE_FAILURES, FAILURES[kind], CSV[kind], *legacy]
+    return [JOB, INCLUDE_FAILURES, FAILURES[kind], CSV[kind], *legacy, EVENTS]
 
 
 def failed_row(kind: Kind, number: int, **members: Any) -> dict[str, Any]:

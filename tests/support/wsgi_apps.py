@@ -16,6 +16,8 @@ TEXT = [("Content-Type", "text/plain")]
 
 closed: list[str] = []
 """The paths whose bodies have been closed."""
+sleeping: list[str] = []
+"""The queries of the slow requests that are being served."""
 
 
 class Closing:
@@ -35,7 +37,12 @@ class Closing:
 def say(environ: Environ, start: Start) -> Iterable[bytes]:
     """What a process says of itself and of the request."""
     said = {name: value for name, value in environ.items() if isinstance(value, str | bool | int | tuple)}
-    said |= {"pid": os.getpid(), "closed": closed, "body": environ["wsgi.input"].read().decode("latin-1")}
+    said |= {
+        "pid": os.getpid(),
+        "closed": closed,
+        "slow": len(sleeping),
+        "body": environ["wsgi.input"].read().decode("latin-1"),
+    }
     body = json.dumps(said).encode()
     start(OK, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
     return [body]
@@ -224,7 +231,11 @@ def short(_: Environ, start: Start) -> Iterable[bytes]:
 
 def slow(environ: Environ, start: Start) -> Iterable[bytes]:
     """Sleep for as many seconds as the query says."""
-    time.sleep(float(environ["QUERY_STRING"]))
+    sleeping.append(environ["QUERY_STRING"])
+    try:
+        time.sleep(float(environ["QUERY_STRING"]))
+    finally:
+        sleeping.remove(environ["QUERY_STRING"])
     return length(environ, start)
 
 

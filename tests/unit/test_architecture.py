@@ -19,26 +19,40 @@ import batchstatus
 ROOT = Path(batchstatus.__file__).parents[1]
 MAX_MODULE_LINES = 250
 MAX_FUNCTION_LINES = 45
-MAX_SCRIPT_LINES = 60
-MAX_MODULES = {"batchstatus/web": 18}
-"""How many modules a folder may have, the faces not counted: 10 where nothing is said here."""
+MAX_SCRIPT_LINES = 50
+"""Of code: a script's head, which describes it, is not counted."""
+MAX_MODULES = {
+    "batchstatus": 11,
+    "batchstatus/transport": 11,
+    "batchstatus/web": 18,
+    "batchstatus/web/views": 15,
+    "batchstatus/cli": 11,
+}
+"""How many modules a folder may have, the faces not counted: 10 where nothing is said here.
 
-WORDS = {"model", "errors", "ids", "settings", "values", "keys", "rows", "cursor", "messages"}
-FACES = {"", "store", "apikeys", "connecting", "reaper"}
+The command line has one a group of commands, the transport one a way to ask a store.
+"""
+
+WORDS = {"model", "errors", "ids", "settings", "values", "keys", "rows", "cursor", "messages", "kinds", "progress"}
+FACES = {"", "store", "apikeys", "tickets", "connecting", "reaper", "running", "erasure"}
 
 ROOMS: dict[str, set[str]] = {
     "words": set(),
     "embedded": {"words"},
-    "client": {"words"},
     "schemas": {"words"},
     "worker": {"words"},
+    "client": {"words", "worker"},
     "transport": {"words"},
     "protocol": {"words", "transport"},
     "jobs": {"words", "transport", "protocol"},
-    "faces": {"words", "transport", "protocol", "jobs", "worker"},
-    "web": {"words", "faces", "schemas"},
+    "webhooks": {"words", "transport", "protocol", "jobs"},
+    "faces": {"words", "transport", "protocol", "jobs", "worker", "webhooks"},
+    "integrations": {"words", "worker", "faces"},
+    "doctor": {"words", "transport"},
+    "conformance": {"words", "faces", "embedded"},
+    "web": {"words", "faces", "schemas", "webhooks"},
     "web.server": {"words", "faces", "transport", "web"},
-    "cli": {"words", "faces", "client", "embedded", "web", "web.server"},
+    "cli": {"words", "faces", "worker", "doctor", "client", "embedded", "web", "web.server", "webhooks"},
     "app": {"words", "faces", "web"},
     "__main__": {"cli"},
 }
@@ -46,7 +60,10 @@ ROOMS: dict[str, set[str]] = {
 
 LIBRARIES: dict[str, set[str]] = {
     "transport": {"redis"},
+    "doctor": {"redis"},
     "schemas": {"marshmallow"},
+    "integrations": {"celery", "dramatiq", "rq"},
+    "webhooks": {"standardwebhooks"},
     "web": {
         *("flask", "werkzeug", "marshmallow", "orjson", "apispec", "prometheus_client"),
     },
@@ -56,10 +73,23 @@ LIBRARIES: dict[str, set[str]] = {
 """The distributions that a room may import; the others, none."""
 
 PUBLIC = {
-    *("connect", "JobStore", "Run", "ApiKey", "Job", "JobFailure", "Outcome", "Kind", "Status", "TERMINAL"),
+    *(
+        "connect",
+        "JobStore",
+        "Run",
+        "AsyncRun",
+        "ApiKey",
+        "Job",
+        "JobFailure",
+        "Outcome",
+        "Part",
+        "Kind",
+        "Status",
+        "TERMINAL",
+    ),
     *("BatchStatusError", "InvalidValue", "JobNotFound", "JobExists", "JobCorrupt", "InvalidTransition"),
     *("LeaseHeld", "LeaseLost", "JobCancelled", "JobAborted", "ApiKeyNotFound", "StoreUnavailable"),
-    *("NotReplicated", "StoreRefused", "ReportsLost", "Action"),
+    *("NotReplicated", "StoreRefused", "ReportsLost", "RowsLost", "JobEnded", "Action", "JobKind"),
 }
 
 
@@ -79,7 +109,7 @@ def room_of(module: str) -> str:
 CODE = [ROOT / "app.py", *ROOT.glob("batchstatus/**/*.py"), *ROOT.glob("batchstatus/schemas/*.py")]
 CODE = sorted({path for path in CODE if "examples" not in path.parts})
 EXAMPLES = sorted(ROOT.glob("examples/*.py"))
-SCRIPTS = sorted(ROOT.glob("batchstatus/protocol/lua/*.lua"))
+SCRIPTS = sorted(ROOT.glob("batchstatus/protocol/lua/**/*.lua"))
 MODULES = {module_of(path): ast.parse(path.read_text()) for path in CODE}
 
 each_module = pytest.mark.parametrize("module", MODULES, ids=lambda name: name or "batchstatus")
@@ -199,7 +229,9 @@ def test_no_function_is_too_long(path):
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_no_script_is_too_long(path):
-    assert path.read_text().count("\n") <= MAX_SCRIPT_LINES
+    head, code = path.read_text().split("\n\n", 1)
+    assert all(line.startswith("--") for line in head.splitlines())
+    assert code.count("\n") <= MAX_SCRIPT_LINES
 
 
 def test_no_folder_has_too_many_modules():
@@ -222,7 +254,7 @@ def texts(tree: ast.Module) -> Iterator[str]:
 
 
 def test_only_keys_spells_a_key():
-    part_of_a_key = re.compile(r":(failures|skips|apikeys?)\b|:\{")
+    part_of_a_key = re.compile(r":(failures|skips|apikeys?|tickets?)\b|:\{")
     spelling = {module for module, tree in MODULES.items() if any(map(part_of_a_key.search, texts(tree)))}
     assert spelling == {"keys"}
 
@@ -235,19 +267,22 @@ def test_only_settings_reads_the_environment():
     assert found == {("web.metrics", each) for each in directory}
     assert 'DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"\n' in (ROOT / "batchstatus/web/metrics.py").read_text()
     passing_on = {module_of(path) for path in CODE if "os.environ" in path.read_text()}
-    assert passing_on == {"settings", "cli.serve", "cli.stage", "embedded.guard", "web.metrics"}
+    assert passing_on == {
+        *("settings", "cli.serve", "cli.demonstration.stage", "embedded.guard", "web.metrics", "worker.program"),
+        "conformance.scene",
+    }
 
 
 def test_only_the_connection_talks_to_redis_and_only_it_catches_its_errors():
     assert {module for module, tree in MODULES.items() if "redis" in theirs(tree)} == {
         *("transport.urls", "transport.opened", "transport.connection", "transport.line", "transport.trouble"),
-        *("transport.redis_py", "transport.together"),
+        *("transport.redis_py", "transport.together", "transport.primaries", "doctor.servers"),
     }
     # A connection of ours has a pipeline of its own; a Sentinel, and the client of a Cluster that opens, are asked
     # one thing each.
     sending = re.compile(r"(?<!_connection)(?<!self)\.(execute_command|pipeline|eval|evalsha|register_script)\(")
     assert {module_of(path) for path in CODE if sending.search(path.read_text())} == {
-        *("transport.connection", "transport.redis_py")
+        *("transport.connection", "transport.primaries", "transport.redis_py", "doctor.servers")
     }
     asking = re.compile(r"\bself\.execute_command\(")
     assert {module_of(path) for path in CODE if asking.search(path.read_text())} == {"transport.urls"}

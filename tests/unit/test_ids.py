@@ -1,12 +1,14 @@
-"""Job ids: UUID version 7."""
+"""Job ids, UUID version 7; and what a worker calls itself."""
 
+import os
+import platform
 import time
 import uuid
 
 import pytest
 
-from batchstatus.ids import new_job_id
-from batchstatus.keys import checked_id
+from batchstatus.ids import new_job_id, worker_name
+from batchstatus.keys import checked_job
 
 MOMENT_MS = 1_763_910_245_123
 
@@ -30,7 +32,7 @@ def test_an_id_is_a_uuid_of_version_7():
 
 
 def test_an_id_can_be_part_of_a_key():
-    assert checked_id("job_id", new_job_id())
+    assert checked_job(new_job_id())
 
 
 def test_the_first_48_bits_are_the_milliseconds(at):
@@ -53,3 +55,16 @@ def test_every_other_bit_is_random(at):
 
 def test_ids_of_one_millisecond_are_all_different(at):
     assert len({at(MOMENT_MS) for _ in range(2_000)}) == 2_000
+
+
+def test_a_worker_is_named_by_its_host_and_process():
+    assert worker_name() == f"{platform.node()}:{os.getpid()}"
+
+
+@pytest.mark.parametrize("host", ["", "h" * 200, "caf\xe9\n", "\udcff", "a b"])
+def test_whatever_the_host_is_called_the_service_takes_the_name(monkeypatch, host):
+    monkeypatch.setattr(platform, "node", lambda: host)
+    assert worker_name().isascii()
+    assert worker_name().isprintable()
+    assert len(worker_name()) <= 100
+    assert worker_name().endswith(f":{os.getpid()}")

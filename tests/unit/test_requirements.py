@@ -17,6 +17,7 @@ import batchstatus
 ROOT = Path(batchstatus.__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 FILES = ["server", "dev", "lowest"]
+EXTRAS = ("server", "demo", "celery", "dramatiq", "rq")
 OURS = {"batchstatus", "bench", "examples", "schemas", "tests", "app"}
 
 each_file = pytest.mark.parametrize("name", FILES)
@@ -59,9 +60,7 @@ def imported(path: Path) -> set[str]:
 # What is imported
 
 
-@pytest.mark.parametrize(
-    ("folder", "extras", "group"), [("batchstatus", ("server", "demo"), ""), ("tests", ("server", "demo"), "dev")]
-)
+@pytest.mark.parametrize(("folder", "extras", "group"), [("batchstatus", EXTRAS, ""), ("tests", EXTRAS, "dev")])
 def test_everything_that_is_imported_is_declared(folder, extras, group):
     names = {canonicalize_name(each.name) for each in declared(extras=extras, group=group)}
     distributions = packages_distributions()
@@ -83,8 +82,8 @@ def test_everything_that_is_imported_is_declared(folder, extras, group):
     ("name", "requirements"),
     [
         ("server", declared(extras=("server",))),
-        ("dev", declared(extras=("server", "demo"), group="dev")),
-        ("lowest", declared(extras=("server", "demo"), group="test")),
+        ("dev", declared(extras=EXTRAS, group="dev")),
+        ("lowest", declared(extras=EXTRAS, group="test")),
     ],
     ids=FILES,
 )
@@ -102,7 +101,7 @@ def test_the_image_and_the_tests_use_the_same_versions():
 
 
 def test_the_lowest_versions_are_the_lower_bounds():
-    requirements = declared(extras=("server", "demo"), group="test")
+    requirements = declared(extras=EXTRAS, group="test")
     bounds = [
         (each, bound.version)
         for each in requirements

@@ -6,6 +6,7 @@ import pytest
 
 from batchstatus import rows
 from batchstatus.errors import InvalidValue
+from batchstatus.kinds import PUBLISHED
 from batchstatus.model import Kind
 
 T, U, E = Kind.TRANSACTION_BATCH, Kind.USER_EVENT_BATCH, Kind.ENTITY_AUTOMATIC
@@ -16,12 +17,12 @@ MARKER = "SKIPPED_DUPLICATE_TAX_ID"
 
 def failure(kind, row):
     """Returns the row as the store gets it."""
-    return rows.encode(rows.failure(kind, row))
+    return rows.encode(rows.failure(PUBLISHED[kind], row))
 
 
 def skip(kind, row):
     """Returns the row as the store gets it."""
-    return rows.encode(rows.skip(kind, row))
+    return rows.encode(rows.skip(PUBLISHED[kind], row))
 
 
 each_kind = pytest.mark.parametrize("kind", Kind)
@@ -150,8 +151,7 @@ def test_a_row_that_is_too_large_keeps_its_short_texts():
 @both_ways
 def test_a_row_reads_as_it_was_written(kind, write):
     written = write(kind, {**NAMED[kind], "code": "AB"})
-    outcome = rows.FAILED if write is failure else rows.SKIPPED
-    assert rows.decode(kind, written.encode(), outcome) == json.loads(written)
+    assert rows.decode(PUBLISHED[kind], written.encode(), skipped=write is skip) == json.loads(written)
 
 
 @each_kind
@@ -161,7 +161,7 @@ def test_a_row_reads_as_it_was_written(kind, write):
     ids=lambda stored: repr(stored[:12]),
 )
 def test_free_text_becomes_a_message(kind, stored):
-    row = rows.decode(kind, stored)
+    row = rows.decode(PUBLISHED[kind], stored)
     assert row["message"] == stored.decode("utf-8", "replace")
     assert row["code"] == "PROCESSING_ERROR"
     assert {row[name] for name in NAMED[kind]} == {None}
@@ -170,11 +170,11 @@ def test_free_text_becomes_a_message(kind, stored):
 @each_kind
 @pytest.mark.parametrize("code", [{}, {"code": None}, {"code": ""}], ids=repr)
 def test_a_row_without_a_code_reads_as_a_processing_error(kind, code):
-    assert rows.decode(kind, json.dumps({**NAMED[kind], **code}).encode())["code"] == "PROCESSING_ERROR"
+    assert rows.decode(PUBLISHED[kind], json.dumps({**NAMED[kind], **code}).encode())["code"] == "PROCESSING_ERROR"
 
 
 def test_unknown_members_of_a_stored_row_are_kept():
-    assert rows.decode(T, b'{"externalId":"T-7","code":"AB","line":5}')["line"] == 5
+    assert rows.decode(PUBLISHED[T], b'{"externalId":"T-7","code":"AB","line":5}')["line"] == 5
 
 
 @both_ways
@@ -182,7 +182,7 @@ def test_changing_a_row_after_the_call_has_no_effect(write):
     shaped = rows.failure if write is failure else rows.skip
     name = ["T", 7]
     row = {"externalId": name, **REASON}
-    kept = shaped(T, row)
+    kept = shaped(PUBLISHED[T], row)
     name.append(8)
     row["code"] = "OTHER"
     assert (kept["externalId"], kept["code"]) == ("['T', 7]", "VALIDATION_ERROR")

@@ -13,6 +13,7 @@ from batchstatus import errors, model, web
 from batchstatus.client import Client
 from batchstatus.reaper import Reaper
 from batchstatus.settings import Settings, StoreSettings
+from batchstatus.tickets import Ticket
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sdk.md").read_text()
 STORE = batchstatus.connect("redis://127.0.0.1:1/0")  # connects to nothing
@@ -21,16 +22,25 @@ USED_THROUGH = {
     "JobStore": STORE,
     "Run": STORE.run("org_acme", "job"),
     "ApiKeys": STORE.api_keys,
+    "Tickets": STORE.tickets,
     "Reaper": Reaper(STORE),
     "Client": Client("http://127.0.0.1:1", "key"),
 }
 """One object of each class that has methods."""
 
-VALUES = [batchstatus.Job, batchstatus.JobFailure, batchstatus.Outcome, batchstatus.ApiKey, model.Page]
+VALUES = [
+    batchstatus.Job,
+    batchstatus.JobFailure,
+    batchstatus.Outcome,
+    batchstatus.Part,
+    batchstatus.ApiKey,
+    Ticket,
+    model.Page,
+]
 ENUMS = [batchstatus.Kind, batchstatus.Status, batchstatus.Action]
 ERRORS = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Exception)]
 CLASSES = [*map(type, USED_THROUGH.values()), *VALUES, *ENUMS, *ERRORS, web.Caller, web.Service]
-CLASSES += [Settings, StoreSettings]
+CLASSES += [Settings, StoreSettings, batchstatus.JobKind]
 NAMED_IN_CODE = {each.__name__: each for each in CLASSES}
 FUNCTIONS = {
     each.__name__: each for each in (batchstatus.connect, web.blueprint, web.create_app, web.open_service)
@@ -131,7 +141,7 @@ def test_every_member_of_an_enum_is_listed(enum: Any) -> None:
 
 
 def test_the_table_of_errors_lists_every_error_and_no_other() -> None:
-    listed = re.findall(r"^\| `(\w+)`(?: \((?:a|also a) `(\w+)`\))? \|", SECTIONS["Errors"], re.MULTILINE)
+    listed = re.findall(r"^\| `(\w+)`(?: \((?:an?|also a) `(\w+)`\))? \|", SECTIONS["Errors"], re.MULTILINE)
     assert {name for name, _ in listed} | {"BatchStatusError"} == {each.__name__ for each in ERRORS}
     bases = {name: base for name, base in listed if base and base != "ValueError"}
     assert bases == {
@@ -157,6 +167,7 @@ def test_every_member_that_the_page_names_exists() -> None:
 
 def test_every_class_that_the_page_names_exists() -> None:
     known = {*NAMED_IN_CODE, "ValueError", "Exception", "KeyboardInterrupt", "SystemExit", "StrEnum"}
+    known |= {"AsyncRun", "CancelledError"}
     camel = {
         word for code in code_in(PAGE) for word in re.findall(r"(?<![\w./])[A-Z][a-z]+(?:[A-Z][a-z]+)+\b", code)
     }

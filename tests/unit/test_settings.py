@@ -9,7 +9,7 @@ from batchstatus.settings import Settings, StoreSettings
 
 URL = "redis://127.0.0.1:6379/0"
 VARIABLES = ["BIND", "WORKERS", "LEASE_S", "GRACE_S", "RETENTION_DAYS", "STORE_TIMEOUT_MS", "PREFIX", "LOG_LEVEL"]
-VARIABLES += ["MIN_REPLICAS"]
+VARIABLES += ["MIN_REPLICAS", "KEEP_ALIVE_S"]
 TEXTS = ["TLS_CA_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE", "SENTINEL_USERNAME", "SENTINEL_PASSWORD"]
 
 
@@ -47,6 +47,7 @@ def test_the_environment_of_the_process_is_the_default(monkeypatch):
     [
         ("BIND", "0.0.0.0:80", {"bind": "0.0.0.0:80"}, {}),
         ("WORKERS", "7", {"workers": 7}, {}),
+        ("KEEP_ALIVE_S", "75", {"keep_alive_s": 75}, {}),
         ("LOG_LEVEL", "DEBUG", {"log_level": "DEBUG"}, {}),
         ("LEASE_S", "2.5", {}, {"lease_s": 2.5}),
         ("GRACE_S", "0", {}, {"grace_s": 0}),
@@ -86,7 +87,8 @@ BAD = {
         *("", "8000", ":8000", "localhost", "localhost:", "localhost:65536", "localhost:-1", "a b:80"),
         *("::1:80", "[::1]", "localhost:80x", "localhost:080000"),
     ],
-    "WORKERS": ["", "0", "-1", "two", "2.0", "1e1"],
+    "WORKERS": ["", "0", "-1", "two", "2.0", "1e1", "9" * 400],
+    "KEEP_ALIVE_S": ["", "0", "-1", "1.5", "15s", "3601", "9" * 400],
     "LOG_LEVEL": ["", "loud", "info ", "10"],
     "LEASE_S": [*NO_SECONDS, "0", "2592000"],
     "GRACE_S": [*NO_SECONDS, "2592000"],

@@ -7,7 +7,7 @@ import pytest
 
 from batchstatus import values
 from batchstatus.errors import InvalidValue
-from batchstatus.model import MAX_COUNT, Kind
+from batchstatus.model import MAX_COUNT
 
 
 def nested(levels: int) -> object:
@@ -16,17 +16,6 @@ def nested(levels: int) -> object:
     for level in range(levels):
         made = [made] if level % 2 else {"a": made}
     return made
-
-
-@pytest.mark.parametrize("kind", Kind)
-def test_a_kind_may_be_given_by_its_name(kind):
-    assert values.kind(str(kind)) is values.kind(kind) is kind
-
-
-@pytest.mark.parametrize("bad", ["", "Transaction_batch", "transaction_batch ", "jobs", None, 5, []], ids=repr)
-def test_an_unknown_kind_is_refused_listing_the_known_ones(bad):
-    with pytest.raises(InvalidValue, match=r"^kind .* entity_automatic, transaction_batch, user_event_batch$"):
-        values.kind(bad)
 
 
 @pytest.mark.parametrize(("value", "least"), [(0, 0), (1, 1), (MAX_COUNT, 0)])

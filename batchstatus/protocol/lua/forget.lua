@@ -7,10 +7,12 @@
 --   2    older_ms    ms that an entry's time is ago, or longer; others stay
 -- RETURNS
 --   {'OK', left}  so many entries stay
+--   {'INVALID', name}  this argument is no such number; nothing written
 -- WRITES
 --   index: the member
 
 local member, older_ms = ARGV[1], ARGV[2]
+if not string.find(older_ms, '^%d+$') or tonumber(older_ms) >= 2^53 then return {'INVALID', 'older_ms'} end
 local time = redis.call('TIME')
 local latest = time[1] * 1000 + math.floor(time[2] / 1000) - older_ms
 local left = 0

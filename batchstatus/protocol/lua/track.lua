@@ -8,10 +8,12 @@
 --   3  which     text: LT, one that is due sooner stays; GT, one that is due later stays; XX, moved if there is one
 -- RETURNS
 --   {'OK'}
+--   {'INVALID', name}  this argument is no such number; nothing written
 -- WRITES
 --   looks: the member
 
 local member, in_ms, which = ARGV[1], ARGV[2], ARGV[3]
+if not string.find(in_ms, '^%d+$') or tonumber(in_ms) >= 2^53 then return {'INVALID', 'in_ms'} end
 local time = redis.call('TIME')
 local due = time[1] * 1000 + math.floor(time[2] / 1000) + in_ms
 -- A look that is only put off goes through when memory is full: PERSIST, which changes nothing, needs none.

@@ -21,13 +21,13 @@ from gunicorn.workers.base_async import ALREADY_HANDLED
 from gunicorn.workers.ggevent import GeventWorker
 
 from batchstatus.web import runtime
+from batchstatus.web.live.ticking import release_held
 from batchstatus.web.server.caller import CallerSocket, discard
 from batchstatus.web.server.gevent_runtime import GEVENT
 from batchstatus.web.server.refusals import BROKEN, refusal_of
 from batchstatus.web.server.response import PeerStalled, WorkerResponse
 from batchstatus.web.server.turns import others_first
 from batchstatus.web.server.unsupported import unsupported
-from batchstatus.web.waiting import release_held
 
 ACCEPTED_AT_ONCE = 8
 """Most connections to accept before other greenlets run: to accept one takes longer than to answer a poll."""
@@ -47,6 +47,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         # Hooks and logs that do nothing are not called for each request.
         self._pre_request = None if cfg.pre_request is PreRequest.pre_request else cfg.pre_request
         self._post_request = None if cfg.post_request is PostRequest.post_request else cfg.post_request
+        self._quits = False
         self._logs_access = type(log).access is not Logger.access or log.access_log_enabled
 
     def init_process(self) -> None:
@@ -79,6 +80,16 @@ class Worker(GeventWorker):  # type: ignore[misc]
             sys.exit(0)  # no connection has been accepted
         release_held()
         super().handle_exit(sig, frame)
+
+    def handle_quit(self, sig: Any, frame: Any) -> None:
+        """Stop at once, unless that is under way; called by gunicorn on SIGQUIT and SIGINT.
+
+        Ctrl-C in a terminal sends SIGINT to all processes, and the arbiter then sends SIGQUIT. gunicorn's method,
+        called twice, would exit a second time while the interpreter is ending, which prints a traceback.
+        """
+        if not self._quits:
+            self._quits = True
+            super().handle_quit(sig, frame)
 
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve a connection until it is closed; called by gunicorn."""

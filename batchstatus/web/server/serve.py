@@ -6,7 +6,10 @@ import gc
 import os
 import signal
 import socket
+import stat
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from gunicorn.app.base import BaseApplication
 
@@ -16,9 +19,10 @@ from batchstatus.web import Service, open_service
 from batchstatus.web.metrics import forget_process, remove_shared, share_between_processes, write_all
 from batchstatus.web.server.gevent_worker import Worker
 
-KEEPALIVE_S = 15
 GRACEFUL_S = 30
 CONNECTIONS_PER_WORKER = 4_000
+SOCKET_UMASK = 0o117
+"""Makes a unix socket with the mode 0660: for the service's user and group."""
 
 
 class Server(BaseApplication):  # type: ignore[misc]
@@ -30,16 +34,16 @@ class Server(BaseApplication):  # type: ignore[misc]
 
     def load_config(self) -> None:
         """Set gunicorn's settings; called by gunicorn."""
-        host, port = self._settings.address
         options = {
-            "bind": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+            "bind": self._settings.bind,
             "workers": self._settings.workers,
             "worker_class": f"{Worker.__module__}.{Worker.__qualname__}",
             "worker_connections": CONNECTIONS_PER_WORKER,
-            # Without it, all keep-alive connections sometimes land on one process.
-            "reuse_port": True,
+            # Without it, all keep-alive connections sometimes land on one process. A unix socket has none.
+            "reuse_port": self._settings.socket_path is None,
+            "umask": SOCKET_UMASK if self._settings.socket_path else 0,
             "control_socket_disable": True,
-            "keepalive": KEEPALIVE_S,
+            "keepalive": self._settings.keep_alive_s,
             "graceful_timeout": GRACEFUL_S,
             "limit_request_line": 8_190,
             # The service uses no header that a proxy adds, so no peer needs to be distrusted. Without "*" gunicorn
@@ -88,11 +92,15 @@ def _end_processes_that_boot() -> None:
     )
 
 
-def check_address(settings: Settings) -> None:
-    """Raise InvalidValue if the address cannot be bound. gunicorn, with `reuse_port`, would share a taken one."""
+def checked_address(settings: Settings) -> Settings:
+    """Returns the settings, with a free port in place of port 0: each process would get one of its own.
+
+    Raises InvalidValue if the address cannot be bound. gunicorn, with `reuse_port`, would share a taken one.
+    """
+    if settings.socket_path:
+        _check_socket(settings.socket_path)
+        return settings
     host, port = settings.address
-    if port == 0:
-        raise InvalidValue("bind needs a port; with 0 each process would get its own")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -101,3 +109,27 @@ def check_address(settings: Settings) -> None:
         except OSError as error:
             taken = error.errno == errno.EADDRINUSE
             raise InvalidValue(f"cannot bind {settings.bind}: {'it is taken' if taken else error}") from None
+        found = probe.getsockname()[1]
+    return replace(settings, bind=f"{settings.bind.rpartition(':')[0]}:{found}")
+
+
+def _check_socket(path: str) -> None:
+    """Raise InvalidValue unless a unix socket can be made here. gunicorn replaces one that nobody listens on."""
+    folder = Path(path).parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise InvalidValue(f"cannot bind unix:{path}: {folder} is no folder that this user may write to")
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise InvalidValue(f"cannot bind unix:{path}: there is something else than a socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return
+        except OSError as error:
+            raise InvalidValue(f"cannot bind unix:{path}: {error}") from None
+    raise InvalidValue(f"cannot bind unix:{path}: it is taken")

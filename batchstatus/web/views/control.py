@@ -1,7 +1,9 @@
 """`POST /batch-import/jobs/{jobId}/control`: pause, resume, cancel."""
 
+from functools import partial
+
 from batchstatus.errors import InvalidTransition
-from batchstatus.model import Kind
+from batchstatus.kinds import Kinds
 from batchstatus.schemas import ControlSchema
 from batchstatus.web.call import Call
 from batchstatus.web.errors import ApiError
@@ -11,27 +13,18 @@ from batchstatus.web.responses import Response
 from batchstatus.web.routing import Route
 from batchstatus.web.views.jobs import job_response
 
-PERMISSIONS = {
-    Kind.TRANSACTION_BATCH: "transactions:create",
-    Kind.USER_EVENT_BATCH: "events:create",
-    Kind.ENTITY_AUTOMATIC: "entities:bulk_import",
-}
-"""Controlling a job needs the permission of its kind."""
 
-_CONTROL = ControlSchema()
-
-
-def control(call: Call, job_id: str) -> Response:
+def control(schema: ControlSchema, call: Call, job_id: str) -> Response:
     """Ask for an action, and answer with the job as it stands after it."""
     org = reader(call, job_id).org
     with call.store as store:
         job = store.get(org, job_id)
-    asked = json_body(call, _CONTROL)
+    asked = json_body(call, schema)
     if asked["kind"] != job.kind:
         raise ApiError(409, "KIND_MISMATCH", f"The job is of the kind {job.kind}.")
     # Anew, for the body may have taken its time, and the key may have been revoked meanwhile.
     caller = reader(call, job_id)
-    require(caller, PERMISSIONS[job.kind])
+    require(call, caller, call.kinds[job.kind].permission)
     try:
         with call.store as store:
             return job_response(store.control(caller.org, job_id, asked["action"]))
@@ -39,4 +32,7 @@ def control(call: Call, job_id: str) -> Response:
         raise ApiError(409, "JOB_ALREADY_TERMINAL", "The job has ended already.") from error
 
 
-ROUTES = (Route("/batch-import/jobs/<job_id>/control", "control", control, "POST"),)
+def routes(kinds: Kinds) -> tuple[Route, ...]:
+    """Return the route, for jobs of these kinds."""
+    view = partial(control, ControlSchema(kinds))
+    return (Route("/batch-import/jobs/<job_id>/control", "control", view, "POST"),)

@@ -1,44 +1,44 @@
 """Failed rows as CSV (RFC 4180), safe to open in a spreadsheet, streamed page by page."""
 
+import codecs
 import csv
 import io
 import logging
 import socket
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 
-from batchstatus.errors import BatchStatusError
-from batchstatus.model import Kind, Row
+from batchstatus.errors import BatchStatusError, RowsLost
+from batchstatus.kinds import JobKind
+from batchstatus.model import Row
+from batchstatus.values import FORMULA_STARTS
 
 MEDIA_TYPE = "text/csv; charset=utf-8"
 
-COLUMNS: Mapping[Kind, Mapping[str, str]] = {
-    Kind.TRANSACTION_BATCH: {"external_id": "externalId", "code": "code", "error": "message"},
-    Kind.USER_EVENT_BATCH: {"row_key": "rowKey", "code": "code", "error": "message"},
-    Kind.ENTITY_AUTOMATIC: {
-        "tax_id": "taxId",
-        "type": "type",
-        "outcome": "outcome",
-        "code": "code",
-        "error_message": "message",
-    },
-}
-"""For each kind its columns, and the member of a row that each shows."""
-
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _log = logging.getLogger(__name__)
 
 
-def csv_chunks(kind: Kind, pages: Iterable[list[Row]], connection: socket.socket | None = None) -> Iterator[bytes]:
-    """The file, a chunk a page. Until its end `connection` closes by reset: a short file never looks whole."""
-    columns = COLUMNS[kind]
+def csv_chunks(
+    kind: JobKind,
+    pages: Iterable[list[Row]],
+    connection: socket.socket | None = None,
+    lost: Callable[[], None] = lambda: None,
+    *,
+    bom: bool = False,
+) -> Iterator[bytes]:
+    """The file, a chunk a page. Until its end `connection` closes by reset: a short file never looks whole.
+
+    `lost` is called if the store has lost rows of the file. With `bom` it begins with a byte order mark.
+    """
     _close_by_reset(connection, True)
-    yield _encode([list(columns)])
+    yield (codecs.BOM_UTF8 if bom else b"") + _encode([list(kind.columns.values())])
     try:
         for page in pages:
-            yield _encode([_cell(row.get(member)) for member in columns.values()] for row in page)
+            yield _encode([_cell(row.get(member)) for member in kind.columns] for row in page)
     except BatchStatusError as error:
         _log.warning("a CSV download was cut short: %s", error)
+        if isinstance(error, RowsLost):
+            lost()
         if connection is not None:
             connection.close()
         raise
@@ -48,7 +48,7 @@ def csv_chunks(kind: Kind, pages: Iterable[list[Row]], connection: socket.socket
 def _cell(value: object) -> str:
     """A cell's text; one that a spreadsheet would take for a formula is prefixed (OWASP: CSV injection)."""
     text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def _encode(lines: Iterable[list[str]]) -> bytes:

@@ -1,12 +1,16 @@
 """`GET /batch-import/jobs`: the organization's jobs, newest first, or several of them by id."""
 
+from functools import partial
 from typing import NamedTuple
 
 from batchstatus.keys import ID
+from batchstatus.kinds import Kinds
 from batchstatus.model import Job
 from batchstatus.schemas import HistoryQuerySchema, HistoryResponseSchema, JobsQuerySchema, JobsResponseSchema
 from batchstatus.schemas.dumping import compiled
+from batchstatus.web.access import Caller
 from batchstatus.web.call import Call
+from batchstatus.web.errors import ApiError
 from batchstatus.web.permissions import caller
 from batchstatus.web.requests import parameters, query
 from batchstatus.web.responses import Response, json_response
@@ -14,8 +18,12 @@ from batchstatus.web.routing import Route
 
 NOT_STORED = [("Cache-Control", "private, no-cache")]
 
-_HISTORY_QUERY, _JOBS_QUERY = HistoryQuerySchema(), JobsQuerySchema()
-_dump_history, _dump_jobs = compiled(HistoryResponseSchema()), compiled(JobsResponseSchema())
+_JOBS_QUERY = JobsQuerySchema()
+_WITHOUT_PROGRESS = ("jobs.progress",)
+_dump_history, _dump_jobs = (
+    {True: compiled(schema()), False: compiled(schema(exclude=_WITHOUT_PROGRESS))}
+    for schema in (HistoryResponseSchema, JobsResponseSchema)
+)
 
 
 class _Found(NamedTuple):
@@ -25,25 +33,31 @@ class _Found(NamedTuple):
     not_found: list[str]
 
 
-def jobs(call: Call) -> Response:
+def jobs(schema: HistoryQuerySchema, call: Call) -> Response:
     """Answer with a page of history; with `ids`, with these jobs."""
-    org = caller(call).org
-    return _by_id(call, org) if "ids" in parameters(call) else _history(call, org)
+    found = caller(call)
+    if "ids" in parameters(call):
+        return _by_id(call, found)
+    if found.job_id is not None:
+        raise ApiError(403, "FORBIDDEN", "The ticket is for one job, and lists none.")
+    return _history(schema, call, found.org)
 
 
-def _by_id(call: Call, org: str) -> Response:
-    asked = query(call, _JOBS_QUERY)["ids"]
+def _by_id(call: Call, caller: Caller) -> Response:
+    given = query(call, _JOBS_QUERY)
+    asked = given["ids"]
+    visible = asked if caller.job_id is None else [each for each in asked if each == caller.job_id]
     with call.store as store:
-        found = store.get_many(org, [each for each in asked if ID.fullmatch(each)])
+        found = store.get_many(caller.org, [each for each in visible if ID.fullmatch(each)])
     there = _Found(
         jobs=[found[each] for each in asked if each in found],
         not_found=[each for each in asked if each not in found],
     )
-    return json_response(_dump_jobs(there), headers=NOT_STORED)
+    return json_response(_dump_jobs["include" in given](there), headers=NOT_STORED)
 
 
-def _history(call: Call, org: str) -> Response:
-    asked = query(call, _HISTORY_QUERY)
+def _history(schema: HistoryQuerySchema, call: Call, org: str) -> Response:
+    asked = query(call, schema)
     with call.store as store:
         page = store.list(
             org,
@@ -54,7 +68,9 @@ def _history(call: Call, org: str) -> Response:
             limit=asked.get("limit", 20),
             cursor=asked.get("cursor"),
         )
-    return json_response(_dump_history(page), headers=NOT_STORED)
+    return json_response(_dump_history["include" in asked](page), headers=NOT_STORED)
 
 
-ROUTES = (Route("/batch-import/jobs", "jobs", jobs),)
+def routes(kinds: Kinds) -> tuple[Route, ...]:
+    """Return the route, for jobs of these kinds."""
+    return (Route("/batch-import/jobs", "jobs", partial(jobs, HistoryQuerySchema(kinds))),)

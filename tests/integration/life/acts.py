@@ -10,18 +10,19 @@ from batchstatus.model import Action, Kind, Status
 from batchstatus.protocol import verbs
 from tests.integration.life.model import Life
 from tests.integration.life.watched import WatchedJob
-from tests.integration.life.words import Content, End, Holder, Report
+from tests.integration.life.words import KINDS, Content, End, Holder, Report
 from tests.support.set_clock import SetClockRedis
 
 START_MS = 1_800_000_000_000
 NOBODY = Holder(0, "none")
-ROWS = {
+ROWS: dict[str, dict[str, str]] = {
     Kind.ENTITY_AUTOMATIC: {"taxId": "#", "type": "person", "code": "DUPLICATE_TAX_ID"},
     Kind.TRANSACTION_BATCH: {"externalId": "#", "code": "VALIDATION_ERROR"},
     Kind.USER_EVENT_BATCH: {"rowKey": "#", "code": "ENTITY_NOT_FOUND"},
+    "product_import": {"sku": "#", "code": "VALIDATION_ERROR"},
 }
-FAILED_ROW = {kind: rows.encode(rows.failure(kind, row)) for kind, row in ROWS.items()}
-SKIPPED_ROW = {kind: rows.encode(rows.skip(kind, row)) for kind, row in ROWS.items()}
+FAILED_ROW = {kind: rows.encode(rows.failure(KINDS[kind], row)) for kind, row in ROWS.items()}
+SKIPPED_ROW = {kind: rows.encode(rows.skip(KINDS[kind], row)) for kind, row in ROWS.items()}
 COMPLETED, GIVEN_BACK = End(Status.COMPLETED), End(Status.INTERRUPTED)
 
 

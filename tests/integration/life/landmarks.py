@@ -34,6 +34,10 @@ LANDMARKS = {
     "a pause is obeyed",
     "a paused job is taken over",
     "a queued job is cancelled at once",
+    "a job that awaits a worker is cancelled at once",
+    "a job that was to be cancelled ends once its worker is known to be dead",
+    "a lease of a job that was to be cancelled is given back",
+    "a worker that was thought dead comes back",
     "a reader finds it SUSPECT",
     "a reader finds it VACANT",
     "a reader finds it SETTLED",
@@ -89,6 +93,12 @@ def landmarks(step: Step) -> Iterator[str]:
         yield "a paused job is taken over"
     if step.call == "control OK" and before.job["status"] == "queued" and after.terminal:
         yield "a queued job is cancelled at once"
+    if step.call == "control OK" and "batchAwaitingWorker" in before.job and after.terminal:
+        yield "a job that awaits a worker is cancelled at once"
+    if step.call == "settle SETTLED" and after.job["status"] == "cancelled":
+        yield "a job that was to be cancelled ends once its worker is known to be dead"
+    if step.call in {"report OK", "report DUPLICATE"} and "batchAwaitingWorker" in before.job:
+        yield "a worker that was thought dead comes back"
     if step.call == "finish FENCED" and before.terminal and step.fence == before.number("fence"):
         yield "a finish of a job that was settled"
     if step.call == "settle SETTLED" and window_ms:
@@ -96,10 +106,14 @@ def landmarks(step: Step) -> Iterator[str]:
 
 
 def every_answer() -> set[str]:
-    """Each word that the head of a script says it may answer, with its verb."""
+    """Each word that the head of a script says it may answer, with its verb.
+
+    But INVALID, which depends on no life: tests/integration/test_judged_values.py; and SPLIT, which is all that
+    they say to a split job: tests/integration/test_parts.py.
+    """
     found = set()
     for verb in ("create", "claim", "report", "finish", "settle", "control"):
         source = getattr(verbs, verb.upper()).source
         returns = source.partition("-- RETURNS")[2].partition("-- WRITES")[0]
         found |= {f"{verb} {word}" for word in re.findall(r"\{'([A-Z_]+)'", returns)}
-    return found
+    return {answer for answer in found if not answer.endswith((" INVALID", " SPLIT"))}

@@ -34,15 +34,21 @@ class Life:
     pausing: bool = False
     cancelling: bool = False
     paused: bool = False
+    awaiting: bool = False
+    capped: bool = False
 
     fence: int = 0
     seq: int = 0
     rev: int = 1
+    attempt: int = 0
     token: str | None = None
     lease_end: int | None = None
     suspect_at: int | None = None
     checkpoint: str | None = None
     kept: tuple[int, int, int] | None = None
+    claimed_at: int | None = None
+    mark_due: int = 0
+    marks: list[tuple[int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.total = self.content.total
@@ -61,12 +67,21 @@ class Life:
 
     @property
     def flags(self) -> list[str]:
-        """What control has asked for, and whether the worker has paused, as readers find it in the metadata."""
-        asked = {"Paused": self.paused, "PauseRequested": self.pausing, "CancelRequested": self.cancelling}
+        """What control has asked for, and whether a worker has paused or is awaited, as readers find it."""
+        asked = {
+            "Paused": self.paused,
+            "PauseRequested": self.pausing,
+            "CancelRequested": self.cancelling,
+            "AwaitingWorker": self.awaiting,
+        }
         return [f"batch{name}" for name, is_set in asked.items() if is_set]
 
     def created_again(self, content: Content) -> Answer:
-        return Answer("EXISTS", self.fields(), wrote=True) if content == self.content else Answer("TAKEN")
+        return (
+            Answer("EXISTS", self.fields(), wrote=True)
+            if content == self.content
+            else Answer("TAKEN", self.status)
+        )
 
     def claim(self, now: int, token: str, placed: bool = True) -> Answer:
         if self.terminal:
@@ -80,6 +95,7 @@ class Life:
         self.status = Status.RUNNING
         self.token = token
         self.fence += 1
+        self.attempt += 1
         self.seq = 0
         self.paused = False
         self.rev += 1
@@ -87,23 +103,29 @@ class Life:
         self.succeeded = self.kept[0]
         self.failures, self.skips = self.failures[: self.kept[1]], self.skips[: self.kept[2]]
         self._sign_of_life(now)
+        self.claimed_at = self.heartbeat_at
+        self._measure_anew(self.heartbeat_at)
         return Answer("OK", self.fields(), wrote=True)
 
     def control(self, now: int, action: Action, placed: bool = True) -> Answer:
         if self.terminal:
             again = action is Action.CANCEL and self.status is Status.CANCELLED
             return Answer("OK", self.fields(), wrote=True) if again else Answer("ENDED", self.status)
-        if action is Action.CANCEL and self.status is Status.QUEUED and not placed:
+        unheld = self.status is Status.QUEUED or self.awaiting
+        if action is Action.CANCEL and unheld and not placed:
             return Answer("PLACE", Status.CANCELLED)
         before = self.flags, self.status
         if action is Action.PAUSE:
             self.pausing = True
         elif action is Action.RESUME:
+            if self.pausing and self.status is Status.RUNNING:
+                self._measure_anew(max(now, self.heartbeat_at))
             self.pausing = self.paused = False
-        elif self.status is Status.RUNNING:
+        elif not unheld:
             self.cancelling = True
         else:
-            self._complete(End(Status.CANCELLED), max(now, self.created_at))
+            self.token = None
+            self._complete(End(Status.CANCELLED), max(now, self.heartbeat_at or self.created_at))
         self.rev += before != (self.flags, self.status)
         return Answer("OK", self.fields(), wrote=True)
 
@@ -113,11 +135,11 @@ class Life:
         obeys = paused and self.wanted is Wanted.PAUSE and not self.paused
         if seq == self.seq:
             self.paused |= obeys
-            self.rev += obeys
+            self.rev += obeys or self.awaiting
             self._sign_of_life(now)
             return Answer("DUPLICATE", self.rev, wrote=True)
         if seq != self.seq + 1 or report == Report():
-            return Answer("GAP", self.seq)
+            return Answer("GAP" if seq != self.seq + 1 else "EMPTY", self.seq)
         total = self.total if report.total is None else report.total
         self.total = None if total is None else max(total, self.done + report.rows)
         if report.checkpoint is not None:
@@ -127,11 +149,15 @@ class Life:
         self.succeeded += report.succeeded
         self.failures += report.failures
         self.skips += report.skips
+        self.capped |= max(len(self.failures), len(self.skips)) > self.max_rows
         self.checkpoint = report.checkpoint or self.checkpoint
         self.seq = seq
         self.paused |= obeys
         self.rev += 1
         self._sign_of_life(now)
+        if self.heartbeat_at >= self.mark_due:
+            self.mark_due = round(self.heartbeat_at + max(2_000, (self.heartbeat_at - self.claimed_at) / 8))
+            self.marks = [(self.heartbeat_at, self.done), self.marks[0], self.marks[2]]
         return Answer("OK", self.rev, wrote=True)
 
     def finish(self, now: int, holder: Holder, end: End, seq: int | None = None, placed: bool = True) -> Answer:
@@ -143,8 +169,9 @@ class Life:
             return Answer("FENCED", self.status) if settled else Answer("OK", self.status, wrote=True)
         if seq is not None and seq != self.seq:
             return Answer("GAP", self.seq)
-        released = end.status is Status.INTERRUPTED and self.content.takeover_ms
-        cancelled = end.status is Status.COMPLETED and self.cancelling
+        given_back = end.status is Status.INTERRUPTED and self.content.takeover_ms
+        cancelled = self.cancelling and (end.status is Status.COMPLETED or given_back)
+        released = given_back and not cancelled
         if not released and not placed:
             return Answer("PLACE", Status.CANCELLED if cancelled else end.status)
         self.rev += 1
@@ -154,6 +181,7 @@ class Life:
             self.token = None
             self.lease_end = self.heartbeat_at
             self.suspect_at = 0
+            self.awaiting, self.paused = True, False
             return Answer("RELEASED", wrote=True)
         self._complete(replace(end, status=Status.CANCELLED) if cancelled else end, self.heartbeat_at)
         return Answer("OK", self.status, wrote=True)
@@ -168,14 +196,29 @@ class Life:
             return Answer("SUSPECT", now + GRACE_MS, wrote=True)
         if not self.known_dead(now):
             return Answer("SUSPECT", self.suspect_at + GRACE_MS)
-        if self.vacant(now):
-            return Answer("VACANT", self.lease_end + self.content.takeover_ms)
+        window_end = self.lease_end + self.content.takeover_ms
+        if self.vacant(now) and self.awaiting:
+            return Answer("VACANT", window_end)
+        if self.vacant(now) and not self.cancelling:
+            self.awaiting, self.paused = True, False
+            self.rev += 1
+            return Answer("VACANT", window_end, wrote=True)
+        status = self.dies_as(now)
         if not placed:
-            return Answer("PLACE", Status.INTERRUPTED)
+            return Answer("PLACE", status)
         self.rev += 1
         self.token = None
-        self._complete(End(Status.INTERRUPTED), max(now, self.heartbeat_at))
+        self._complete(End(status), max(now, self.heartbeat_at))
         return Answer("SETTLED", wrote=True)
+
+    def dies_as(self, now: int) -> Status:
+        """How the job ends once its worker is known to be dead, if it does."""
+        return Status.CANCELLED if self.vacant(now) and self.cancelling else Status.INTERRUPTED
+
+    def look_is_due(self, now: int) -> bool:
+        """Whether a look by a reader may change the job."""
+        window_ms = self.content.takeover_ms if self.awaiting else 0
+        return self.lease_end is not None and now >= self.lease_end + window_ms
 
     def past_lease(self, now: int) -> bool:
         return self.lease_end is not None and now >= self.lease_end
@@ -225,6 +268,8 @@ class Life:
             "digest": self.content.digest,
             "fence": self.fence,
             "rev": self.rev,
+            "attempt": self.attempt or None,
+            "maxRows": self.max_rows if self.capped else None,
             "heartbeatAt": self.heartbeat_at,
             "completedAt": self.completed_at,
             "workerError": self.end and self.end.worker_error,
@@ -234,6 +279,8 @@ class Life:
             "suspectAt": self.suspect_at,
             "checkpoint": self.checkpoint,
             "kept": self.kept and "{} {} {}".format(*self.kept),
+            "claimedAt": self.claimed_at,
+            "pace": self._pace(),
         }
         fields |= dict.fromkeys(self.flags, 1)
         if not self.terminal:
@@ -250,8 +297,17 @@ class Life:
         self.heartbeat_at = max(now, self.heartbeat_at or self.created_at)
         self.lease_end = self.heartbeat_at + LEASE_MS
         self.suspect_at = None
+        self.awaiting = False
+
+    def _measure_anew(self, now: int) -> None:
+        self.mark_due, self.marks = now, [(now, self.done)] * 3
+
+    def _pace(self) -> str | None:
+        numbers = [self.mark_due, *(number for mark in self.marks for number in mark)]
+        return " ".join(map(str, numbers)) if self.marks else None
 
     def _complete(self, end: End, now: int) -> None:
         self.status, self.end, self.completed_at = end.status, end, now
         self.lease_end = self.suspect_at = self.checkpoint = self.kept = None
-        self.pausing = self.cancelling = self.paused = False
+        self.marks = []
+        self.pausing = self.cancelling = self.paused = self.awaiting = False

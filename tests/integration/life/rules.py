@@ -4,8 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchstatus.errors import (
-    InvalidTransition,
-    JobExists,
+    JobEnded,
     JobNotFound,
     LeaseHeld,
     LeaseLost,
@@ -15,25 +14,25 @@ from batchstatus.model import TERMINAL, TRANSITIONS, Status
 from tests.integration.life.words import GRACE_MS
 
 ERRORS = {
-    "create TAKEN": JobExists,
     "claim HELD": LeaseHeld,
-    "claim ENDED": InvalidTransition,
+    "claim ENDED": JobEnded,
     "claim NOT_FOUND": JobNotFound,
     "report FENCED": LeaseLost,
     "report GAP": ReportsLost,
+    "report EMPTY": ReportsLost,
     "report NOT_FOUND": JobNotFound,
     "finish FENCED": LeaseLost,
     "finish GAP": ReportsLost,
     "finish NOT_FOUND": JobNotFound,
-    "control ENDED": InvalidTransition,
+    "control ENDED": JobEnded,
     "control NOT_FOUND": JobNotFound,
     "settle NOT_FOUND": JobNotFound,
     "read NOT_FOUND": JobNotFound,
 }
 """The answers that refuse, and the error that each of them becomes."""
 
-PLACING = {"claim PLACE", "finish PLACE", "control PLACE", "settle PLACE"}
-"""The answers that ask for a place in the index first."""
+PLACING = {"claim PLACE", "finish PLACE", "control PLACE", "settle PLACE", "create TAKEN"}
+"""The answers that say where the index has, or must have, the job."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,8 @@ class Stored:
             "suspectAt",
             "checkpoint",
             "kept",
+            "attempt",
+            "maxRows",
         }
         fields = {name: value for name, value in self.job.items() if name not in {*unseen, "takeoverMs"}}
         return fields, self.failures, self.skips
@@ -116,6 +117,7 @@ class Rules:
             self.expiry_alone_does_not_fence(step)
             self.one_holder_at_a_time(step)
             self.a_silent_worker_is_looked_at_twice(step)
+            self.a_job_without_a_worker_says_so(step)
 
     def every_key_expires(self, step: Step) -> None:
         stored = [bool(step.after.job), bool(step.after.failures), bool(step.after.skips)]
@@ -181,7 +183,10 @@ class Rules:
             assert step.now >= lease_end
             assert self.first_look_at is not None, "nobody had looked"
             assert step.now - self.first_look_at >= GRACE_MS
-            assert step.claimed_anew == (step.now < lease_end + window_ms), "the window was not kept to"
+            in_window = step.now < lease_end + window_ms
+            cancelled = step.after.job["status"] == "cancelled"
+            assert (step.claimed_anew or cancelled) == in_window, "the window was not kept to"
+            assert not cancelled or "batchCancelRequested" in step.before.job
         if step.sign_of_life:
             self.first_look_at = None
             assert "suspectAt" not in step.after.job, "a sign of life left the mark"
@@ -189,3 +194,15 @@ class Rules:
             self.first_look_at = 0  # its worker said so itself: no look is needed
         elif step.call == "settle SUSPECT" and self.first_look_at is None:
             self.first_look_at = step.now
+
+    def a_job_without_a_worker_says_so(self, step: Step) -> None:
+        awaits, awaited = "batchAwaitingWorker" in step.after.job, "batchAwaitingWorker" in step.before.job
+        assert not awaits or step.after.running
+        assert not awaits or "batchPaused" not in step.after.job, "nobody is there to pause"
+        assert not awaits or "batchCancelRequested" not in step.after.job, "nobody is there to cancel"
+        if awaits and not awaited:
+            assert step.call in {"settle VACANT", "finish RELEASED"}
+        if awaited and not awaits:
+            assert step.sign_of_life or step.after.terminal
+        if step.call == "control OK" and step.before.running and step.after.terminal:
+            assert awaited, "a worker was not asked"

@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, Phase, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from batchstatus.model import TERMINAL, Action, Kind, Status
+from batchstatus.model import TERMINAL, Action, Status
 from tests.integration.life.lives import Lives
-from tests.integration.life.words import GRACE_MS, LEASE_MS, Content, End
+from tests.integration.life.words import GRACE_MS, KINDS, LEASE_MS, Content, End
 from tests.support.set_clock import SetClockRedis
 
 FAILURE = '{"code":"WORKER_ERROR","message":"KeyError: id","details":{"row":3}}'
@@ -27,7 +27,7 @@ who = st.sampled_from([*["holder"] * 16, 0, 1, 2, 3])
 fences = st.sampled_from([*["its own"] * 12, "the one before", "one too high", "another's"])
 contents = st.builds(
     Content,
-    kind=st.sampled_from(Kind),
+    kind=st.sampled_from(KINDS.names),
     total=st.sampled_from([*[None] * 5, 0, 1, 2, 3, 4, 5, 6, 6]),
     takeover_ms=st.sampled_from([0, GRACE_MS - 1, 20_000, 20_000, 60_000]),
 )

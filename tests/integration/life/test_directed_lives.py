@@ -26,6 +26,7 @@ ANSWERED: dict[str, Callable[[Lives], object]] = {
     "report DUPLICATE": lambda life: (life.begin(), life.heartbeat()),
     "report FENCED": lambda life: (life.begin(), life.report(fence="one too high")),
     "report GAP": lambda life: (life.begin(), life.report(step=2)),
+    "report EMPTY": lambda life: (life.begin(), life.report(content={"succeeded": 0})),
     "report NOT_FOUND": lambda life: life.report(),
     "finish OK": lambda life: (life.begin(), life.finish()),
     "finish PLACE": lambda life: (life.begin(), life.finish(placed=False)),
@@ -127,7 +128,32 @@ PASSED: dict[str, Callable[[Lives], object]] = {
     "a paused job is taken over": lambda life: (life.begin(WITH_WINDOW), life.fall_silent(taker=1, pausing=True)),
     "a queued job is cancelled at once": lambda life: (life.create(), life.control(Action.CANCEL)),
     "a reader finds it SUSPECT": lambda life: (life.begin(), life.time_passes("lease"), life.read()),
-    "a reader finds it VACANT": lambda life: (life.begin(WITH_WINDOW), life.fall_silent()),
+    "a job that awaits a worker is cancelled at once": lambda life: (
+        life.begin(WITH_WINDOW),
+        life.fall_silent(),
+        life.control(Action.CANCEL, placed=False),
+    ),
+    "a job that was to be cancelled ends once its worker is known to be dead": lambda life: (
+        life.begin(WITH_WINDOW),
+        life.control(Action.CANCEL),
+        life.fall_silent(),
+    ),
+    "a lease of a job that was to be cancelled is given back": lambda life: (
+        life.begin(WITH_WINDOW),
+        life.control(Action.CANCEL),
+        life.finish(end=GIVEN_BACK, placed=False),
+    ),
+    "a worker that was thought dead comes back": lambda life: (
+        life.begin(WITH_WINDOW),
+        life.fall_silent(comes_back="to report"),
+    ),
+    "a reader finds it VACANT": lambda life: (
+        life.begin(WITH_WINDOW),
+        life.time_passes("lease"),
+        life.settle(),
+        life.time_passes("grace"),
+        life.read(),
+    ),
     "a reader finds it SETTLED": lambda life: (life.begin(), life.fall_silent()),
 }
 
@@ -147,3 +173,28 @@ def test_an_answer_is_given_as_the_model_says(lives: Lives, answer: str) -> None
 def test_a_landmark_is_passed_as_the_model_says(lives: Lives, landmark: str) -> None:
     PASSED[landmark](lives)
     assert lives.met[landmark] > 0
+
+
+PLACED: dict[str, Callable[[Lives], object]] = {
+    "running": lambda life: (life.create(), life.claim()),
+    "completed": lambda life: (life.begin(), life.report(), life.finish()),
+    "failed": lambda life: (life.begin(), life.report(), life.finish(end=End(Status.FAILED))),
+    "cancelled": lambda life: (life.create(), life.control(Action.CANCEL)),
+    "interrupted": lambda life: (
+        life.begin(),
+        life.report(),
+        life.time_passes("lease"),
+        life.settle(),
+        life.time_passes("grace"),
+        life.settle(),
+    ),
+}
+"""A life for each status, in which the step into that status writes the index entries by itself."""
+
+
+@pytest.mark.parametrize("status", PLACED)
+def test_a_step_in_one_script_lists_the_job_once_and_is_otherwise_as_the_model_says(
+    lives: Lives, status: str
+) -> None:
+    PLACED[status](lives)
+    assert lives.met[f"places itself: {status}"] > 0

@@ -10,8 +10,10 @@ from batchstatus.errors import BatchStatusError
 from batchstatus.keys import Keys
 from batchstatus.messages import Batch, Claim, Counts, Ending, Look, Reported, Verdict
 from batchstatus.messages import Content as Given
-from batchstatus.model import Action, Job, Place, Status
+from batchstatus.model import TRANSITIONS, Action, Job, Place, Status
 from batchstatus.protocol import hashes, verbs
+from batchstatus.protocol.at_once import AtOnce
+from batchstatus.protocol.script import Sender
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection
 from tests.integration.life.landmarks import landmarks
@@ -19,6 +21,7 @@ from tests.integration.life.model import Life
 from tests.integration.life.rules import ERRORS, PLACING, Rules, Step, Stored
 from tests.integration.life.words import (
     GRACE_MS,
+    KINDS,
     LEASE_MS,
     NOT_FOUND,
     Answer,
@@ -44,12 +47,13 @@ class WatchedJob:
         self._server, self._max_rows, self._met = server, max_rows, met
         self.job_id, self.keys = job_id, Keys("batchstatus").job(ORG, job_id)
         times = {"lease_s": LEASE_MS / 1000, "grace_s": GRACE_MS / 1000, "retention_s": RETENTION_MS / 1000}
-        self._settings = StoreSettings(max_rows=max_rows, **times)
+        self._settings = StoreSettings(max_rows=max_rows, kinds=KINDS, **times)
         self._connection = Connection(server, self._settings)
         self._rules = Rules(max_rows)
         self._stored = self._look()
         self.life: Life | None = None
         self.calls_when_over = 0
+        self._places_itself = False
 
     def create(self, content: Content, entered_ms: int, *, late: bool) -> Answer:
         """Make the job, which was entered into the index at `entered_ms`; `late`: too long ago."""
@@ -69,13 +73,14 @@ class WatchedJob:
     def claim(self, token: str, *, placed: bool) -> tuple[Answer, Claim]:
         """Claim the job; `placed`: it is in the index of the running jobs."""
         answer = self.life.claim(self._now, token, placed) if self.life else NOT_FOUND
-        there = Status.RUNNING if placed else ""
-        claim = self._call("claim", answer, lambda: verbs.claim(*self._at, token, there))
+        way, there = self._way(Status.RUNNING, placed)
+        claim = self._call("claim", answer, lambda: verbs.claim(way, self.keys, token, there))
         if answer.word == "HELD":
             assert claim.left_s == answer.rest / 1000
         if self.life and answer.word == "OK":
             checkpoint = json.loads(self.life.checkpoint or "null")
-            assert claim == Claim(self._seen, self.life.fence, token, self.life.seq, checkpoint)
+            seq, attempt, window_ms = self.life.seq, self.life.attempt, self.life.content.takeover_ms
+            assert claim == Claim(self._seen, self.life.fence, token, seq, checkpoint, attempt, window_ms)
         return answer, claim
 
     def report(self, holder: Holder, seq: int, report: Report, *, paused: bool) -> Answer:
@@ -95,28 +100,32 @@ class WatchedJob:
     def finish(self, holder: Holder, end: End, seq: int | None, *, placed: bool) -> Answer:
         """End the job, or give its lease back; with `seq`, only if the store has that report."""
         fence, was_over = self.right_of(holder), self._stored.terminal
-        cancels = self.life and self.life.cancelling and end.status is Status.COMPLETED
-        there = "" if not placed else Status.CANCELLED if cancels else end.status
+        given_back = end.status is Status.INTERRUPTED and self.life and self.life.content.takeover_ms
+        cancels = self.life and self.life.cancelling and (end.status is Status.COMPLETED or given_back)
         answer = self.life.finish(self._now, holder, end, seq, placed) if self.life else NOT_FOUND
+        way, there = self._way(Status.CANCELLED if cancels else end.status, placed)
         claim, ending = _claim_of(holder), Ending(end.status, end.worker_error, end.job_failure)
-        self._call("finish", answer, lambda: verbs.finish(*self._at, claim, ending, seq, there), fence)
+        self._call("finish", answer, lambda: verbs.finish(way, self.keys, claim, ending, seq, there), fence)
         if answer.word == "OK" and was_over and end.status != answer.rest:
             self._met["a finish repeated with another status"] += 1
+        if answer.word == "OK" and not was_over and given_back:
+            self._met["a lease of a job that was to be cancelled is given back"] += 1
         return answer
 
     def control(self, action: Action, *, placed: bool) -> Answer:
         """Ask for an action; `placed`: the job is in the index of the cancelled jobs."""
         answer = self.life.control(self._now, action, placed) if self.life else NOT_FOUND
-        there = Status.CANCELLED if placed else ""
-        job = self._call("control", answer, lambda: verbs.control(*self._at, action, there))
+        way, there = self._way(Status.CANCELLED, placed)
+        job = self._call("control", answer, lambda: verbs.control(way, self.keys, action, there))
         assert answer.word != "OK" or job == self._seen
         return answer
 
     def settle(self, *, placed: bool) -> Answer:
-        """Look at the job; `placed`: it is in the index of the interrupted jobs."""
+        """Look at the job; `placed`: it is in the index of the status as which it ends if its worker is dead."""
+        ends_as = self.life.dies_as(self._now) if self.life and self.life.lease_end else Status.INTERRUPTED
         answer = self.life.settle(self._now, placed) if self.life else NOT_FOUND
-        there = Status.INTERRUPTED if placed else ""
-        found = self._call("settle", answer, lambda: verbs.settle(*self._at, there))
+        way, there = self._way(ends_as, placed)
+        found = self._call("settle", answer, lambda: verbs.settle(way, self.keys, there))
         refused = f"settle {answer.word}" in {*ERRORS, *PLACING}
         assert refused or found == Look(Verdict(answer.word), answer.rest)
         return answer
@@ -125,7 +134,7 @@ class WatchedJob:
         """Be a reader of the job, or with `limit` of its rows too: one past its lease is settled first."""
         store = JobStore(self._server, self._settings)
         verb, answer = "read", Answer("OK") if self.life else NOT_FOUND
-        if self.life and self.life.past_lease(self._now):
+        if self.life and self.life.look_is_due(self._now):
             verb, answer = "settle", self.life.settle(self._now)
             self._met[f"a reader finds it {answer.word}"] += 1
         if limit is None:
@@ -138,6 +147,7 @@ class WatchedJob:
             assert [*found.failures] == [json.loads(row) for row in self.life.stored_failures()[:limit]]
             assert [*found.skips] == [json.loads(row) for row in self.life.stored_skips()[:limit]]
             assert (found.failures_total, found.skips_total) == (self._seen.failed, self._seen.skipped)
+            assert found.rows_lost == 0
         return answer
 
     def right_of(self, holder: Holder) -> int:
@@ -152,6 +162,16 @@ class WatchedJob:
     @property
     def _at(self) -> tuple[Connection, Any]:
         return self._connection, self.keys
+
+    def _way(self, status: Status, placed: bool) -> tuple[Sender, str]:
+        """Returns how to send a call, and as what it is `placed`: every other change places the job by itself."""
+        self._places_itself = placed and bool(self.life and self.life.rev % 2 == 0)
+        if not self._places_itself:
+            return self._connection, status if placed else ""
+        index = [self._index(kind, each) for kind in KINDS.names for each in Status]
+        return AtOnce(
+            self._connection, self.job_id, index, self._connection.keys.lease_entry(ORG, self.job_id)
+        ), ""
 
     @property
     def _seen(self) -> Job:
@@ -179,6 +199,8 @@ class WatchedJob:
         else:
             assert type(result) is ERRORS[step.call] if step.refused else not isinstance(result, BatchStatusError)
         self._compare(step.after, answer.wrote)
+        if self._places_itself and before.job.get("status") != self._stored.job.get("status"):
+            self._is_listed_once()
         self._met.update((step.call, *landmarks(step)))
         return result
 
@@ -189,9 +211,24 @@ class WatchedJob:
         assert after.skips == (life.stored_skips() if life else [])
         if life:
             stored = {name.encode(): value.encode() for name, value in after.job.items()}
-            assert hashes.decode(stored) == life.job()
+            assert hashes.decode(stored, KINDS) == life.job()
         renewed = [ttl_ms > AGED_MS for ttl_ms in after.ttls_ms if ttl_ms != NO_KEY]
         assert renewed == [wrote] * len(renewed), "only a write renews the time to live, and it renews every key's"
+
+    def _is_listed_once(self) -> None:
+        """Check that a job that has placed itself is in the index of its status, and of none that it has left."""
+        assert self.life is not None
+        found = {
+            each: self._server.zscore(self._index(self.life.content.kind, each), self.job_id) for each in Status
+        }
+        assert found[self.life.status] == self.life.created_at
+        gone = set(Status) - {self.life.status} - TRANSITIONS[self.life.status]
+        assert [each for each in gone if found[each] is not None] == []
+        self._met[f"places itself: {self.life.status}"] += 1
+
+    @staticmethod
+    def _index(kind: str, status: Status) -> str:
+        return Keys("batchstatus").index(ORG, kind, status)
 
     def _look(self) -> Stored:
         """Returns what is stored, and ages its keys, so that the next look sees whether they were written."""

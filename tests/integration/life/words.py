@@ -6,7 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from batchstatus import values
+from batchstatus.kinds import Kinds
 from batchstatus.model import Kind, Status
+from tests.support.own_kinds import PRODUCTS
+
+KINDS = Kinds([*Kind, PRODUCTS])
+"""The published kinds, and one that is declared."""
 
 GRACE_MS = 3_000
 LEASE_MS = 30_000
@@ -34,7 +39,7 @@ class Holder(NamedTuple):
 class Content:
     """What a job is created with."""
 
-    kind: Kind = Kind.TRANSACTION_BATCH
+    kind: str = Kind.TRANSACTION_BATCH
     total: int | None = None
     takeover_ms: int = 0
     metadata: str = '{"fileName":"november.csv"}'

@@ -6,6 +6,7 @@ import pty
 import re
 import signal
 from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 
@@ -84,7 +85,11 @@ def test_a_new_key_as_json_has_the_documented_members(at_store, real_store):
     body = json.loads(out)
     record = real_store.api_keys.verify(body["key"])
     milliseconds = record.expires_at.isoformat(timespec="milliseconds")
-    assert (code, err, list(body)) == (0, "", ["id", "key", "org", "permissions", "name", "expiresAt"])
+    assert (code, err, list(body)) == (
+        0,
+        "",
+        ["id", "key", "org", "permissions", "name", "createdAt", "expiresAt"],
+    )
     assert (body["id"], body["org"], body["permissions"], body["name"]) == (record.id, ORG, ["a:b"], "importer")
     assert body["expiresAt"] == milliseconds.replace("+00:00", "Z")
     assert (record.expires_at - record.created_at).total_seconds() == 90 * 86_400
@@ -110,10 +115,11 @@ def test_the_list_shows_everything_but_the_keys(at_store, real_store):
     as_json = at_store("keys", "list", "--org", ORG, "--json")
     assert (listed.code, as_json.code) == (0, 0)
     lines = {line.split()[0]: line for line in listed.out.splitlines()}
-    assert lines[record.id] == f"{record.id}  a:b c:d  does not expire"
-    assert re.fullmatch(rf"{named.id}  a:b  expires \d{{4}}-[0-9T:.-]+Z  importer", lines[named.id])
+    time = r"\d{4}-[0-9T:.-]+Z"
+    assert re.fullmatch(rf"{record.id}  a:b c:d  does not expire  created {time}", lines[record.id])
+    assert re.fullmatch(rf"{named.id}  a:b  expires {time}  created {time}  importer", lines[named.id])
     members = {(each["id"], *each) for each in json.loads(as_json.out)}
-    assert members == {(key_id, "id", "org", "permissions", "name", "expiresAt") for key_id in lines}
+    assert members == {(key_id, "id", "org", "permissions", "name", "createdAt", "expiresAt") for key_id in lines}
     assert not {key, other} & set(re.findall(r"bsk_[\w-]+", listed.out + as_json.out))
 
 
@@ -122,6 +128,24 @@ def test_a_revoked_key_no_longer_works(at_store, real_store):
     assert at_store("keys", "revoke", record.id) == (0, f"revoked {record.id}\n", "")
     assert real_store.api_keys.verify(key) is None
     assert_refused(at_store("keys", "revoke", record.id), 3, record.id)
+
+
+def test_tickets_are_listed_and_revoked_as_keys_are(at_store, real_store):
+    key, _ = real_store.api_keys.create(ORG, ["a:b"])
+    of_job, record = real_store.tickets.create(ORG, job_id="november-1", api_key=key)
+    of_all, kept = real_store.tickets.create(ORG)
+    lines = at_store("keys", "list", "--org", ORG).out.splitlines()
+    rest = dict(line.split("  ", 1) for line in lines[1:])
+    assert rest[record.id].startswith("ticket for job november-1  expires 20")
+    assert rest[kept.id].startswith("ticket for all jobs  expires 20")
+    as_json = json.loads(at_store("keys", "list", "--org", ORG, "--json").out)
+    listed = {each["id"]: each.get("ticket") for each in as_json[1:]}
+    assert listed == {record.id: {"jobId": "november-1"}, kept.id: {"jobId": None}}
+    assert at_store("keys", "revoke", record.id) == (0, f"revoked {record.id}\n", "")
+    assert real_store.tickets.verify(of_job) is None
+    assert real_store.tickets.verify(of_all) == kept
+    assert_refused(at_store("keys", "revoke", record.id), 3, record.id)
+    assert_refused(at_store("keys", "revoke", "a:b.0123456789ab"), 3, "a:b.0123456789ab")
 
 
 def test_another_prefix_has_its_own_keys(at_store, monkeypatch):
@@ -155,6 +179,21 @@ def test_the_exit_code_of_a_job_that_has_not_ended_is_0(caller, real_store):
     job_id = real_store.create(ORG, KIND).job_id
     line = f"{job_id}: queued, 0 of ? rows: 0 succeeded, 0 failed, 0 skipped\n"
     assert caller("status", job_id) == (0, line, "")
+
+
+def test_the_parts_of_a_split_job_are_printed_as_lines_or_json(caller, real_store):
+    job_id = real_store.create(ORG, KIND, parts=2).job_id
+    with real_store.run(ORG, job_id, part=2) as run:
+        run.total(3)
+        run.succeeded(2)
+    code, out, _ = caller("status", "--parts", job_id)
+    assert (code, out.splitlines()[1:]) == (
+        0,
+        ["  part 1: queued, 0 of ? rows, 0 failed", "  part 2: completed, 2 of 3 rows, 0 failed"],
+    )
+    body = json.loads(caller("status", "--parts", "--json", job_id).out)
+    assert [part["status"] for part in body["parts"]] == ["queued", "completed"]
+    assert "parts" not in json.loads(caller("status", "--json", job_id).out)
 
 
 def test_failures_are_printed_as_lines_json_or_csv(caller, ended, tmp_path):
@@ -210,10 +249,10 @@ def test_watch_draws_a_bar_on_a_terminal(caller, real_store):
     with real_store.run(ORG, job_id) as run:
         run.succeeded(4)
         watching = start("watch", job_id, stdout=theirs)
-        wait_until(lambda: shows("4/10", "running", "━"), 60)
+        wait_until(lambda: shows("4/10", "━"), 60)
         run.succeeded(6)
     assert watching.wait(60) == 0
-    wait_until(lambda: shows("10/10", "completed", "\x1b["), 5)
+    wait_until(lambda: shows("completed: 10 succeeded.", "\x1b["), 5)
     os.close(ours)
     os.close(theirs)
     watching.communicate()
@@ -235,7 +274,7 @@ def test_watch_shows_that_a_job_is_paused(caller, real_store):
         watching = start("watch", job_id)
         assert any(": running, 0 of 3" in line for line in watching.stdout)
         real_store.control(ORG, job_id, "pause")
-        assert any(": running (batchPauseRequested), 0 of 3" in line for line in watching.stdout)
+        assert any(": pausing, 0 of 3" in line for line in watching.stdout)
     watching.communicate(timeout=30)
 
 
@@ -243,3 +282,12 @@ def test_history_explains_a_bad_parameter(caller):
     code, out, err = caller("history", "--created-after", "yesterday")
     assert (code, out) == (2, "")
     assert re.search("createdAfter.*2026-11-23T15:04:05Z", err)
+
+
+def test_history_takes_a_date_as_its_start_in_utc(caller, real_store):
+    made = real_store.create(ORG, KIND)
+    day = made.created_at.date()
+    for after, before, found in [(0, 1, True), (1, 2, False), (-1, 0, False)]:
+        bounds = ("--created-after", str(day + timedelta(after)), "--created-before", str(day + timedelta(before)))
+        code, out, _ = caller("history", *bounds)
+        assert (code, made.job_id in out) == (0, found)

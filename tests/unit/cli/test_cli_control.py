@@ -14,7 +14,7 @@ from tests.support.service import LiveService
 
 ORG, KIND = "org_acme", "transaction_batch"
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
-CANCEL, PAUSE, PAUSED = CONTROL_FLAGS
+CANCEL, PAUSE, PAUSED, _ = CONTROL_FLAGS
 
 Result = tuple[int, str, str]
 Control = Callable[..., Result]
@@ -67,16 +67,14 @@ def flags(store: JobStore, job: Job) -> set[str]:
     return {*store.get(ORG, job.job_id).metadata} & {*CONTROL_FLAGS}
 
 
-def test_a_running_job_is_printed_with_the_requested_flag(
-    control: Control, real_store: JobStore, job: Job
-) -> None:
-    line = f"{job.job_id}: running, 0 of 1,000 rows: 0 succeeded, 0 failed, 0 skipped"
+def test_a_running_job_is_printed_with_what_is_requested(control: Control, real_store: JobStore, job: Job) -> None:
+    line = f"{job.job_id}: {{}}, 0 of 1,000 rows: 0 succeeded, 0 failed, 0 skipped\n"
     with real_store.run(ORG, job.job_id):
-        assert control(job.job_id, "pause") == (0, f"{line} ({PAUSE})\n", "")
+        assert control(job.job_id, "pause") == (0, line.format("pausing"), "")
         assert flags(real_store, job) == {PAUSE}
-        assert control(job.job_id, "resume") == (0, f"{line}\n", "")
+        assert control(job.job_id, "resume") == (0, line.format("running"), "")
         assert flags(real_store, job) == set()
-        assert control(job.job_id, "cancel") == (0, f"{line} ({CANCEL})\n", "")
+        assert control(job.job_id, "cancel") == (0, line.format("cancelling"), "")
         assert flags(real_store, job) == {CANCEL}
     assert real_store.get(ORG, job.job_id).status is Status.CANCELLED
 
@@ -152,7 +150,11 @@ def test_an_unknown_key_is_refused(control: Control, job: Job, monkeypatch: pyte
 
 
 def test_an_unreachable_service_is_reported(control: Control, job: Job) -> None:
-    assert_refused(control(job.job_id, "cancel", "--url", NOBODY), 3, "no answer", NOBODY)
+    assert_refused(
+        control(job.job_id, "cancel", "--url", NOBODY),
+        3,
+        f"{NOBODY} cannot be reached: Connection refused (BATCHSTATUS_URL)",
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,4 +179,4 @@ def test_a_missing_variable_is_named_by_its_option(
 ) -> None:
     monkeypatch.delenv(variable)
     option = variable.removeprefix("BATCHSTATUS_").lower().replace("_", "-")
-    assert_refused(control("J", "pause"), 2, f"--{option}")
+    assert_refused(control("J", "pause"), 2, f"give --{option} or set {variable}")

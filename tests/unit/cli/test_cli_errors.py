@@ -1,11 +1,12 @@
 """Errors of the command line: the exit code gives the category, one line gives the reason."""
 
 import socket
+import subprocess
 import sys
 
 import pytest
 
-from batchstatus import __main__, __version__
+from batchstatus import __version__
 from tests.support.commands import assert_refused, forget_environment, runner
 from tests.support.ports import free_port
 
@@ -91,6 +92,30 @@ def test_wrong_usage_is_named_in_one_line(batchstatus, arguments, named):
     assert_refused(batchstatus(*arguments), 2, named)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["status", "j", "--api-key", KEY], "no service: give --url or set BATCHSTATUS_URL"),
+        (["watch", "j", "--url", "http://h"], "no API key: give --api-key or set BATCHSTATUS_API_KEY"),
+        ([*LIST], "no store: give --redis-url or set BATCHSTATUS_REDIS_URL"),
+        (["status", "j", "--url", "ftp://h", "--api-key", KEY], "(BATCHSTATUS_URL)"),
+        (["status", "j", "--url", "http://h", "--api-key", "a b"], "(BATCHSTATUS_API_KEY)"),
+        ([*LIST, "--redis-url", "http://h"], "(BATCHSTATUS_REDIS_URL)"),
+        ([*LIST, "--redis-url", "redis://h", "--prefix", "a{b"], "(BATCHSTATUS_PREFIX)"),
+        ([*LIST, "--redis-url", "redis://h", "--tls-ca-file", "/f.pem"], "(BATCHSTATUS_REDIS_URL)"),
+        ([*LIST, "--redis-url", "rediss://h", "--tls-key-file", "/f.pem"], "(BATCHSTATUS_TLS_KEY_FILE)"),
+    ],
+)
+def test_what_a_variable_may_give_is_named_with_the_variable(batchstatus, arguments, said):
+    assert_refused(batchstatus(*arguments), 2, said)
+
+
+def test_no_error_gives_orders_to_the_terminal(batchstatus):
+    refused = batchstatus("\x1b[2J\x9bx")
+    assert_refused(refused, 2)
+    assert refused.err.removesuffix("\n").isprintable()
+
+
 @pytest.mark.parametrize("arguments", [[], ["keys"]], ids=["batchstatus", "keys"])
 def test_no_command_lists_the_commands_and_is_wrong_usage(batchstatus, arguments):
     code, out, err = batchstatus(*arguments)
@@ -110,18 +135,33 @@ def test_help_and_version_succeed(batchstatus):
 
 @pytest.mark.parametrize("command", ["status", "failures"])
 def test_an_unreachable_service_is_reported(batchstatus, command):
-    assert_refused(batchstatus(command, "j", "--url", f"http://{NOBODY}", "--api-key", KEY), 3, NOBODY)
+    refused = batchstatus(command, "j", "--url", f"http://{NOBODY}", "--api-key", KEY)
+    assert_refused(refused, 3, f"http://{NOBODY} cannot be reached: Connection refused (BATCHSTATUS_URL)")
+
+
+def test_a_watched_service_that_stays_unreachable_is_reported(batchstatus, monkeypatch):
+    monkeypatch.setattr(sys.modules["batchstatus.cli.terminal.following"], "WATCH_S", 0.1)
+    refused = batchstatus("watch", "j", "--url", f"http://{NOBODY}", "--api-key", KEY)
+    assert_refused(refused, 3, f"http://{NOBODY} cannot be reached: Connection refused (BATCHSTATUS_URL)")
+
+
+def test_an_answer_that_is_no_use_does_not_blame_the_address(caller, live):
+    refused = caller("status", "j", "--url", f"{live.url}/nowhere")
+    assert_refused(refused, 3, "404")
+    assert "cannot be reached" not in refused.err
 
 
 @pytest.mark.parametrize("arguments", [CREATE, LIST, ("keys", "revoke", "org_acme.0")], ids=lambda each: each[1])
 def test_an_unreachable_store_is_reported(batchstatus, arguments):
-    assert_refused(batchstatus(*arguments, "--redis-url", f"redis://{NOBODY}"), 3, "store")
+    assert_refused(
+        batchstatus(*arguments, "--redis-url", f"redis://{NOBODY}"), 3, "store", "(BATCHSTATUS_REDIS_URL)"
+    )
 
 
 @pytest.mark.parametrize("arguments", [["status", "j"], ["watch", "j"], ["failures", "j", "--csv", "-"]])
 def test_a_refused_key_is_reported_but_not_printed(caller, arguments):
     refused = caller(*arguments)
-    assert_refused(refused, 3, "401")
+    assert_refused(refused, 3, "401", "(BATCHSTATUS_API_KEY)")
     assert KEY not in refused.err
 
 
@@ -147,24 +187,25 @@ def test_a_file_that_cannot_be_written_is_named(caller, real_store):
 # Without the extras
 
 
+def without(module: str) -> "subprocess.CompletedProcess[str]":
+    """Runs the command line where a module cannot be imported: in another process."""
+    program = f"import sys; sys.modules[{module!r}] = None; from batchstatus.__main__ import main; main()"
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
 @pytest.mark.parametrize("missing", ["click", "rich", "flask", "marshmallow", "gevent", "gunicorn", "orjson"])
-def test_a_missing_extra_is_named(monkeypatch, capsys, missing):
-    reloaded = ("batchstatus.cli", "batchstatus.web", "batchstatus.schemas", f"{missing}.")
-    for name in [name for name in sys.modules if name.startswith(reloaded)]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(SystemExit) as ended:
-        __main__.main()
-    out, err = capsys.readouterr()
-    assert (ended.value.code, out, err.count("\n")) == (2, "", 1)
-    assert missing in err
-    assert "pip install 'batchstatus[server]'" in err
+def test_a_missing_extra_is_named(missing):
+    ended = without(missing)
+    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
+    assert missing in ended.stderr
+    assert "pip install 'batchstatus[server]'" in ended.stderr
 
 
-def test_a_missing_module_of_our_own_is_not_a_missing_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "batchstatus.cli", None)
-    with pytest.raises(ModuleNotFoundError):
-        __main__.main()
+def test_a_missing_module_of_our_own_is_not_a_missing_extra():
+    ended = without("batchstatus.cli")
+    assert ended.returncode == 1
+    assert "ModuleNotFoundError" in ended.stderr
 
 
 # serve
@@ -207,6 +248,15 @@ def test_an_invalid_store_url_stops_the_start_and_names_the_variable(served, mon
     assert served.with_ == []
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_port_0_becomes_a_free_port_which_is_told(served, host):
+    code, _, err = served("--bind", f"{host}:0")
+    (settings,) = served.with_
+    assert (code, settings.address[0]) == (0, host.strip("[]"))
+    assert settings.address[1] > 0
+    assert f"serves http://{settings.bind} " in err
+
+
 def test_a_port_that_is_taken_stops_the_start(served):
     with socket.create_server(("127.0.0.1", 0)) as other:
         bind = f"127.0.0.1:{other.getsockname()[1]}"
@@ -220,7 +270,7 @@ def test_the_port_of_another_batchstatus_service_stops_the_start(served, live):
     assert live.answers("/readyz")
 
 
-@pytest.mark.parametrize("bind", ["127.0.0.1:0", "192.0.2.1:8000", "no-such-host.invalid:8000"])
+@pytest.mark.parametrize("bind", ["192.0.2.1:8000", "no-such-host.invalid:8000"])
 def test_an_address_that_cannot_be_bound_stops_the_start(served, bind):
     assert_refused(served("--bind", bind), 2)
     assert served.with_ == []

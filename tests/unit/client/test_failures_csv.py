@@ -1,12 +1,13 @@
 """The failed rows as CSV: a file that is cut never looks whole."""
 
 import io
+import json
 
 import pytest
 
 from batchstatus.client import Client
 from batchstatus.errors import JobNotFound, ServiceUnavailable
-from tests.unit.client.answers import Answer, csv, cut, error, ok, page
+from tests.unit.client.answers import Answer, answer, csv, cut, error, ok, page
 from tests.unit.client.service import Server
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -28,6 +29,55 @@ def test_the_csv_comes_from_the_route_of_the_kind(client: Client, server: Server
     client.failures_csv("J", file)
     assert file.getvalue() == b"row_key,code,error\r\n" * 10_000
     assert server.requests[1].target == f"/batch-import/{route}/J/failures.csv"
+
+
+DOCUMENT = {
+    "paths": {
+        "/batch-import/jobs/{jobId}": {"get": {}},
+        "/batch-import/price-jobs/{jobId}/failures.csv": {"get": {"x-kind": "price_import"}},
+        "/batch-import/product-jobs/{jobId}/failures": {"get": {"x-kind": "product_import"}},
+        "/batch-import/product-jobs/{jobId}/failures.csv": {"get": {"x-kind": "product_import"}},
+    }
+}
+
+
+def test_of_a_kind_that_is_not_published_the_service_says_the_route(client: Client, server: Server) -> None:
+    document = answer(body=json.dumps(DOCUMENT).encode())
+    server.says(ok(kind="product_import"), document, csv(b"sku,code,error\r\n"))
+    file = io.BytesIO()
+    client.failures_csv("J", file)
+    assert file.getvalue() == b"sku,code,error\r\n"
+    targets = [request.target for request in server.requests]
+    assert targets[1:] == ["/openapi.json", "/batch-import/product-jobs/J/failures.csv"]
+
+
+def test_a_path_that_is_given_is_asked_at_once(client: Client, server: Server) -> None:
+    server.says(csv(b"sku,code,error\r\n"))
+    client.failures_csv("J", io.BytesIO(), path="product-jobs")
+    assert server.requests[0].target == "/batch-import/product-jobs/J/failures.csv"
+
+
+BROKEN = '{"paths": {"/batch-import/product-jobs/{jobId}/failures.csv": %s}}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b"[]",
+        b"5",
+        b'{"paths": {}}',
+        b'{"paths": {"/x": {}}}',
+        b'{"paths": []}',
+        *((BROKEN % each).encode() for each in ("5", "{}", '{"get": 5}')),
+    ],
+)
+def test_a_route_that_the_service_does_not_say_is_service_unavailable(
+    client: Client, server: Server, body: bytes
+) -> None:
+    server.says(ok(kind="product_import"), answer(body=body))
+    with pytest.raises(ServiceUnavailable):
+        client.failures_csv("J", io.BytesIO())
 
 
 def test_a_chunked_csv_is_written_whole(client: Client, server: Server) -> None:

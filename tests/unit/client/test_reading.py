@@ -38,6 +38,12 @@ def test_kind_and_status_are_enums_and_times_are_utc(client: Client, server: Ser
     assert (type(job.kind), type(job.status), job.created_at.tzinfo) == (Kind, Status, UTC)
 
 
+def test_a_kind_that_is_not_published_is_plain_text(client: Client, server: Server) -> None:
+    server.says(ok(kind="product_import"))
+    kind = client.get("J").kind
+    assert (kind, type(kind)) == ("product_import", str)
+
+
 def test_nulls_of_a_queued_job_become_none(client: Client, server: Server) -> None:
     server.says(ok(status="queued", totalItems=None, heartbeatAt=None, leaseExpiresAt=None))
     job = client.get("J")
@@ -60,7 +66,8 @@ def test_unknown_members_are_ignored(client: Client, server: Server) -> None:
     [
         {"status": "exploded"},
         {"status": []},
-        {"kind": "teapot_batch"},
+        {"kind": 5},
+        {"kind": None},
         {"jobId": 7},
         {"succeeded": "412"},
         {"failed": True},

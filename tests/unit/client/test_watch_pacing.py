@@ -3,7 +3,7 @@
 import pytest
 
 from batchstatus.client import Client
-from tests.unit.client.answers import Answer, done, ok, tagged, unchanged
+from tests.unit.client.answers import Answer, done, error, ok, tagged, unchanged
 from tests.unit.client.service import Clock, Server
 
 
@@ -63,6 +63,6 @@ def test_a_pause_without_retry_after_is_two_seconds(client: Client, server: Serv
 def test_a_pause_is_at_most_progress_s(
     client: Client, server: Server, clock: Clock, progress_s: float, pause_s: float
 ) -> None:
-    server.says(ok({"Retry-After": "4"}), done())
+    server.says(error(404, "NOT_FOUND"), ok({"Retry-After": "4"}), done())
     list(client.watch("J", progress_s))
     assert clock.sleeps == [pause_s]

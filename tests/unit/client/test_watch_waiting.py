@@ -7,7 +7,7 @@ import pytest
 
 from batchstatus.client import Client
 from batchstatus.errors import InvalidValue
-from tests.unit.client.answers import APPLIED, SILENCE, answer, done, held, tagged, unchanged
+from tests.unit.client.answers import APPLIED, SILENCE, answer, done, error, held, tagged, unchanged
 from tests.unit.client.service import KEY, TIMEOUT_S, Clock, Server
 
 
@@ -47,9 +47,9 @@ def test_a_304_without_an_entity_tag_keeps_the_known_one(client: Client, server:
 def test_progress_s_becomes_a_wait_of_whole_seconds_up_to_30(
     client: Client, server: Server, progress_s: float, prefer: str
 ) -> None:
-    server.says(tagged('W/"1"'), done())
+    server.says(error(404, "NOT_FOUND"), tagged('W/"1"'), done())
     list(client.watch("J", progress_s))
-    assert server.asked("prefer") == [None, prefer]
+    assert server.asked("prefer") == [None, None, prefer]
 
 
 @pytest.mark.parametrize("progress_s", [0, -1, float("nan")])
@@ -60,10 +60,10 @@ def test_an_impossible_progress_s_is_refused(client: Client, progress_s: float) 
 
 def test_a_held_answer_may_take_longer_than_timeout_s(server: Server, clock: Clock) -> None:
     late = replace(held('W/"1"'), held_s=1, hold=lambda: time.sleep(TIMEOUT_S + 0.1))
-    server.says(tagged('W/"1"'), late, done())
+    server.says(error(404, "NOT_FOUND"), tagged('W/"1"'), late, done())
     with Client(server.url, KEY, timeout_s=TIMEOUT_S) as client:
         list(client.watch("J", progress_s=1))
-    assert (set(clock.sleeps), server.connections) == ({0}, 1)
+    assert (set(clock.sleeps), server.connections) == ({0}, 2)
 
 
 def test_an_answer_that_is_not_held_must_come_within_timeout_s(server: Server, clock: Clock) -> None:

@@ -13,13 +13,14 @@ SAMPLES = EXAMPLES / "samples"
 
 with pytest.MonkeyPatch.context() as patch:  # scripts in `examples` import each other by their bare names
     patch.syspath_prepend(EXAMPLES)
-    make_samples, fields, records, importing, transactions, entities, user_events = map(
+    make_samples, fields, records, importing, import_in_parts, transactions, entities, user_events = map(
         importlib.import_module,
         (
             "make_samples",
             "fields",
             "records",
             "importing",
+            "import_in_parts",
             "import_transactions",
             "import_entities",
             "import_user_events",

@@ -33,7 +33,7 @@ def in_one_bucket(many: int) -> list[Entry]:
 
 
 def due(leases: Leases, limit: int = 100) -> list[Entry]:
-    return [each for bucket in range(BUCKETS) for each in leases.due(bucket, limit)]
+    return [each for bucket in range(BUCKETS) for each in leases.due(bucket, limit=limit)]
 
 
 def store_ms(client: "redis.Redis") -> int:
@@ -87,7 +87,7 @@ def test_the_longest_overdue_entries_of_a_bucket_come_first(leases: Leases, clie
     entries = in_one_bucket(5)
     for score, each in enumerate(entries):
         client.zadd(each.key, {each.member: 1_000 - score})
-    assert leases.due(0, 3) == entries[:1:-1]
+    assert leases.due(0, limit=3) == entries[:1:-1]
     assert leases.due(1, 3) == []
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from batchstatus.errors import JobCorrupt
+from batchstatus.kinds import PUBLISHED
 from batchstatus.model import Job, JobFailure, Kind, Status
 from batchstatus.protocol import hashes
 
@@ -52,7 +53,7 @@ def moment(milliseconds: int) -> datetime:
 
 
 def test_a_new_job_is_read_with_the_content_of_its_creation_alone():
-    assert hashes.decode(QUEUED) == Job(
+    assert hashes.decode(QUEUED, PUBLISHED) == Job(
         job_id="j-1",
         kind=Kind.TRANSACTION_BATCH,
         status=Status.QUEUED,
@@ -72,7 +73,7 @@ def test_a_new_job_is_read_with_the_content_of_its_creation_alone():
 
 
 def test_every_field_of_a_full_hash_is_read():
-    job = hashes.decode(FULL)
+    job = hashes.decode(FULL, PUBLISHED)
     assert (job.total_items, job.succeeded, job.failed, job.skipped, job.rev) == (2**53 - 1, 412, 3, 2, 17)
     assert (job.heartbeat_at, job.lease_expires_at) == (moment(1763910246000), moment(1763910276000))
     assert (job.completed_at, job.worker_error) == (moment(1763910247001), "ValueError: ñ")
@@ -83,12 +84,12 @@ def test_every_field_of_a_full_hash_is_read():
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("status", Status)
 def test_every_kind_and_status_is_read(kind, status):
-    job = hashes.decode({**QUEUED, b"kind": kind.encode(), b"status": status.encode()})
+    job = hashes.decode({**QUEUED, b"kind": kind.encode(), b"status": status.encode()}, PUBLISHED)
     assert (job.kind, job.status) == (kind, status)
 
 
 def test_a_job_failure_may_have_no_details():
-    job = hashes.decode({**FULL, b"jobFailure": b'{"code":"AB","message":"why"}'})
+    job = hashes.decode({**FULL, b"jobFailure": b'{"code":"AB","message":"why"}'}, PUBLISHED)
     assert job.job_failure == JobFailure("AB", "why", None)
 
 
@@ -111,13 +112,13 @@ def test_a_damaged_field_is_job_corrupt_and_named(field, bad):
     if bad is not None:
         stored[field.encode()] = bad
     with pytest.raises(JobCorrupt, match=rf"^field {field} of job ") as corrupt:
-        hashes.decode(stored)
+        hashes.decode(stored, PUBLISHED)
     assert len(str(corrupt.value)) < 300
 
 
 def test_job_corrupt_names_the_job():
     with pytest.raises(JobCorrupt, match=r"^field failed of job b'j-1' cannot be b'many'$"):
-        hashes.decode({**FULL, b"failed": b"many"})
+        hashes.decode({**FULL, b"failed": b"many"}, PUBLISHED)
 
 
 @pytest.mark.parametrize(
@@ -125,13 +126,16 @@ def test_job_corrupt_names_the_job():
 )
 def test_broken_metadata_is_logged_and_read_as_empty(bad, caplog):
     caplog.set_level(logging.WARNING)
-    job = hashes.decode({**FULL, b"metadata": bad})
+    job = hashes.decode({**FULL, b"metadata": bad}, PUBLISHED)
     assert (job.metadata, job.succeeded) == ({}, 412)
     assert "field metadata of job b'j-1'" in caplog.text
 
 
 def test_absent_metadata_is_empty_and_not_logged(caplog):
-    assert hashes.decode({name: value for name, value in FULL.items() if name != b"metadata"}).metadata == {}
+    assert (
+        hashes.decode({name: value for name, value in FULL.items() if name != b"metadata"}, PUBLISHED).metadata
+        == {}
+    )
     assert not caplog.records
 
 
@@ -152,10 +156,15 @@ def test_json_is_read_and_absent_json_is_none(stored, found):
 
 
 @pytest.mark.parametrize("status", Status)
-def test_only_a_running_job_has_a_lease(status):
-    lease = hashes.lease_ms({b"status": status.encode(), b"leaseExpiresAt": b"17"})
-    assert lease == (17 if status == "running" else None)
+def test_only_a_running_job_is_to_be_looked_at_after_its_lease(status):
+    stored = {b"status": status.encode(), b"leaseExpiresAt": b"17", b"takeoverMs": b"30"}
+    assert hashes.look_due_ms(stored) == (17 if status == "running" else None)
 
 
-def test_a_running_job_without_the_field_has_no_lease():
-    assert hashes.lease_ms({b"status": b"running"}) is None
+def test_a_job_that_awaits_a_worker_is_to_be_looked_at_after_its_takeover_window():
+    stored = {b"status": b"running", b"leaseExpiresAt": b"17", b"takeoverMs": b"30", b"batchAwaitingWorker": b"1"}
+    assert hashes.look_due_ms(stored) == 47
+
+
+def test_a_running_job_without_a_lease_is_not_to_be_looked_at():
+    assert hashes.look_due_ms({b"status": b"running"}) is None

@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 import pytest
 
 from batchstatus import StoreUnavailable, connect
+from tests.support.topologies import needs_cluster
 
 REFUSALS = ["ERR max number of clients reached", "DENIED Redis is running in protected mode because no password"]
 
@@ -36,7 +37,11 @@ CLUSTER = "redis+cluster://127.0.0.1:{}"
 
 
 @pytest.mark.parametrize(
-    ("url", "words"), [*(("redis://127.0.0.1:{}", each) for each in REFUSALS), (CLUSTER, REFUSALS[0])]
+    ("url", "words"),
+    [
+        *(("redis://127.0.0.1:{}", each) for each in REFUSALS),
+        pytest.param(CLUSTER, REFUSALS[0], marks=needs_cluster),
+    ],
 )
 def test_the_error_says_why_the_server_refuses(url: str, words: str) -> None:
     with refusing(words) as port:

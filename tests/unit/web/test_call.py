@@ -12,9 +12,9 @@ from batchstatus import JobNotFound, JobStore, StoreUnavailable
 from batchstatus.settings import StoreSettings
 from batchstatus.web import call as module
 from batchstatus.web import runtime
-from batchstatus.web.blueprint import parts_of
 from batchstatus.web.breaker import FAILURES
 from batchstatus.web.call import Call, Parts
+from batchstatus.web.registration import parts_of
 
 AWAY = StoreUnavailable("the store is away")
 

@@ -1,6 +1,7 @@
 """The metrics of one process: what is counted under which labels, and the directory for several."""
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -9,14 +10,17 @@ from flask.testing import FlaskClient
 from prometheus_client import CONTENT_TYPE_LATEST
 from prometheus_client.parser import text_string_to_metric_families
 
-from batchstatus import JobStore, StoreUnavailable
-from batchstatus.keys import Keys
+from batchstatus import TERMINAL, JobCancelled, JobStore, StoreUnavailable
+from batchstatus.jobs.looks import Leases
+from batchstatus.keys import BUCKETS, Keys
 from batchstatus.protocol import verbs
+from batchstatus.reaper import Reaper
 from batchstatus.settings import Settings, StoreSettings
 from batchstatus.transport.connection import Connection
 from batchstatus.web import create_app, metrics
 from batchstatus.web.breaker import FAILURES
 from batchstatus.web.server import serve as server
+from tests.support.sdk import claim_and_vanish
 from tests.support.waiting import wait_until
 
 ORG = "org_acme"
@@ -159,6 +163,60 @@ def test_each_job_that_is_found_dead_is_counted_once(client: "redis.Redis") -> N
     wait_until(lambda: web.get(path, headers=headers).json["job"]["status"] == "interrupted")
     web.get(path, headers=headers)
     assert samples(web, "batchstatus_settled_jobs_total") == {(): 1}
+
+
+def test_what_a_reaper_has_measured_is_told_by_every_replica_until_it_is_old(
+    web: FlaskClient, store: JobStore, client: "redis.Redis", job_id: str
+) -> None:
+    names = ("batchstatus_running_jobs", "batchstatus_oldest_heartbeat_seconds")
+    assert [samples(web, name) for name in names] == [{}, {}]
+    with store.run(ORG, job_id):
+        Reaper(store).sweep()
+    for each in (web, create_app(store).test_client()):
+        assert samples(each, "batchstatus_running_jobs") == {(): 1}
+        assert 0 <= samples(each, "batchstatus_oldest_heartbeat_seconds")[()] < 60
+    client.delete(Keys("batchstatus").measured())
+    assert [samples(web, name) for name in names] == [{}, {}]
+
+
+def test_a_store_that_is_away_or_damaged_keeps_nobody_from_the_metrics(
+    web: FlaskClient, store: JobStore, client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.rpush(Keys("batchstatus").measured(), "no hash")
+    assert samples(web, "batchstatus_running_jobs") == {}
+
+    def away(*_: object) -> None:
+        raise StoreUnavailable("the store is away")
+
+    monkeypatch.setattr(store.connection, "hash", away)
+    assert samples(web, "batchstatus_running_jobs") == {}
+    assert samples(web, "batchstatus_store_errors_total") == {(): 0}
+
+
+def test_each_end_of_a_job_is_counted_once_by_its_status(web: FlaskClient, client: "redis.Redis") -> None:
+    store = JobStore(client, StoreSettings(grace_s=0))
+    app = create_app(store)
+    web, reapers = app.test_client(), [Reaper(store, app.parts.metrics.ended) for _ in range(2)]
+    ends = {"completed": None, "failed": ValueError("boom"), "cancelled": JobCancelled()}
+    assert samples(web, "batchstatus_ended_jobs_total") == dict.fromkeys([(each,) for each in TERMINAL], 0)
+    for error in ends.values():
+        with suppress(ValueError), store.run(ORG, store.create(ORG, "transaction_batch").job_id):
+            if error:
+                raise error
+    store.control(ORG, store.create(ORG, "transaction_batch").job_id, "cancel")  # before any worker has it
+    claim_and_vanish(client, dead := store.create(ORG, "transaction_batch"))
+    leases = Leases(store.connection)
+    for bucket in range(BUCKETS):
+        for entry in leases.entries(bucket):
+            leases.track(entry, 0)
+    leases.track(store.connection.keys.lease_entry(ORG, dead.job_id), 0)
+    wait_until(
+        lambda: all(reaper.reap() is not None for reaper in reapers) and not client.keys("*:leases:{[0-9]*}")
+    )
+    for reaper in reapers:  # as one that had read the entry before another dropped it
+        reaper._look_at(store.connection.keys.lease_entry(ORG, dead.job_id))
+    ended = dict.fromkeys([(each,) for each in TERMINAL], 1) | {("cancelled",): 2}
+    assert samples(web, "batchstatus_ended_jobs_total") == ended
 
 
 # The directory that processes share

@@ -29,4 +29,4 @@ def test_code_that_catches_every_exception_does_not_catch_the_bound(
     monkeypatch.setattr(store, "get", ask_one_server_after_the_other)
     began = time.monotonic()
     assert error_of(get(create_app(store).test_client(), JOB.format("job_1"), key)) == (503, "STORE_UNAVAILABLE")
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5  # the servers would take 10 s together

@@ -1,0 +1,1 @@
+"""Puts a worker in any language through the rules of the Redis protocol: `python -m batchstatus.conformance`."""

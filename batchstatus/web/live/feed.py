@@ -1,0 +1,250 @@
+"""Event streams: what has changed of a job, or of an organization's jobs, rendered once for all who listen.
+
+A listener has no queue. It remembers how far it has come, and is given the newest of each job that has changed
+since: one that reads slowly misses what lies between, and costs no memory.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from batchstatus.messages import JobKey, Seen
+from batchstatus.model import MAX_PAGE, Job, Status
+from batchstatus.schemas import JobResponseSchema
+from batchstatus.schemas.dumping import compiled
+from batchstatus.web.conditional import entity_tag
+from batchstatus.web.live.ticking import Looks, Ticks, wake
+from batchstatus.web.responses import encode
+
+LEAST_S = 0.25
+"""The least time between two events of one job: at most 4 a second."""
+MEMBERS_S = 0.3
+"""How often to look for jobs that are new in an organization."""
+AT_ONCE = 8
+"""Jobs to render before others have their turn."""
+
+OPEN = (Status.QUEUED, Status.RUNNING)
+
+_dump = compiled(JobResponseSchema())
+
+
+class _Answer(NamedTuple):
+    """The body of an event."""
+
+    job: Job
+
+
+class News(NamedTuple):
+    """The newest event of a job. `number` grows from one news to the next; with `ended` none follows.
+
+    `text` is the event as it is sent; None if the job is gone.
+    """
+
+    number: int
+    tag: str
+    text: bytes | None
+    ended: bool
+
+
+NOTHING = News(0, "", b"", False)
+
+
+class Entry:
+    """A job of an open stream: its newest event, and from when on it may be read again."""
+
+    __slots__ = ("created_ms", "news", "not_before", "rev")
+
+    def __init__(self) -> None:
+        self.news = NOTHING
+        self.created_ms = self.rev = 0
+        self.not_before = 0.0
+
+    def may_be_read(self, now: float) -> bool:
+        """Returns True unless the job was read a moment ago, or has ended."""
+        return self.not_before <= now and not self.news.ended
+
+
+class Listener:
+    """An open stream: of one job, or without `job_id` of an organization's. `known` is the last tag it was sent.
+
+    It is sent the jobs in `first` at once, and all news after `number`, the last when `first` was read. `woken` is
+    set when there may be news, and at `due_at`, a time that the stream sets.
+    """
+
+    __slots__ = ("due_at", "first", "job_id", "known", "number", "org", "woken")
+
+    def __init__(self, org: str, job_id: str | None, known: str, number: int) -> None:
+        self.org, self.job_id, self.known, self.number = org, job_id, known, number
+        self.first: set[JobKey] | None = None
+        self.due_at = 0.0
+        self.woken = threading.Event()
+
+
+class Feed:
+    """The open streams of this process, and each job's newest event. `on_change` gets the number of streams."""
+
+    def __init__(self, ticks: Ticks, on_change: Callable[[int], None]) -> None:
+        self.ticks = ticks
+        self._on_change = on_change
+        self._listeners: set[Listener] = set()
+        self._entries: dict[JobKey, Entry] = {}
+        self._members: dict[str, list[JobKey]] = {}
+        self._newest: dict[str, set[JobKey]] = {}
+        self._members_at = 0.0
+        self.last, self._telling = 0, threading.Lock()
+        self._checked: set[str] = set()
+        self._lost_at: float | None = None
+        ticks.join(self)
+
+    def __len__(self) -> int:
+        return len(self._listeners)
+
+    @contextmanager
+    def listening(self, listener: Listener, jobs: Iterable[Job]) -> Iterator[bool]:
+        """Add a listener, and what it is to be told first. Yields False if there is no room for it."""
+        with self.ticks.entering:
+            if not self.ticks.has_room():
+                yield False
+                return
+            self._listeners.add(listener)
+        try:
+            self._on_change(len(self._listeners))
+            listener.first = {self._enter(listener.org, job, member=listener.job_id is None) for job in jobs}
+            yield self.ticks.start()
+        finally:
+            self._listeners.discard(listener)
+            self._on_change(len(self._listeners))
+            if not self._listeners:  # what was known grows old: nobody looks any more
+                self._entries, self._members, self._newest = {}, {}, {}
+
+    def newest(self, org: str) -> list[Job]:
+        """Returns the newest jobs of an organization that have not ended, the newest last."""
+        (found,) = self.ticks.store.newest([org], OPEN, MAX_PAGE)
+        jobs = self.ticks.store.reader.read_each([(org, job_id) for job_id in found])
+        return [job for job in reversed(jobs) if isinstance(job, Job) and not job.terminal]
+
+    def news(self, listener: Listener) -> list[News]:
+        """Returns what the listener does not know yet, the oldest first. It is taken for known from here on."""
+        last, first = self.last, listener.first or ()
+        known = listener.known if first else None
+        jobs = {*self._jobs_of(listener), *first}
+        found = [(job, entry.news) for job in jobs if (entry := self._entries.get(job))]
+        new = sorted(news for job, news in found if job in first or news.number > listener.number)
+        listener.number, listener.first = last, None
+        # What is told from now on, while these are gathered, is for the next time.
+        return [each for each in new if each.number <= last and each.tag != known]
+
+    def is_lost(self, seconds: float) -> bool:
+        """Returns True if the store could not be asked for so long."""
+        return self._lost_at is not None and time.monotonic() - self._lost_at >= seconds
+
+    @contextmanager
+    def checking(self, secret: str | None) -> Iterator[bool]:
+        """Yields False if another listener with this secret is being checked, whose check serves for this one."""
+        if secret in self._checked:
+            yield False
+            return
+        if secret:
+            self._checked.add(secret)
+        try:
+            yield True
+        finally:
+            self._checked.discard(secret or "")
+
+    def wanted(self) -> Iterable[JobKey]:
+        """The jobs to look at: those of the listeners, not more often than LEAST_S each."""
+        now, orgs = time.monotonic(), {each.org for each in list(self._listeners) if each.job_id is None}
+        self._members = {org: jobs for org, jobs in self._members.items() if org in orgs}
+        if orgs and now >= self._members_at:
+            self._members_at = now + MEMBERS_S
+            self._find_members(sorted(orgs))
+        jobs = {(each.org, each.job_id) for each in list(self._listeners) if each.job_id is not None}
+        jobs.update(*self._members.values())
+        self._entries = {job: self._entries.get(job) or Entry() for job in jobs}
+        return [job for job, each in list(self._entries.items()) if each.may_be_read(now)]
+
+    def tell(self, looks: Looks) -> None:
+        """Read and render the jobs that have changed, and wake those who listen to them."""
+        self._lost_at = None
+        entries, now = self._entries, time.monotonic()
+        new = sorted(
+            (0 if look is None else look.created_ms, job)
+            for job, look in looks.items()
+            if (entry := entries.get(job)) and entry.may_be_read(now) and not _is_known(entry, look)
+        )
+        changed = [job for _, job in new]  # in the order of their creation
+        for start in range(0, len(changed), AT_ONCE):
+            self._render(changed[start : start + AT_ONCE])
+            time.sleep(0)
+        orgs, jobs = {org for org, _ in changed}, {*changed}
+        wake(
+            each.woken
+            for each in list(self._listeners)
+            if each.due_at <= now or (each.org in orgs if each.job_id is None else (each.org, each.job_id) in jobs)
+        )
+
+    def lost(self) -> None:
+        """Note since when the store cannot be asked, and wake those whose time has come."""
+        now = time.monotonic()
+        self._lost_at = self._lost_at or now
+        wake(each.woken for each in list(self._listeners) if each.due_at <= now)
+
+    def let_go(self) -> None:
+        """Wake everyone."""
+        wake(each.woken for each in list(self._listeners))
+
+    def _jobs_of(self, listener: Listener) -> Sequence[JobKey]:
+        if listener.job_id is not None:
+            return ((listener.org, listener.job_id),)
+        return self._members.get(listener.org, ())
+
+    def _enter(self, org: str, job: Job, *, member: bool) -> JobKey:
+        """Take a job as it was read a moment ago, unless it is known; returns its key."""
+        key = (org, job.job_id)
+        if member:
+            self._members[org] = list({*self._members.get(org, ()), key})
+            self._newest.setdefault(org, set()).add(key)
+        entry = self._entries.setdefault(key, Entry())
+        if job.created_ms != entry.created_ms or job.rev > entry.rev:  # else another's look was later
+            self._note(entry, job)
+        return key
+
+    def _find_members(self, orgs: Sequence[str]) -> None:
+        """Look which jobs of these organizations have not ended. Those that end stay until all have heard."""
+        for org, newest in zip(orgs, self.ticks.store.newest(orgs, OPEN, MAX_PAGE), strict=True):
+            heard = [each.number for each in list(self._listeners) if (each.org, each.job_id) == (org, None)]
+            there = dict.fromkeys((org, job_id) for job_id in newest)
+            leaving = [job for job in self._members.get(org, ()) if job not in there]
+            self._members[org] = [*there, *(job for job in leaving if self._is_due(job, min(heard, default=0)))]
+            self._newest[org] = {*there}
+
+    def _is_due(self, job: JobKey, heard: int) -> bool:
+        """Returns True if a job that left the newest may have ended, or has, and not all have heard of it."""
+        news = self._entries[job].news if job in self._entries else NOTHING
+        return news.number > heard if news.ended else job in self._newest.get(job[0], ())
+
+    def _render(self, jobs: Sequence[JobKey]) -> None:
+        for key, job in zip(jobs, self.ticks.store.reader.read_each(jobs), strict=True):
+            entry = self._entries.get(key) or Entry()
+            entry.not_before = time.monotonic() + LEAST_S
+            if isinstance(job, Job):
+                self._note(entry, job)
+            else:
+                self._tell(entry, "", None, ended=True)
+
+    def _note(self, entry: Entry, job: Job) -> None:
+        tag = f'W/"{entity_tag(job)}"'
+        text = b"event: job\nid: %s\ndata: %s\n\n" % (tag.encode(), encode(_dump(_Answer(job))))
+        entry.created_ms, entry.rev = job.created_ms, job.rev
+        self._tell(entry, tag, text, ended=job.terminal)
+
+    def _tell(self, entry: Entry, tag: str, text: bytes | None, *, ended: bool) -> None:
+        with self._telling:
+            entry.news = News(self.last + 1, tag, text, ended)
+            self.last += 1
+
+
+def _is_known(entry: Entry, look: Seen | None) -> bool:
+    return look is not None and entry.news.tag == f'W/"{entity_tag(look)}"'

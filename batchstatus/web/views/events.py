@@ -1,0 +1,159 @@
+"""`GET /batch-import/jobs/{jobId}/events` and `GET /batch-import/events`: what changes, as server-sent events.
+
+A stream ends with its job, with an `error`, or because the process stops: then whoever listens comes again, to
+another replica, and says with `Last-Event-ID` what it has.
+"""
+
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from random import randint, uniform
+
+from batchstatus.errors import StoreUnavailable
+from batchstatus.model import Job
+from batchstatus.web.call import Call
+from batchstatus.web.conditional import entity_tag
+from batchstatus.web.errors import RETRY_AFTER_S, ApiError, response_to
+from batchstatus.web.live.feed import Listener
+from batchstatus.web.permissions import caller, reader
+from batchstatus.web.responses import Headers, Response, Streamed
+from batchstatus.web.routing import Route
+
+MEDIA_TYPE = "text/event-stream"
+
+COMMENT_S = 15.0
+"""The longest silence of a stream; a proxy would take a longer one for the end."""
+CHECK_S = 0.5
+"""How often the caller is checked, if there is anything to send. A key that is remembered costs nothing."""
+GONE_S = 30.0
+"""How long a stream bears a store that is away, in silence."""
+SEND_BUFFER = 16 * 1024
+"""Bytes that the system keeps for a listener that reads nothing, until the stream is closed."""
+
+_NOT_STORED = [("Cache-Control", "no-store")]
+
+
+def of_a_job(call: Call, job_id: str) -> Response:
+    """Answer with the job now, at every change, and at its end; 204 to a caller that has seen the end."""
+    org, last, known = reader(call, job_id).org, call.parts.feed.last, _known(call)
+    with call.store as store:
+        found = store.get(org, job_id)
+    if found.terminal and known == f'W/"{entity_tag(found)}"':
+        return Response(204, [*_NOT_STORED])
+    return _streamed(call, Listener(org, job_id, known, last), [found])
+
+
+def of_an_organization(call: Call) -> Response:
+    """Answer with the organization's newest jobs that have not ended, now, at every change, and as they end."""
+    found = caller(call)
+    if found.job_id is not None:
+        raise ApiError(403, "FORBIDDEN", "The ticket is for one job, and lists none.")
+    last = call.parts.feed.last
+    with call.store:
+        jobs = call.parts.feed.newest(found.org)
+    return _streamed(call, Listener(found.org, None, _known(call), last), jobs)
+
+
+def _known(call: Call) -> str:
+    """Return the entity tag that the caller has seen last; empty if it says none."""
+    return str(call.request.environ.get("HTTP_LAST_EVENT_ID", ""))
+
+
+def _streamed(call: Call, listener: Listener, jobs: Iterable[Job]) -> Response:
+    if not call.parts.feed.ticks.has_room():
+        raise _too_many()
+    headers: Headers = [("Content-Type", MEDIA_TYPE), *_NOT_STORED, ("X-Accel-Buffering", "no")]
+    return Streamed(200, headers, _pieces(call, listener, jobs))
+
+
+def _pieces(call: Call, listener: Listener, jobs: Iterable[Job]) -> Iterator[bytes]:
+    """Yield the stream. The listener is there from the first piece on, and until the generator is closed."""
+    connection: socket.socket | None = call.request.environ.get("gunicorn.socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+    with call.parts.feed.listening(listener, jobs) as there:
+        # Those whose replica has stopped do not all come at once.
+        yield b"retry: %d\n\n" % randint(1_000, 3_000)
+        yield from _Stream(call, listener).pieces() if there else [_error(call, _too_many())]
+
+
+class _Stream:
+    """What is sent to one listener, and when the listener was last checked and sent something."""
+
+    def __init__(self, call: Call, listener: Listener) -> None:
+        self._call, self._listener, self._feed = call, listener, call.parts.feed
+        self._verified_at = self._sent_at = time.monotonic()
+        self._check_at = self._verified_at + CHECK_S
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield what there is to send, until the end."""
+        over = False
+        while not over:
+            piece, over = self._next()
+            if not piece and time.monotonic() - self._sent_at >= COMMENT_S:
+                piece = b":\n\n"
+            if piece:
+                self._sent_at = time.monotonic()
+                yield piece
+            if not over:
+                self._wait()
+
+    def _next(self) -> tuple[bytes, bool]:
+        """Return what is to be sent now, and True if nothing follows."""
+        if self._feed.ticks.closed:
+            return b"", True
+        try:
+            self._check()
+            return self._news()
+        except StoreUnavailable as error:
+            gone = time.monotonic() - self._verified_at >= GONE_S
+            return (_error(self._call, error), True) if gone else (b"", False)
+        except Exception as error:  # whatever ends it is told, as it would be to a request
+            return _error(self._call, error), True
+
+    def _news(self) -> tuple[bytes, bool]:
+        found, job_id = self._feed.news(self._listener), self._listener.job_id
+        ended = job_id is not None and any(each.ended for each in found)
+        if ended and found[-1].text is None:  # gone, or damaged: asking says which
+            with self._call.asked_anew().store as store:
+                store.get(self._listener.org, str(job_id))
+        return b"".join(each.text for each in found if each.text), ended
+
+    def _check(self) -> None:
+        """Raise what a new request of this caller would be refused with; StoreUnavailable while nobody can say."""
+        now = time.monotonic()
+        if now < self._check_at:
+            return
+        self._check_at = now + CHECK_S * uniform(0.5, 1.0)
+        with self._feed.checking(self._call.request.environ.get("HTTP_AUTHORIZATION")) as is_first:
+            if not is_first:
+                return
+            call, job_id = self._call.asked_anew(), self._listener.job_id
+            found = caller(call) if job_id is None else reader(call, job_id)
+        if found.org != self._listener.org:
+            raise ApiError(403, "FORBIDDEN", "The caller belongs to another organization now.")
+        if self._feed.is_lost(GONE_S):
+            raise StoreUnavailable("the store has not answered for long")
+        self._verified_at = now
+
+    def _wait(self) -> None:
+        """Return when there may be news, or it is time to check or to say something."""
+        self._listener.due_at = min(self._check_at, self._sent_at + COMMENT_S)
+        self._listener.woken.wait(COMMENT_S)
+        self._listener.woken.clear()
+
+
+def _error(call: Call, error: Exception) -> bytes:
+    """Return the event that says how the stream ends."""
+    return b"event: error\ndata: %s\n\n" % response_to(call, error).content()
+
+
+def _too_many() -> ApiError:
+    retry = {"Retry-After": str(RETRY_AFTER_S)}
+    return ApiError(503, "TOO_MANY_LISTENERS", "This process has no room for another listener.", headers=retry)
+
+
+ROUTES = (
+    Route("/batch-import/jobs/<job_id>/events", "job_events", of_a_job),
+    Route("/batch-import/events", "events", of_an_organization),
+)
