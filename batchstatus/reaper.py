@@ -67,6 +67,12 @@ class Reaper:
         self._on_ended = on_ended
         self._notes_s = notes_s
         self._rounds: list[Rounds] = []
+        leases, expiries = store.connection.keys.turns()
+        self._turn, self._sweep_turn = (
+            Turn(store.connection, leases, TURN_S),
+            Turn(store.connection, expiries, SWEEP_TURN_S),
+        )
+        self._unknown: set[bytes] = set()
         self.settled = 0
 
     def reap(self) -> int:
@@ -83,6 +89,7 @@ class Reaper:
     def sweep(self) -> None:
         """Clear up after expired jobs once, and count the running ones for the metrics."""
         self._retention.sweep()
+        self._notices.forget()
         try:
             self._running.measure()
         except BatchStatusError as error:  # the jobs are well all the same
@@ -94,10 +101,9 @@ class Reaper:
         Both in daemon threads of their own (greenlets in a gevent worker): a sweep with much to clear up takes
         seconds, and no look may wait for it.
         """
-        leases, expiries = self._connection.keys.turns()
         self._rounds = [
-            Rounds("reaper", self.reap, INTERVAL_S, Turn(self._connection, leases, TURN_S)),
-            Rounds("reaper", self.sweep, SWEEP_S, Turn(self._connection, expiries, SWEEP_TURN_S)),
+            Rounds("reaper", self.reap, INTERVAL_S, self._turn),
+            Rounds("reaper", self.sweep, SWEEP_S, self._sweep_turn),
         ]
         for each in self._rounds:
             each.start()
@@ -120,8 +126,11 @@ class Reaper:
             self._leases.drop(entry)
             return
         except JobCorrupt as error:
-            _log.error("job %s of %s cannot be looked at: %s", entry.job[1], entry.job[0], error)
             due_ms = None
+            if self._has_unknown_kind(entry):
+                again_ms = self._later_ms()
+            else:
+                _log.error("job %s of %s cannot be looked at: %s", entry.job[1], entry.job[0], error)
         if due_ms is not None:
             self._leases.move(entry, due_ms)
         elif again_ms:
@@ -138,8 +147,7 @@ class Reaper:
         Returns in how many ms to try again, 0 if it is done. A store that refuses may well settle other jobs.
         """
         if self._noting_s >= self._notes_s:
-            self._left += 1
-            return NOTE_LATER_MS + NOTE_APART_MS * self._left
+            return self._later_ms()
         begun_s = time.monotonic()
         try:
             self._notices.note(*entry.job)
@@ -149,6 +157,25 @@ class Reaper:
         finally:
             self._noting_s += time.monotonic() - begun_s
         return 0
+
+    def _later_ms(self) -> int:
+        """Returns how long to leave an end (ms): longer than the ones of this round before it."""
+        self._left += 1
+        return NOTE_LATER_MS + NOTE_APART_MS * self._left
+
+    def _has_unknown_kind(self, entry: Entry) -> bool:
+        """Returns True if a job's kind is not declared here, as in an older replica during a roll-out.
+
+        Who has the turn would keep it from those that can read the job, so this reaper leaves it to them.
+        """
+        kind: bytes | None = self._connection.command("HGET", self._connection.keys.job(*entry.job).job, "kind")
+        if kind is None or kind.decode("utf-8", "replace") in self._connection.settings.kinds.names:
+            return False
+        if kind not in self._unknown:
+            self._unknown.add(kind)
+            _log.error("kind %r is not declared here: the ends of its jobs are for other reapers", kind.decode())
+        self._turn.leave()
+        return True
 
     def _drop_ended(self, entry: Entry) -> None:
         """Look no more at a job that has ended. Of several reapers, the one that drops the entry tells of it."""

@@ -19,6 +19,7 @@ from bench.questions import (
     polls,
     rows,
     sidecar,
+    telling,
     tracking,
     trips,
     waiting,
@@ -31,7 +32,7 @@ from bench.tools.setting import Setting
 HERE = Path(__file__).parent
 MODULES = (
     *(polls, answers, rows, parts, tracking, sidecar, trips, memory),
-    *(history, failures, waiting, events, following),
+    *(history, failures, waiting, events, following, telling),
 )
 QUESTIONS = {module.__name__.rpartition(".")[2]: module for module in MODULES}
 

@@ -8,7 +8,7 @@ import click
 
 from batchstatus import values
 from batchstatus.cli.options import StoreAt, kinds_option, store_options
-from batchstatus.cli.webhooks import allow_option, key_option, secrets_of
+from batchstatus.cli.webhooks import allow_option, secrets_if_any
 from batchstatus.doctor import log_warnings
 from batchstatus.reaper import NOTES_S, Reaper
 from batchstatus.settings import declared_kinds
@@ -19,7 +19,6 @@ from batchstatus.webhooks.dispatcher import Dispatcher
 @click.option("--once", is_flag=True, help="Take two looks, a grace apart, then exit: for cron.")
 @click.option("--grace-s", type=float, default=3.0, show_default=True, help="Seconds between the two looks.")
 @click.option("--queued-at-most-s", type=float, default=0.0, help="Cancel jobs that nobody started for so long.")
-@key_option(required=False)
 @allow_option
 @store_options
 @kinds_option
@@ -27,21 +26,20 @@ def reap(
     once: bool,
     grace_s: float,
     queued_at_most_s: float,
-    webhooks_key: str | None,
     allow: str,
     at: StoreAt,
     kinds_file: str | None,
 ) -> None:
     """Settle jobs whose worker is gone, and forget expired jobs. A running service does both by itself.
 
-    With a webhooks key, tell endpoints of the ends of jobs as well, as a service with that key does.
+    With BATCHSTATUS_WEBHOOKS_KEY, tell endpoints of the ends of jobs as well, as a service with that key does.
     """
     kinds = declared_kinds(kinds_file)
     store = at.open(grace_s=grace_s, queued_at_most_s=queued_at_most_s, kinds=kinds)
     reaper = Reaper(store, notes_s=math.inf if once else NOTES_S)  # no later round of this process makes up for it
-    dispatcher = None
-    if webhooks_key:
-        dispatcher = Dispatcher.of(store.connection, secrets_of(webhooks_key), values.webhook_targets(allow))
+    known, dispatcher = secrets_if_any(), None
+    if known:
+        dispatcher = Dispatcher.of(store.connection, known, values.webhook_targets(allow))
     if once:
         _once(reaper, dispatcher, grace_s)
         return

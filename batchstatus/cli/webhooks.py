@@ -1,7 +1,7 @@
 """`batchstatus webhooks`: who is told of the ends of an organization's jobs."""
 
 import json
-from collections.abc import Callable
+import os
 from datetime import datetime
 from typing import Any
 
@@ -16,17 +16,6 @@ from batchstatus.webhooks.endpoints import OVERLAP_S, TYPES, Endpoint, Endpoints
 from batchstatus.webhooks.notices import Delivery, Notices
 from batchstatus.webhooks.secrets import Secrets
 from batchstatus.webhooks.sending import checked_url
-
-
-def key_option(*, required: bool) -> Callable[[Command], Command]:
-    """Returns what adds the option for the key that the secrets are derived from."""
-    return click.option(
-        "--webhooks-key",
-        envvar=WEBHOOKS_KEY_VARIABLE,
-        required=required,
-        metavar="KEY",
-        help=f"What the secrets are derived from: 32 random characters or more. [env: {WEBHOOKS_KEY_VARIABLE}]",
-    )
 
 
 def allow_option(command: Command) -> Command:
@@ -52,7 +41,6 @@ def webhooks() -> None:
 @click.option("--org", required=True, help="The organization whose jobs the endpoint is told of.")
 @click.option("--kind", "kinds", multiple=True, help="Only of jobs of this kind. Repeatable.")
 @click.option("--type", "types", multiple=True, help=f"Only of these: {', '.join(TYPES)}. Repeatable.")
-@key_option(required=True)
 @allow_option
 @store_options
 @kinds_option
@@ -62,7 +50,6 @@ def add(
     org: str,
     kinds: tuple[str, ...],
     types: tuple[str, ...],
-    webhooks_key: str,
     allow: str,
     at: StoreAt,
     kinds_file: str | None,
@@ -72,7 +59,7 @@ def add(
     allowed = values.webhook_targets(allow)
     checked = checked_url(url, allow_private="private" in allowed, allow_http="http" in allowed)
     endpoints = Endpoints(at.open(kinds=declared_kinds(kinds_file)).connection)
-    added = endpoints.add(org, checked, secrets_of(webhooks_key), kinds=kinds or None, types=types or None)
+    added = endpoints.add(org, checked, known_secrets(), kinds=kinds or None, types=types or None)
     _show_secret(*added, as_json)
 
 
@@ -110,13 +97,12 @@ def remove(endpoint_id: str, at: StoreAt) -> None:
     show_default=True,
     help="How long notices are signed with the secret before it, too.",
 )
-@key_option(required=True)
 @store_options
 @json_option
-def rotate(endpoint_id: str, overlap: float, webhooks_key: str, at: StoreAt, as_json: bool) -> None:
+def rotate(endpoint_id: str, overlap: float, at: StoreAt, as_json: bool) -> None:
     """Give an endpoint a new secret and print it. An endpoint that was disabled is enabled again."""
     endpoints = Endpoints(at.open().connection)
-    _show_secret(*endpoints.rotate(endpoint_id, secrets_of(webhooks_key), overlap), as_json)
+    _show_secret(*endpoints.rotate(endpoint_id, known_secrets(), overlap), as_json)
 
 
 @webhooks.command()
@@ -151,10 +137,25 @@ def replay(job_id: str, org: str, endpoint_id: str | None, at: StoreAt, kinds_fi
         click.echo(f"{job_id} is sent to {each.id} once more")
 
 
-def secrets_of(key: str) -> Secrets:
-    """Returns the secrets that are derived from a key; InvalidValue names the variable, and not the key."""
+def known_secrets() -> Secrets:
+    """Returns the secrets that are derived from the operator's key; UsageError without one."""
+    found = secrets_if_any()
+    if found is None:
+        raise click.UsageError(
+            f"{WEBHOOKS_KEY_VARIABLE} is not set: the secrets are derived from it (32 random characters or more)"
+        )
+    return found
+
+
+def secrets_if_any() -> Secrets | None:
+    """Returns the secrets that are derived from the operator's key, None without one.
+
+    The key is no option: everybody on the machine can read a command line. InvalidValue names the variable, and
+    not the key.
+    """
+    key = os.environ.get(WEBHOOKS_KEY_VARIABLE)
     try:
-        return Secrets(values.webhook_keys(key))
+        return Secrets(values.webhook_keys(key)) if key else None
     except InvalidValue as error:
         raise InvalidValue(f"{WEBHOOKS_KEY_VARIABLE}: {error}") from None
 

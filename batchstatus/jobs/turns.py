@@ -17,6 +17,9 @@ from batchstatus.transport.connection import Connection
 WITHOUT_S = 10.0
 """How long to look without asking for the turn, after it could not be had: its server may hang."""
 
+LEFT_S = 60.0
+"""How long to look without the turn, after it was left to others."""
+
 JITTER_S = 0.1
 """How far apart those are that wait for the end of a turn."""
 
@@ -43,6 +46,10 @@ class Turn:
         except (StoreUnavailable, JobCorrupt):
             self._ask_at_s = time.monotonic() + WITHOUT_S
             return 0.0
+
+    def leave(self) -> None:
+        """Leave the turn to others for a while, and look beside them: they may know what this process does not."""
+        self._is_ours, self._ask_at_s = False, time.monotonic() + LEFT_S
 
     def _others_ms(self) -> int:
         # Who does not have the turn only looks when it ends, with the cheapest of commands.

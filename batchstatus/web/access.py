@@ -89,6 +89,9 @@ class Access(Protocol):
     def api_key(self, request: Request) -> str | None:
         """Return the API key in the request; None where callers are known by anything else."""
 
+    def remembered_until(self, request: Request) -> float:
+        """Return the monotonic time until which `caller` gives the same answer; 0 if nobody knows."""
+
 
 class HostAccess:
     """Callers as the host application knows them, by its session, its JWT or whatever else; and by ticket."""
@@ -113,6 +116,10 @@ class HostAccess:
 
     def api_key(self, _: Request) -> None:
         """Return None: a host's callers have no API keys."""
+
+    def remembered_until(self, request: Request) -> float:
+        """Return how long a ticket is remembered; 0 for the host's own callers."""
+        return self._tickets.remembered_until(request)
 
 
 class ApiKeyAccess:
@@ -147,6 +154,10 @@ class ApiKeyAccess:
     def api_key(self, request: Request) -> str | None:
         """Return the API key in the request."""
         return secret_in(request)
+
+    def remembered_until(self, request: Request) -> float:
+        """Return until when the key or ticket is remembered; 0 if it is not."""
+        return self._cache.get(secret_in(request) or "", (0.0, None))[0]
 
 
 def secret_in(request: Request) -> str | None:

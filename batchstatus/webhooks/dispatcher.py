@@ -46,8 +46,8 @@ FULL_MS = 1_000
 APART_MS = 10
 """How much longer each further one of the same endpoint: looks at thousands of them would hold up the others."""
 
-WITHOUT_SECRET_MS = 60_000
-"""How long to leave a notice that this process cannot sign."""
+SAID_S = 60.0
+"""How often to say that an endpoint's notices cannot be signed."""
 
 Counted: TypeAlias = Callable[[str], None]
 
@@ -79,8 +79,9 @@ class Dispatcher:
         self._waits_s = waits_s
         self._tries: list[tuple[str, threading.Thread]] = []
         self._full: dict[str, float] = {}
-        turn = Turn(connection, connection.keys.notices_turn(), TURN_S)
-        self._rounds = Rounds("dispatcher", self.dispatch, INTERVAL_S, turn)
+        self._unsigned: dict[str, float] = {}
+        self._turn = Turn(connection, connection.keys.notices_turn(), TURN_S)
+        self._rounds = Rounds("dispatcher", self.dispatch, INTERVAL_S, self._turn)
 
     @classmethod
     def of(
@@ -131,7 +132,8 @@ class Dispatcher:
         if len(under_way) >= MOST_AT_ONCE or under_way.count(endpoint.id) >= MOST_OF_ENDPOINT:
             return self._full_ms(endpoint.id)
         if not self._secrets(endpoint):
-            return WITHOUT_SECRET_MS
+            self._turn.leave()  # to those that have the key
+            return self._full_ms(endpoint.id)
         begun = self._notices.begin(org, job_id, endpoint, secrets.token_hex(8), self._hold_ms)
         if not isinstance(begun, Try):
             return begun
@@ -145,7 +147,7 @@ class Dispatcher:
         return self._hold_ms
 
     def _full_ms(self, endpoint_id: str) -> int:
-        """Returns how long to leave a notice for which there is no room (ms): longer than those before it."""
+        """Returns how long to leave a notice that cannot be sent now (ms): longer than those before it."""
         now_ms = time.monotonic() * 1000
         self._full[endpoint_id] = max(self._full.get(endpoint_id, 0) + APART_MS, now_ms + FULL_MS)
         return round(self._full[endpoint_id] - now_ms)
@@ -195,9 +197,16 @@ class Dispatcher:
         newest, *others = endpoint.secrets
         secret = self._known.known_by(newest.fingerprint, newest.name)
         if secret is None:
-            _log.error("endpoint %s: its secret is from another %s", endpoint.id, WEBHOOKS_KEY_VARIABLE)
+            self._say_unsigned(endpoint)
             return []
         now_ms = time.time() * 1000
         used = [each for each in others if each.until_ms is None or each.until_ms > now_ms]
         known = (self._known.known_by(each.fingerprint, each.name) for each in used)
         return [secret, *(each for each in known if each)]
+
+    def _say_unsigned(self, endpoint: Endpoint) -> None:
+        """Log that an endpoint's notices cannot be signed here, unless that was said a moment ago."""
+        now = time.monotonic()
+        if now >= self._unsigned.get(endpoint.id, 0.0) + SAID_S:
+            self._unsigned[endpoint.id] = now
+            _log.error("endpoint %s: its secret is from another %s", endpoint.id, WEBHOOKS_KEY_VARIABLE)

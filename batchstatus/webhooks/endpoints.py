@@ -4,14 +4,16 @@ import json
 import logging
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from batchstatus import values
-from batchstatus.errors import InvalidValue
+from batchstatus.errors import InvalidValue, JobNotFound
 from batchstatus.keys import ORG, checked_org
 from batchstatus.model import TERMINAL, Job, moment
+from batchstatus.protocol.script import Script
 from batchstatus.transport.connection import Connection
 from batchstatus.webhooks.secrets import Secrets, fingerprint
 
@@ -23,6 +25,11 @@ OVERLAP_S = 86_400.0
 
 TYPES = tuple(f"job.{status}" for status in sorted(TERMINAL))
 """The types of notices: `job.completed` and so on."""
+
+CLOCKS_APART_MS = 2_000
+"""How far the clocks of several servers may be apart: rather tell of an end just before than miss one after."""
+
+DISABLE = Script("disable", package="batchstatus.webhooks")
 
 _log = logging.getLogger(__name__)
 
@@ -93,6 +100,9 @@ class Endpoints:
         """
         if len(self.list(org)) >= MOST:
             raise InvalidValue(f"org {org} has {MOST} endpoints already, which is the most")
+        since_ms = int(self._connection.clock_ms())
+        if self._connection.has_many_servers():
+            since_ms -= CLOCKS_APART_MS
         short = secrets.token_hex(6)
         secret, stored = _new_secret(known, checked_org(org), short, 1)
         endpoint = Endpoint(
@@ -101,7 +111,7 @@ class Endpoints:
             url=url,
             kinds=None if kinds is None else frozenset(values.members("kind", self._kinds.names, kinds)),
             types=frozenset(values.members("type", TYPES, types)),
-            created_at=moment(int(self._connection.clock_ms())),
+            created_at=moment(since_ms),
             secrets=(stored,),
         )
         self._write(endpoint)
@@ -152,8 +162,10 @@ class Endpoints:
         return secret, rotated
 
     def disable(self, endpoint: Endpoint, reason: str) -> None:
-        """Note that an endpoint wants no notices any more."""
-        self._connection.write("HSET", self._keys.webhooks(endpoint.org), f"{endpoint.short_id}:disabled", reason)
+        """Note that an endpoint wants no notices any more; nothing if it has been removed."""
+        with suppress(JobNotFound):
+            short = endpoint.short_id
+            DISABLE(self._connection, (self._keys.webhooks(endpoint.org),), short, f"{short}:disabled", reason)
 
     def _write(self, endpoint: Endpoint) -> None:
         record: dict[str, Any] = {

@@ -10,11 +10,12 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import cycle
 
 from batchstatus.errors import InvalidValue, JobNotFound
 from batchstatus.jobs.looks import Looks
 from batchstatus.jobs.reader import Reader
-from batchstatus.keys import Entry, Keys
+from batchstatus.keys import BUCKETS, Entry, Keys
 from batchstatus.model import Job, moment
 from batchstatus.protocol.script import Script
 from batchstatus.transport.connection import Connection, Hash
@@ -95,6 +96,7 @@ class Notices:
         self._keep_ms = connection.settings.retention_ms + KEPT_MS
         self.endpoints = Endpoints(connection)
         self.schedule = Schedule(connection)
+        self._buckets = cycle(range(BUCKETS))
 
     def note(self, org: str, job_id: str) -> None:
         """Note for whom a job's end is, once; JobNotFound if there is no such job. May be repeated."""
@@ -147,6 +149,14 @@ class Notices:
             return
         self._list(org, job_id, endpoint)
         self.schedule.ask(self._keys.notices_entry(org, job_id))
+
+    def forget(self) -> None:
+        """Drop looks that no dispatcher has taken, at notices that are gone by now; one bucket at a time.
+
+        That is where no process has the operator's key any more.
+        """
+        long_ago_ms = int(self._connection.clock_ms()) - self._keep_ms
+        self._connection.write("ZREMRANGEBYSCORE", self._keys.notices(next(self._buckets)), "-inf", long_ago_ms)
 
     def deliveries(self, org: str, *, job_id: str | None = None, limit: int = 20) -> list[Delivery]:
         """Returns the organization's deliveries, or those of one job, the latest change first."""

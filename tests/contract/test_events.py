@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 
 from batchstatus import JobStore
 from batchstatus.web import create_app
+from batchstatus.web.access import ApiKeyAccess
 from batchstatus.web.live import feed as feed_module
 from batchstatus.web.live.ticking import release_held
 from batchstatus.web.views import events as view
@@ -344,6 +345,18 @@ def test_a_comment_comes_when_nothing_else_does(pieces: Any, monkeypatch: pytest
     assert next(stream).startswith(b"retry: ")
     assert next(stream).startswith(b"event: job\n")
     assert next(stream) == b":\n\n"
+    answer.close()
+
+
+def test_a_caller_that_is_remembered_is_not_checked_again(pieces: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(view, "COMMENT_S", 0.3)
+    monkeypatch.setattr("batchstatus.web.access.KNOWN_FOR_S", 60)
+    asked: list[object] = []
+    caller = ApiKeyAccess.caller
+    monkeypatch.setattr(ApiKeyAccess, "caller", lambda *given: asked.append(given) or caller(*given))
+    answer, stream = pieces()
+    assert [next(stream)[:5] for _ in range(5)] == [b"retry", b"event", *3 * [b":\n\n"]]
+    assert len(asked) == 1
     answer.close()
 
 

@@ -20,9 +20,8 @@ from batchstatus.settings import StoreSettings
 from batchstatus.webhooks import dispatcher as dispatching
 from batchstatus.webhooks.endpoints import MOST, TYPES
 from batchstatus.webhooks.notices import KEPT_MS, Notices
-from batchstatus.webhooks.secrets import Secrets
 from batchstatus.webhooks.sending import MAX_RETRY_AFTER_S, Answer
-from tests.support.notified import DELIVERED, KEY, KIND, KNOWN, ORG, Notified
+from tests.support.notified import DELIVERED, KIND, KNOWN, ORG, Notified
 from tests.support.waiting import wait_until
 
 SETTINGS = StoreSettings(lease_s=0.2, grace_s=0.05, retention_s=60)
@@ -336,58 +335,18 @@ def test_410_disables_the_endpoint_and_a_new_secret_enables_it_again(store: JobS
     assert [each.verified(secret)["data"]["jobId"] for each in notified.receiver.requests[1:]] == ["fourth"]
 
 
-def test_while_a_secret_is_rotated_notices_bear_both_signatures(notified: Notified) -> None:
-    first, endpoint = notified.endpoint()
-    second, _ = notified.endpoints.rotate(endpoint.id, KNOWN, overlap_s=60)
+def test_an_endpoint_that_is_removed_while_it_answers_410_leaves_nothing(store: JobStore) -> None:
+    notified = Notified(store, Answer(410, "HTTP 410"))
+    _, endpoint = notified.endpoint("https://hooks.example.com/gone")
+    answering = notified.receiver.hanging[endpoint.url] = threading.Event()
     notified.completed()
-    notified.send()
-    (request,) = notified.receiver.requests
-    assert len(request.headers["Webhook-Signature"].split()) == 2
-    assert request.verified(first) == request.verified(second)
-    third, _ = notified.endpoints.rotate(endpoint.id, KNOWN, overlap_s=0)
-    notified.completed()
-    notified.send_until(2)
-    request = notified.receiver.requests[-1]
-    request.verified(third)
-    for old in (first, second):
-        with pytest.raises(WebhookVerificationError):
-            request.verified(old)
-
-
-def test_an_older_key_signs_for_the_endpoints_that_were_added_with_it(notified: Notified) -> None:
-    secret, _ = notified.endpoint()
-    notified.completed()
-    notified.send(notified.another(Secrets(["a newer key that the operator has now", KEY])))
-    notified.receiver.requests[0].verified(secret)
-
-
-def test_without_the_right_key_nothing_is_sent_and_no_try_is_lost(
-    notified: Notified, caplog: pytest.LogCaptureFixture
-) -> None:
-    notified.endpoint()
-    notified.completed()
-    notified.send(notified.another(Secrets(["another key, which the operator took instead"])))
-    assert notified.receiver.requests == []
-    assert "its secret is from another BATCHSTATUS_WEBHOOKS_KEY" in caplog.text
-    (delivery,) = Notices(notified.store.connection).deliveries(ORG)
-    assert (delivery.state, delivery.tries) == ("due", 0)
-
-
-def test_no_secret_is_in_the_store(notified: Notified, client: "redis.Redis") -> None:
-    secret, endpoint = notified.endpoint()
-    rotated, _ = notified.endpoints.rotate(endpoint.id, KNOWN)
-    notified.completed()
-    notified.send()
-    stored = b"".join(_content(client, key) for key in client.scan_iter())
-    assert endpoint.url.encode() in stored
-    for each in (secret, rotated):
-        assert each.removeprefix("whsec_").encode() not in stored
-    assert KEY.encode() not in stored
-
-
-def _content(client: "redis.Redis", key: bytes) -> bytes:
-    found: Any = client.hgetall(key) if client.type(key) == b"hash" else {}
-    return b"".join([*found.keys(), *found.values()])
+    notified.reaper.reap()
+    notified.dispatcher.dispatch()
+    wait_until(lambda: notified.receiver.requests)
+    notified.endpoints.remove(endpoint.id)
+    answering.set()
+    wait_until(lambda: not notified.dispatcher.under_way())
+    assert store.connection.hash(store.connection.keys.webhooks(ORG)) == {}
 
 
 # Dispatchers

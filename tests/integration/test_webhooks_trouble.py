@@ -1,7 +1,10 @@
 """Webhooks in trouble: ids that are used again, a store that refuses, metadata beyond UTF-8, replays, crowds."""
 
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,11 +12,14 @@ import redis
 
 from batchstatus import JobStore, StoreUnavailable, reaper
 from batchstatus.jobs import looks
-from batchstatus.keys import Entry
+from batchstatus.keys import BUCKETS, Entry
+from batchstatus.kinds import PUBLISHED, Kinds
 from batchstatus.settings import StoreSettings
 from batchstatus.webhooks import dispatcher as dispatching
-from batchstatus.webhooks.notices import Notices, Schedule
+from batchstatus.webhooks.notices import KEPT_MS, Notices, Schedule
 from tests.support.notified import KIND, ORG, Notified
+from tests.support.own_kinds import PRODUCTS
+from tests.support.sdk import store_ms
 from tests.support.waiting import wait_until
 
 SETTINGS = StoreSettings(lease_s=0.2, grace_s=0.05, retention_s=60)
@@ -173,3 +179,63 @@ def test_the_more_notices_find_an_endpoint_busy_the_longer_they_are_left(
     finally:
         hanging.set()
     wait_until(lambda: not notified.dispatcher.under_way())
+
+
+def test_a_reaper_that_does_not_know_a_kind_leaves_its_ends_and_the_turn_to_one_that_does(
+    client: "redis.Redis", monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(reaper, "NOTE_LATER_MS", 50)
+    new, old = (
+        JobStore(client, replace(SETTINGS, lease_s=30, kinds=each)) for each in (Kinds([PRODUCTS]), PUBLISHED)
+    )
+    notified = Notified(new)
+    notified.endpoint()
+    turn, _ = new.connection.keys.turns()
+    with reaping(old):
+        wait_until(lambda: client.exists(turn))
+        job_id = new.create(ORG, PRODUCTS.name).job_id
+        new.control(ORG, job_id, "cancel")
+        wait_until(lambda: not client.exists(turn))
+        assert caplog.text.count("kind 'product_import' is not declared here") == 1
+        with reaping(new):
+            wait_until(lambda: notified.notices.deliveries(ORG, job_id=job_id))
+
+
+@contextmanager
+def reaping(store: JobStore) -> Iterator[None]:
+    found = reaper.Reaper(store)
+    found.start()
+    try:
+        yield
+    finally:
+        found.stop()
+
+
+def test_looks_that_no_dispatcher_takes_are_forgotten_once_their_notices_are_gone(
+    notified: Notified, client: "redis.Redis"
+) -> None:
+    keys = notified.store.connection.keys
+    notified.endpoint()
+    old, new = notified.completed().job_id, notified.completed().job_id
+    notified.reaper.reap()
+    entry, kept = keys.notices_entry(ORG, old), keys.notices_entry(ORG, new)
+    long_ago_ms = store_ms(client) - SETTINGS.retention_ms - KEPT_MS
+    client.zadd(entry.key, {entry.member: long_ago_ms - 1})
+    client.zadd(kept.key, {kept.member: long_ago_ms + 60_000})
+    for _ in range(BUCKETS):
+        notified.reaper.sweep()
+    assert client.zscore(*entry) is None
+    assert client.zscore(*kept) == long_ago_ms + 60_000
+
+
+def test_where_clocks_may_differ_an_endpoint_hears_also_of_an_end_just_before_it_was_added(
+    notified: Notified, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = notified.completed()
+    assert job.completed_at
+    _, endpoint = notified.endpoint()
+    before = replace(job, completed_at=endpoint.created_at - timedelta(seconds=1))
+    assert not endpoint.wants(before)
+    monkeypatch.setattr(type(notified.store.connection), "has_many_servers", lambda _: True)
+    _, endpoint = notified.endpoint()
+    assert endpoint.wants(before)

@@ -129,7 +129,7 @@ class Feed:
         """Returns what the listener does not know yet, the oldest first. It is taken for known from here on."""
         last, first = self.last, listener.first or ()
         known = listener.known if first else None
-        jobs = {*self._jobs_of(listener), *first}
+        jobs = {*self._jobs_of(listener), *first} if first else self._jobs_of(listener)
         found = [(job, entry.news) for job in jobs if (entry := self._entries.get(job))]
         new = sorted(news for job, news in found if job in first or news.number > listener.number)
         listener.number, listener.first = last, None

@@ -24,7 +24,9 @@ MEDIA_TYPE = "text/event-stream"
 COMMENT_S = 15.0
 """The longest silence of a stream; a proxy would take a longer one for the end."""
 CHECK_S = 0.5
-"""How often the caller is checked, if there is anything to send. A key that is remembered costs nothing."""
+"""A caller is checked within this time after it is not remembered any more, and no sooner than in half of it."""
+HOST_S = 4.0
+"""How often a caller is checked whom only the host's `authorize` knows, which may ask a database each time."""
 GONE_S = 30.0
 """How long a stream bears a store that is away, in silence."""
 SEND_BUFFER = 16 * 1024
@@ -83,7 +85,7 @@ class _Stream:
     def __init__(self, call: Call, listener: Listener) -> None:
         self._call, self._listener, self._feed = call, listener, call.parts.feed
         self._verified_at = self._sent_at = time.monotonic()
-        self._check_at = self._verified_at + CHECK_S
+        self._check_at = self._next_check()
 
     def pieces(self) -> Iterator[bytes]:
         """Yield what there is to send, until the end."""
@@ -134,12 +136,18 @@ class _Stream:
             raise ApiError(403, "FORBIDDEN", "The caller belongs to another organization now.")
         if self._feed.is_lost(GONE_S):
             raise StoreUnavailable("the store has not answered for long")
-        self._verified_at = now
+        self._verified_at, self._check_at = now, self._next_check()
+
+    def _next_check(self) -> float:
+        """Return when the caller is checked again; the listeners with one key come one after another."""
+        access = self._call.parts.access
+        remembered_until = access.remembered_until(self._call.request) or time.monotonic() + HOST_S
+        return remembered_until + CHECK_S * uniform(0.0, 1.0)
 
     def _wait(self) -> None:
-        """Return when there may be news, or it is time to check or to say something."""
+        """Return when there may be news, or it is time to check or to say something: a look tells of both."""
         self._listener.due_at = min(self._check_at, self._sent_at + COMMENT_S)
-        self._listener.woken.wait(COMMENT_S)
+        self._listener.woken.wait()  # a time limit would cost as much as all else that a wake does
         self._listener.woken.clear()
 
 

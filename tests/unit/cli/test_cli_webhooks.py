@@ -96,6 +96,13 @@ def test_a_key_that_is_too_short_is_refused_and_not_shown(run: Run, monkeypatch:
     assert "too short a key" not in result.err
 
 
+def test_the_key_comes_from_the_environment_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert_refused(run("webhooks", "add", "--org", ORG, URL, "--webhooks-key", KEY), 2, "No such option")
+    monkeypatch.delenv("BATCHSTATUS_WEBHOOKS_KEY")
+    assert_refused(run("webhooks", "add", "--org", ORG, URL), 2, "BATCHSTATUS_WEBHOOKS_KEY is not set")
+    assert_refused(run("webhooks", "rotate", "org_acme.0123"), 2, "BATCHSTATUS_WEBHOOKS_KEY is not set")
+
+
 def test_deliveries_say_what_became_of_each_notice_the_latest_first(run: Run, notified: Notified) -> None:
     endpoint = added(run)
     notified.completed(job_id="november-1")

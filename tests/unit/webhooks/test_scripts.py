@@ -5,13 +5,14 @@ from importlib.resources import files
 
 import pytest
 
-from batchstatus.webhooks import notices
+from batchstatus.webhooks import endpoints, notices
 from tests.support.lua import KEEPS, READS, WRITES, Source, parts
 from tests.unit.test_architecture import MAX_SCRIPT_LINES
 
 FOLDER = files("batchstatus.webhooks").joinpath("lua")
 SCRIPTS = {
-    name: Source(name, FOLDER.joinpath(f"{name}.lua").read_text()) for name in ("look", "note", "tried", "try")
+    name: Source(name, FOLDER.joinpath(f"{name}.lua").read_text())
+    for name in ("disable", "look", "note", "tried", "try")
 }
 
 
@@ -22,8 +23,8 @@ def script(request: pytest.FixtureRequest) -> Source:
 
 def test_the_loaded_scripts_are_exactly_the_files() -> None:
     assert sorted(each.name for each in FOLDER.iterdir()) == [f"{name}.lua" for name in SCRIPTS]
-    loaded = {each.source for each in (notices.LOOK, notices.NOTE, notices.TRIED, notices.TRY)}
-    assert loaded == {each.text for each in SCRIPTS.values()}
+    scripts = (endpoints.DISABLE, notices.LOOK, notices.NOTE, notices.TRIED, notices.TRY)
+    assert {each.source for each in scripts} == {each.text for each in SCRIPTS.values()}
 
 
 def test_the_header_has_all_its_sections(script: Source) -> None:
@@ -62,4 +63,4 @@ def test_the_body_writes_the_fields_that_the_header_lists(script: Source) -> Non
             written.update(fields[::2])
         elif command == "HDEL":
             written.update(f"-{each}" for each in fields)
-    assert script.header.writes.get("notice", set()) == written
+    assert {*script.header.writes.get("notice", ()), *script.header.writes.get("endpoints", ())} == written
