@@ -14,7 +14,6 @@ from batchstatus.keys import Keys
 from batchstatus.kinds import PUBLISHED, JobKind, Kinds
 
 DAY_S = 86_400.0
-
 # Upper bounds: now plus a century still fits into a datetime; a socket timeout overflows after 24 days.
 _LONG = dict.fromkeys(("lease_s", "grace_s", "retention_s", "queued_at_most_s"), 36_525 * DAY_S)
 _LONGEST_S = _LONG | {"timeout_s": 3_600.0}
@@ -22,10 +21,8 @@ _TEXTS = ("tls_ca_file", "tls_cert_file", "tls_key_file", "sentinel_username", "
 
 KINDS_VARIABLE = "BATCHSTATUS_KINDS"
 """Names the TOML file with the kinds, for services, workers and the command line."""
-
 WEBHOOKS_KEY_VARIABLE = "BATCHSTATUS_WEBHOOKS_KEY"
 """Has what the secrets of webhooks are derived from; never shown."""
-
 _BIND = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 _SOCKET = re.compile(r"unix:(/[A-Za-z0-9._/@+=-]{1,106})")
 
@@ -106,11 +103,11 @@ class StoreSettings:
 class Settings:
     """Settings of the service. `bind` is HOST:PORT or unix:/PATH; `workers` is the number of processes.
 
-    A connection that brings no request for `keep_alive_s` seconds is closed.
-    `cors_origins` are those whose pages may ask from a browser, such as `https://app.example.com`; `*` is all.
-    `webhooks_keys` are what the secrets of webhooks are derived from, the newest first; without one this service
-    sends none. `webhooks_allow` is what their endpoints may be beside public https addresses: `http`, `private`.
-    With `trust_proxy` the X-Forwarded-… headers of a request count: a proxy sets them, and no caller can.
+    A connection without a request for `keep_alive_s` seconds is closed. `cors_origins` are those whose pages may
+    ask from a browser, such as `https://app.example.com`; `*` is all. Secrets of webhooks are derived from the
+    `webhooks_keys`, the newest first; without one this service sends none. `webhooks_allow` is what endpoints may
+    be beside public https addresses: `http`, `private`. With `trust_proxy` the X-Forwarded-… headers of a request
+    count: a proxy sets them, and no caller can.
     """
 
     redis_url: str
@@ -160,18 +157,17 @@ class Settings:
             raise InvalidValue(f"{variable}={environ.get(variable)!r}: {error}") from None
 
 
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError("not a number") from None
+def _a(number: type[float] | type[int], said: str) -> Callable[[str], Any]:
+    def convert(text: str) -> float | int:
+        try:
+            return number(text)
+        except ValueError:
+            raise ValueError(f"not a {said}") from None
+
+    return convert
 
 
-def _whole_number(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise ValueError("not a whole number") from None
+_number, _whole_number = _a(float, "number"), _a(int, "whole number")
 
 
 def _yes_or_no(text: str) -> bool:
@@ -198,6 +194,12 @@ def declared_kinds(
         return Kinds.of_file(given)
     except InvalidValue as error:
         raise InvalidValue(f"{os.fspath(given)}: {error}") from None
+
+
+def webhooks_keys(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Returns the keys in BATCHSTATUS_WEBHOOKS_KEY, the newest first; none where it is not set."""
+    only = {WEBHOOKS_KEY_VARIABLE: _SERVICE_VARIABLES[WEBHOOKS_KEY_VARIABLE]}
+    return tuple(_read(environ, only).get("webhooks_keys", ()))
 
 
 _Variables = dict[str, tuple[str, Callable[[str], Any]]]

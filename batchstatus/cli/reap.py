@@ -8,11 +8,12 @@ import click
 
 from batchstatus import values
 from batchstatus.cli.options import StoreAt, kinds_option, store_options
-from batchstatus.cli.webhooks import allow_option, secrets_if_any
+from batchstatus.cli.webhooks import allow_option
 from batchstatus.doctor import log_warnings
 from batchstatus.reaper import NOTES_S, Reaper
-from batchstatus.settings import declared_kinds
+from batchstatus.settings import declared_kinds, webhooks_keys
 from batchstatus.webhooks.dispatcher import Dispatcher
+from batchstatus.webhooks.secrets import Secrets
 
 
 @click.command()
@@ -37,9 +38,9 @@ def reap(
     kinds = declared_kinds(kinds_file)
     store = at.open(grace_s=grace_s, queued_at_most_s=queued_at_most_s, kinds=kinds)
     reaper = Reaper(store, notes_s=math.inf if once else NOTES_S)  # no later round of this process makes up for it
-    known, dispatcher = secrets_if_any(), None
-    if known:
-        dispatcher = Dispatcher.of(store.connection, known, values.webhook_targets(allow))
+    keys, dispatcher = webhooks_keys(), None
+    if keys:
+        dispatcher = Dispatcher.of(store.connection, Secrets(keys), values.webhook_targets(allow))
     if once:
         _once(reaper, dispatcher, grace_s)
         return

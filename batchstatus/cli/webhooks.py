@@ -1,7 +1,6 @@
 """`batchstatus webhooks`: who is told of the ends of an organization's jobs."""
 
 import json
-import os
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +10,7 @@ from batchstatus import values
 from batchstatus.cli.options import Command, Duration, StoreAt, json_option, kinds_option, store_options
 from batchstatus.errors import InvalidValue
 from batchstatus.model import time_text
-from batchstatus.settings import WEBHOOKS_KEY_VARIABLE, declared_kinds
+from batchstatus.settings import WEBHOOKS_KEY_VARIABLE, declared_kinds, webhooks_keys
 from batchstatus.webhooks.endpoints import OVERLAP_S, TYPES, Endpoint, Endpoints
 from batchstatus.webhooks.notices import Delivery, Notices
 from batchstatus.webhooks.secrets import Secrets
@@ -138,26 +137,15 @@ def replay(job_id: str, org: str, endpoint_id: str | None, at: StoreAt, kinds_fi
 
 
 def known_secrets() -> Secrets:
-    """Returns the secrets that are derived from the operator's key; UsageError without one."""
-    found = secrets_if_any()
-    if found is None:
+    """Returns the secrets that are derived from the operator's key; UsageError without one.
+
+    The key is no option: everybody on the machine can read a command line.
+    """
+    if not (keys := webhooks_keys()):
         raise click.UsageError(
             f"{WEBHOOKS_KEY_VARIABLE} is not set: the secrets are derived from it (32 random characters or more)"
         )
-    return found
-
-
-def secrets_if_any() -> Secrets | None:
-    """Returns the secrets that are derived from the operator's key, None without one.
-
-    The key is no option: everybody on the machine can read a command line. InvalidValue names the variable, and
-    not the key.
-    """
-    key = os.environ.get(WEBHOOKS_KEY_VARIABLE)
-    try:
-        return Secrets(values.webhook_keys(key)) if key else None
-    except InvalidValue as error:
-        raise InvalidValue(f"{WEBHOOKS_KEY_VARIABLE}: {error}") from None
+    return Secrets(keys)
 
 
 def _show_secret(secret: str, endpoint: Endpoint, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from datetime import datetime
 from itertools import cycle
 
 from batchstatus.errors import InvalidValue, JobNotFound
-from batchstatus.jobs.looks import Looks
+from batchstatus.jobs.looks import SLICE, Looks
 from batchstatus.jobs.reader import Reader
 from batchstatus.keys import BUCKETS, Entry, Keys
 from batchstatus.model import Job, moment
@@ -155,8 +155,12 @@ class Notices:
 
         That is where no process has the operator's key any more.
         """
-        long_ago_ms = int(self._connection.clock_ms()) - self._keep_ms
-        self._connection.write("ZREMRANGEBYSCORE", self._keys.notices(next(self._buckets)), "-inf", long_ago_ms)
+        key, long_ago_ms = (
+            self._keys.notices(next(self._buckets)),
+            int(self._connection.clock_ms()) - self._keep_ms,
+        )
+        if old := self._connection.command("ZRANGEBYSCORE", key, "-inf", long_ago_ms, "LIMIT", 0, SLICE):
+            self._connection.write("ZREM", key, *old)
 
     def deliveries(self, org: str, *, job_id: str | None = None, limit: int = 20) -> list[Delivery]:
         """Returns the organization's deliveries, or those of one job, the latest change first."""

@@ -74,7 +74,8 @@ class Scene:
         with ExitStack() as starting:
             always = ("--appendonly", "yes", "--appendfsync", "always")
             self.server = starting.enter_context(EmbeddedServer(*always))
-            self.store = batchstatus.connect(self.server.url, **OPTIONS)
+            # The scene only looks on: on a busy machine an answer may take a while.
+            self.store = batchstatus.connect(self.server.url, timeout_s=30, **OPTIONS)
             starting.callback(self.store.close)
             self._running = starting.enter_context(ExitStack())
             self._start_replicas()

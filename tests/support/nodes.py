@@ -71,11 +71,14 @@ class Node(EmbeddedServer):
 
 
 class ClusterNode(Node):
-    """A Cluster node with an append-only file. The Cluster stays up while some slots have no server."""
+    """A Cluster node with an append-only file. The Cluster stays up while some slots have no server.
 
-    def __init__(self) -> None:
+    Nodes take another for dead that is silent for `timeout_ms`, and themselves for cut off if most others are.
+    """
+
+    def __init__(self, timeout_ms: int) -> None:
         self.bus_port = free_port()
-        bus = ("--cluster-port", str(self.bus_port), "--cluster-node-timeout", "1000")
+        bus = ("--cluster-port", str(self.bus_port), "--cluster-node-timeout", str(timeout_ms))
         stays_up = ("--cluster-require-full-coverage", "no", "--appendonly", "yes")
         super().__init__("--cluster-enabled", "yes", *stays_up, *bus)
 

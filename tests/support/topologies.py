@@ -97,7 +97,9 @@ class ClusterTopology:
     def __init__(self, replicas: int = 1) -> None:
         self._replicas = replicas
         self._ending = ExitStack()
-        self.nodes = [ClusterNode() for _ in range(3 + 3 * replicas)]
+        # Without replicas there is no failover to wait for: nodes that are slow on a busy machine are not dead.
+        timeout_ms = 1_000 if replicas else 3_000
+        self.nodes = [ClusterNode(timeout_ms) for _ in range(3 + 3 * replicas)]
 
     @property
     def url(self) -> str:

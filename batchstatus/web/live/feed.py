@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import NamedTuple
 
 from batchstatus.messages import JobKey, Seen
@@ -15,6 +16,7 @@ from batchstatus.model import MAX_PAGE, Job, Status
 from batchstatus.schemas import JobResponseSchema
 from batchstatus.schemas.dumping import compiled
 from batchstatus.web.conditional import entity_tag
+from batchstatus.web.live.listeners import Listener, Listeners
 from batchstatus.web.live.ticking import Looks, Ticks, wake
 from batchstatus.web.responses import encode
 
@@ -23,7 +25,7 @@ LEAST_S = 0.25
 MEMBERS_S = 0.3
 """How often to look for jobs that are new in an organization."""
 AT_ONCE = 8
-"""Jobs to render before others have their turn."""
+"""Jobs to read in one trip and to render: others have their turn before the next."""
 
 OPEN = (Status.QUEUED, Status.RUNNING)
 
@@ -66,29 +68,14 @@ class Entry:
         return self.not_before <= now and not self.news.ended
 
 
-class Listener:
-    """An open stream: of one job, or without `job_id` of an organization's. `known` is the last tag it was sent.
-
-    It is sent the jobs in `first` at once, and all news after `number`, the last when `first` was read. `woken` is
-    set when there may be news, and at `due_at`, a time that the stream sets.
-    """
-
-    __slots__ = ("due_at", "first", "job_id", "known", "number", "org", "woken")
-
-    def __init__(self, org: str, job_id: str | None, known: str, number: int) -> None:
-        self.org, self.job_id, self.known, self.number = org, job_id, known, number
-        self.first: set[JobKey] | None = None
-        self.due_at = 0.0
-        self.woken = threading.Event()
-
-
 class Feed:
     """The open streams of this process, and each job's newest event. `on_change` gets the number of streams."""
 
     def __init__(self, ticks: Ticks, on_change: Callable[[int], None]) -> None:
         self.ticks = ticks
         self._on_change = on_change
-        self._listeners: set[Listener] = set()
+        self._listeners = Listeners()
+        self._stale = False
         self._entries: dict[JobKey, Entry] = {}
         self._members: dict[str, list[JobKey]] = {}
         self._newest: dict[str, set[JobKey]] = {}
@@ -112,9 +99,11 @@ class Feed:
         try:
             self._on_change(len(self._listeners))
             listener.first = {self._enter(listener.org, job, member=listener.job_id is None) for job in jobs}
+            self._stale = True
             yield self.ticks.start()
         finally:
-            self._listeners.discard(listener)
+            self._listeners.remove(listener)
+            self._stale = True
             self._on_change(len(self._listeners))
             if not self._listeners:  # what was known grows old: nobody looks any more
                 self._entries, self._members, self._newest = {}, {}, {}
@@ -155,14 +144,12 @@ class Feed:
 
     def wanted(self) -> Iterable[JobKey]:
         """The jobs to look at: those of the listeners, not more often than LEAST_S each."""
-        now, orgs = time.monotonic(), {each.org for each in list(self._listeners) if each.job_id is None}
-        self._members = {org: jobs for org, jobs in self._members.items() if org in orgs}
+        now, orgs = time.monotonic(), self._listeners.orgs()
         if orgs and now >= self._members_at:
             self._members_at = now + MEMBERS_S
-            self._find_members(sorted(orgs))
-        jobs = {(each.org, each.job_id) for each in list(self._listeners) if each.job_id is not None}
-        jobs.update(*self._members.values())
-        self._entries = {job: self._entries.get(job) or Entry() for job in jobs}
+            self._find_members(orgs)
+        if self._stale:
+            self._tidy(orgs)
         return [job for job, each in list(self._entries.items()) if each.may_be_read(now)]
 
     def tell(self, looks: Looks) -> None:
@@ -175,25 +162,26 @@ class Feed:
             if (entry := entries.get(job)) and entry.may_be_read(now) and not _is_known(entry, look)
         )
         changed = [job for _, job in new]  # in the order of their creation
-        for start in range(0, len(changed), AT_ONCE):
-            self._render(changed[start : start + AT_ONCE])
-            time.sleep(0)
-        orgs, jobs = {org for org, _ in changed}, {*changed}
-        wake(
-            each.woken
-            for each in list(self._listeners)
-            if each.due_at <= now or (each.org in orgs if each.job_id is None else (each.org, each.job_id) in jobs)
-        )
+        orgs: set[str] = set()
+        try:
+            for start in range(0, len(changed), AT_ONCE):
+                some = changed[start : start + AT_ONCE]
+                self._render(some)
+                orgs.update(org for org, _ in some)
+                wake(each.woken for job in some for each in self._listeners.to(job))
+        finally:  # those of an organization once, not for each few of its jobs; also if the store is away by now
+            wake(each.woken for org in orgs for each in self._listeners.to((org, None)))
+        wake(each.woken for each in self._listeners.due(now))
 
     def lost(self) -> None:
         """Note since when the store cannot be asked, and wake those whose time has come."""
         now = time.monotonic()
         self._lost_at = self._lost_at or now
-        wake(each.woken for each in list(self._listeners) if each.due_at <= now)
+        wake(each.woken for each in self._listeners.due(now))
 
     def let_go(self) -> None:
         """Wake everyone."""
-        wake(each.woken for each in list(self._listeners))
+        wake(each.woken for each in self._listeners.all())
 
     def _jobs_of(self, listener: Listener) -> Sequence[JobKey]:
         if listener.job_id is not None:
@@ -211,14 +199,23 @@ class Feed:
             self._note(entry, job)
         return key
 
+    def _tidy(self, orgs: Sequence[str]) -> None:
+        """Have an entry for each job that anybody listens to, and for no other."""
+        self._stale = False  # first: who comes meanwhile has it done once more
+        self._members = {org: jobs for org, jobs in self._members.items() if org in orgs}
+        jobs = {*self._listeners.jobs(), *chain.from_iterable(self._members.values())}
+        self._entries = {job: self._entries.get(job) or Entry() for job in jobs}
+
     def _find_members(self, orgs: Sequence[str]) -> None:
         """Look which jobs of these organizations have not ended. Those that end stay until all have heard."""
         for org, newest in zip(orgs, self.ticks.store.newest(orgs, OPEN, MAX_PAGE), strict=True):
-            heard = [each.number for each in list(self._listeners) if (each.org, each.job_id) == (org, None)]
+            heard = min((each.number for each in self._listeners.to((org, None))), default=0)
             there = dict.fromkeys((org, job_id) for job_id in newest)
-            leaving = [job for job in self._members.get(org, ()) if job not in there]
-            self._members[org] = [*there, *(job for job in leaving if self._is_due(job, min(heard, default=0)))]
+            members = self._members.get(org, [])
+            leaving = [job for job in members if job not in there and self._is_due(job, heard)]
+            self._members[org] = [*there, *leaving]
             self._newest[org] = {*there}
+            self._stale = self._stale or self._members[org] != members
 
     def _is_due(self, job: JobKey, heard: int) -> bool:
         """Returns True if a job that left the newest may have ended, or has, and not all have heard of it."""

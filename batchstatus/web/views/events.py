@@ -14,7 +14,7 @@ from batchstatus.model import Job
 from batchstatus.web.call import Call
 from batchstatus.web.conditional import entity_tag
 from batchstatus.web.errors import RETRY_AFTER_S, ApiError, response_to
-from batchstatus.web.live.feed import Listener
+from batchstatus.web.live.listeners import Listener
 from batchstatus.web.permissions import caller, reader
 from batchstatus.web.responses import Headers, Response, Streamed
 from batchstatus.web.routing import Route

@@ -1,23 +1,37 @@
 """The feed of events, without a store: which news a listener is given."""
 
+import math
 import threading
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from batchstatus.errors import StoreUnavailable
+from batchstatus.messages import Seen
 from batchstatus.model import Job, Status
-from batchstatus.web.live.feed import Feed, Listener
+from batchstatus.web.live.feed import AT_ONCE, Feed
+from batchstatus.web.live.listeners import Listener
 
 ORG, KIND = "org_acme", "transaction_batch"
 CREATED_AT = datetime(2026, 11, 29, tzinfo=UTC)
 
 
 class StillTicks:
-    """Ticks that look at nothing: the test tells of changes."""
+    """Ticks that look at nothing: the test tells of changes, and `reads` are the jobs that are read then."""
 
     entering = nullcontext()
+
+    def __init__(self) -> None:
+        self.reads: dict[str, Job] = {}
+        self.store = SimpleNamespace(reader=self, newest=lambda *_: [[*self.reads]])
+
+    def read_each(self, jobs: Any) -> list[Job]:
+        return [self.reads[job_id] for _, job_id in jobs]
 
     def join(self, audience: Any) -> None:
         """The feed is the only audience."""
@@ -35,9 +49,40 @@ def job(number: int) -> Job:
 
 
 @pytest.fixture
-def feed() -> Feed:
-    ticks: Any = StillTicks()
+def ticks() -> Any:
+    return StillTicks()
+
+
+@pytest.fixture
+def feed(ticks: Any) -> Feed:
     return Feed(ticks, lambda listeners: None)
+
+
+def changed(feed: Feed, ticks: Any, *numbers: int) -> None:
+    """Have the feed look, and find that these jobs, which nobody has read a moment ago, are running now."""
+    ticks.reads |= {each.job_id: each for each in map(running, numbers)}
+    wanted = [*feed.wanted()]
+    seen = {job_id: Seen("running", 1, ticks.reads[job_id].created_ms) for _, job_id in wanted}
+    feed.tell({(org, job_id): seen[job_id] for org, job_id in wanted if job_id in map("job-{}".format, numbers)})
+
+
+def running(number: int) -> Job:
+    return replace(job(number), status=Status.RUNNING, rev=1)
+
+
+@pytest.fixture
+def listening(feed: Feed, ticks: Any) -> Iterator[Callable[..., Listener]]:
+    with ExitStack() as ending:
+
+        def listen(job_id: str | None, *jobs: Job) -> Listener:
+            ticks.reads |= {each.job_id: each for each in jobs}
+            listener = Listener(ORG, job_id, "", feed.last)
+            ending.enter_context(feed.listening(listener, jobs))
+            told(feed, listener)
+            listener.due_at = math.inf
+            return listener
+
+        yield listen
 
 
 def told(feed: Feed, listener: Listener) -> list[str]:
@@ -71,3 +116,58 @@ def test_a_listener_is_not_sent_the_tag_that_it_says_it_knows(feed: Feed) -> Non
         with feed.listening(again := Listener(ORG, "job-1", news.tag, 0), [job(1)]):
             assert feed.news(again) == []
     assert isinstance(first.woken, threading.Event)
+
+
+def test_a_change_wakes_those_who_listen_to_the_job_or_its_organization_and_nobody_else(
+    feed: Feed, ticks: Any, listening: Callable[..., Listener]
+) -> None:
+    one, two = (listening(f"job-{number}", job(number)) for number in (1, 2))
+    all_jobs = listening(None, job(1), job(2))
+    changed(feed, ticks, 1)
+    assert [each.woken.is_set() for each in (one, two, all_jobs)] == [True, False, True]
+    assert (told(feed, one), told(feed, two), told(feed, all_jobs)) == (["job-1"], [], ["job-1"])
+
+
+def test_who_is_due_is_woken_whether_or_not_anything_has_changed(
+    feed: Feed, listening: Callable[..., Listener]
+) -> None:
+    due, other = listening("job-1", job(1)), listening("job-2", job(2))
+    due.due_at = 0.0
+    feed.tell({})
+    assert (due.woken.is_set(), other.woken.is_set()) == (True, False)
+
+
+def test_what_was_rendered_before_the_store_went_away_is_told(
+    feed: Feed, ticks: Any, listening: Callable[..., Listener]
+) -> None:
+    jobs = [job(number) for number in range(AT_ONCE + 1)]
+    all_jobs, first = listening(None, *jobs), listening("job-0", jobs[0])
+    read = ticks.read_each
+
+    def once(some: Any) -> Any:
+        ticks.read_each = away
+        return read(some)
+
+    def away(_: Any) -> Any:
+        raise StoreUnavailable("away")
+
+    ticks.read_each = once
+    with pytest.raises(StoreUnavailable):
+        changed(feed, ticks, *range(AT_ONCE + 1))
+    assert all_jobs.woken.is_set()
+    assert first.woken.is_set()
+    assert len(told(feed, all_jobs)) == AT_ONCE
+
+
+def test_a_job_is_looked_at_as_long_as_anybody_listens_to_it(feed: Feed, ticks: Any) -> None:
+    ticks.reads["job-3"] = job(3)
+    with feed.listening(Listener(ORG, "job-1", "", 0), [job(1)]):
+        with feed.listening(Listener(ORG, "job-1", "", 0), [job(1)]):
+            with feed.listening(Listener(ORG, "job-2", "", 0), [job(2)]):
+                assert {*feed.wanted()} == {(ORG, "job-1"), (ORG, "job-2")}
+            assert [*feed.wanted()] == [(ORG, "job-1")]
+        assert [*feed.wanted()] == [(ORG, "job-1")]
+        with feed.listening(Listener(ORG, None, "", 0), []):
+            assert {*feed.wanted()} == {(ORG, "job-1"), (ORG, "job-3")}
+        assert [*feed.wanted()] == [(ORG, "job-1")]
+    assert [*feed.wanted()] == []
