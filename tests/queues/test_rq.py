@@ -141,6 +141,44 @@ def test_a_part_that_fails_fails_the_job_and_the_messages_of_others_finish(app, 
     assert messages[2].return_value() == "failed"
 
 
+def test_a_retry_gives_the_part_back_and_it_goes_on_from_its_checkpoint(app, worker, imported, ended):
+    worker()
+    plans = {"2": {"error": "ConnectionError", "times": 2}}
+    job = app.import_part.enqueue_parts(ORG, str(imported.folder), ROWS, parts=3, plans=plans)
+    assert counted(ended(job)) == (Status.COMPLETED, 3 * ROWS, 0, 3 * ROWS)
+    assert [len(imported.part(part).starts) for part in (1, 2, 3)] == [1, 3, 1]
+    assert [imported.part(part).rows for part in (1, 2, 3)] == [ALL_ROWS] * 3
+
+
+def test_a_cancel_stops_all_parts(app, worker, imported, queue_store, ended):
+    worker()
+    job = app.import_part.enqueue_parts(ORG, str(imported.folder), ROWS, parts=3, plans={"1": {"hold_at": 55}})
+    imported.part(1).wait_holding()
+    queue_store.control(ORG, job.job_id, "cancel")
+    assert ended(job).status is Status.CANCELLED
+    wait_until(lambda: app.queue.fetch_job(f"{job.job_id}-part-3").get_status() == "finished")
+    assert [imported.part(part).starts for part in (2, 3)] == [[], []]
+
+
+def test_a_broker_that_goes_away_after_two_messages_cancels_the_job_and_the_error_names_the_third(
+    app, imported, queue_store, monkeypatch
+):
+    send, sent = app.queue.enqueue_job, []
+
+    def away_after_two(*message: Any, **options: Any) -> Any:
+        if len(sent) == 2:
+            raise OSError("no broker")
+        sent.append(message)
+        return send(*message, **options)
+
+    monkeypatch.setattr(app.queue, "enqueue_job", away_after_two)
+    with pytest.raises(OSError, match="no broker") as caught:
+        app.import_part.enqueue_parts(ORG, str(imported.folder), ROWS, parts=3, plans={})
+    (job,) = queue_store.list(ORG).jobs
+    assert job.status is Status.CANCELLED
+    assert any(f"{job.job_id}-part-3" in note for note in caught.value.__notes__)
+
+
 def test_a_message_that_comes_again_while_it_runs_is_put_off(app, worker, imported, ended):
     worker()
     worker()
