@@ -34,6 +34,9 @@ NOTE_LATER_MS = 1_000
 NOTE_APART_MS = 5
 """How much longer each further end of the round: looks at thousands of them would hold up the others as well."""
 
+ROLL_OUT_S = 600.0
+"""For how long to look again soon at jobs of a kind that this process does not know."""
+
 SWEEP_S = 10.0
 """How often to look for jobs that have expired; their index entries do no harm meanwhile."""
 
@@ -72,7 +75,7 @@ class Reaper:
             Turn(store.connection, leases, TURN_S),
             Turn(store.connection, expiries, SWEEP_TURN_S),
         )
-        self._unknown: set[bytes] = set()
+        self._unknown: dict[str, float] = {}
         self.settled = 0
 
     def reap(self) -> int:
@@ -127,8 +130,8 @@ class Reaper:
             return
         except JobCorrupt as error:
             due_ms = None
-            if self._has_unknown_kind(entry):
-                again_ms = self._later_ms()
+            if kind := self._unknown_kind(entry):
+                again_ms = self._unknown_ms(kind)
             else:
                 _log.error("job %s of %s cannot be looked at: %s", entry.job[1], entry.job[0], error)
         if due_ms is not None:
@@ -163,19 +166,28 @@ class Reaper:
         self._left += 1
         return NOTE_LATER_MS + NOTE_APART_MS * self._left
 
-    def _has_unknown_kind(self, entry: Entry) -> bool:
-        """Returns True if a job's kind is not declared here, as in an older replica during a roll-out.
+    def _unknown_kind(self, entry: Entry) -> str | None:
+        """Returns a job's kind if it is not declared here, as in an older replica during a roll-out; else None.
 
         Who has the turn would keep it from those that can read the job, so this reaper leaves it to them.
         """
-        kind: bytes | None = self._connection.command("HGET", self._connection.keys.job(*entry.job).job, "kind")
-        if kind is None or kind.decode("utf-8", "replace") in self._connection.settings.kinds.names:
-            return False
+        try:
+            stored = self._connection.command("HGET", self._connection.keys.job(*entry.job).job, "kind")
+        except JobCorrupt:  # no hash at all
+            return None
+        kind = (stored or b"").decode("utf-8", "replace")
+        if stored is None or kind in self._connection.settings.kinds.names:
+            return None
         if kind not in self._unknown:
-            self._unknown.add(kind)
-            _log.error("kind %r is not declared here: the ends of its jobs are for other reapers", kind.decode())
+            self._unknown[kind] = time.monotonic()
+            _log.error("kind %r is not declared here: the ends of its jobs are for other reapers", kind)
         self._turn.leave()
-        return True
+        return kind
+
+    def _unknown_ms(self, kind: str) -> int:
+        """Returns how long to leave a job of a kind that is not declared here (ms): a roll-out is soon over."""
+        for_s = time.monotonic() - self._unknown[kind]
+        return self._later_ms() if for_s < ROLL_OUT_S else self._connection.settings.lease_ms
 
     def _drop_ended(self, entry: Entry) -> None:
         """Look no more at a job that has ended. Of several reapers, the one that drops the entry tells of it."""

@@ -98,12 +98,12 @@ def test_a_job_that_is_claimed_as_its_time_is_up_goes_on(
     run, clock_ms = store.run(ORG, job.job_id), store.connection.clock_ms
 
     def claimed_meanwhile(*key: str) -> float:
+        monkeypatch.undo()  # once
         run.__enter__()
         return clock_ms(*key) + 1_000
 
     monkeypatch.setattr(type(store.connection), "clock_ms", lambda _, *key: claimed_meanwhile(*key))
     Reaper(store).sweep()
-    monkeypatch.undo()
     assert store.get(ORG, job.job_id).state == "running"
     run.__exit__(None, None, None)
     assert store.get(ORG, job.job_id).status == "completed"
