@@ -73,14 +73,20 @@ def running(store: JobStore) -> JobKeys:
     job = store.create(ORG, KIND, takeover_s=60)
     keys = store.connection.keys.job(ORG, job.job_id)
     verbs.claim(store.connection, keys, "the token")
+    store.connection.write("EXPIRE", keys.job, SHORT_S)
     return keys
 
 
+SHORT_S = 1_000_000
+"""The time to live of a running job here; any write would give it the retention, which is longer."""
+
+
 def stored(store: JobStore, keys: JobKeys) -> list[object]:
-    """Returns all that a call could change."""
-    return store.connection.transaction(
+    """Returns all that a call could change; of the time to live, True if it was renewed."""
+    *content, ttl_s = store.connection.transaction(
         ("HGETALL", keys.job), ("LRANGE", keys.failures, 0, -1), ("LRANGE", keys.skips, 0, -1), ("TTL", keys.job)
     )
+    return [*content, ttl_s > SHORT_S]
 
 
 def keys_for(verb: str, keys: JobKeys) -> tuple[str, ...]:
