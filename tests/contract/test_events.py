@@ -412,6 +412,24 @@ def test_a_store_that_is_away_for_long_ends_the_stream(
         next(stream)
 
 
+def test_how_long_the_store_is_away_counts_from_when_the_caller_is_not_remembered_any_more(
+    pieces: Any, monkeypatch: pytest.MonkeyPatch, store: JobStore
+) -> None:
+    monkeypatch.setattr(view, "GONE_S", 0.2)
+    monkeypatch.setattr(view, "COMMENT_S", 0.3)
+    monkeypatch.setattr("batchstatus.web.access.KNOWN_FOR_S", 60)
+    answer, stream = pieces()
+    assert [next(stream)[:5], next(stream)[:5]] == [b"retry", b"event"]
+
+    def away(*_: object) -> Any:
+        raise view.StoreUnavailable("away")
+
+    monkeypatch.setattr(store.reader, "look_at", away)
+    monkeypatch.setattr(view._Stream, "_news", away)
+    assert [next(stream), next(stream)] == [b":\n\n"] * 2
+    answer.close()
+
+
 def test_a_bug_in_a_look_is_logged_with_its_traceback(
     pieces: Any, monkeypatch: pytest.MonkeyPatch, store: JobStore, caplog: pytest.LogCaptureFixture
 ) -> None:

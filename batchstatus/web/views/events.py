@@ -80,12 +80,12 @@ def _pieces(call: Call, listener: Listener, jobs: Iterable[Job]) -> Iterator[byt
 
 
 class _Stream:
-    """What is sent to one listener, and when the listener was last checked and sent something."""
+    """What is sent to one listener, until when its caller is known, and when it was last sent something."""
 
     def __init__(self, call: Call, listener: Listener) -> None:
         self._call, self._listener, self._feed = call, listener, call.parts.feed
-        self._verified_at = self._sent_at = time.monotonic()
-        self._check_at = self._next_check()
+        self._sent_at, self._known_until, self._check_at = time.monotonic(), 0.0, 0.0
+        self._checked()
 
     def pieces(self) -> Iterator[bytes]:
         """Yield what there is to send, until the end."""
@@ -108,7 +108,7 @@ class _Stream:
             self._check()
             return self._news()
         except StoreUnavailable as error:
-            gone = time.monotonic() - self._verified_at >= GONE_S
+            gone = time.monotonic() - self._known_until >= GONE_S
             return (_error(self._call, error), True) if gone else (b"", False)
         except Exception as error:  # whatever ends it is told, as it would be to a request
             return _error(self._call, error), True
@@ -136,13 +136,13 @@ class _Stream:
             raise ApiError(403, "FORBIDDEN", "The caller belongs to another organization now.")
         if self._feed.is_lost(GONE_S):
             raise StoreUnavailable("the store has not answered for long")
-        self._verified_at, self._check_at = now, self._next_check()
+        self._checked()
 
-    def _next_check(self) -> float:
-        """Return when the caller is checked again; the listeners with one key come one after another."""
-        access = self._call.parts.access
-        remembered_until = access.remembered_until(self._call.request) or time.monotonic() + HOST_S
-        return remembered_until + CHECK_S * uniform(0.0, 1.0)
+    def _checked(self) -> None:
+        """Note that the caller is known now, and when to check again: those with one key one after another."""
+        now, remembered_until = time.monotonic(), self._call.parts.access.remembered_until(self._call.request)
+        self._known_until = max(now, remembered_until)
+        self._check_at = (remembered_until or now + HOST_S) + CHECK_S * uniform(0.0, 1.0)
 
     def _wait(self) -> None:
         """Return when there may be news, or it is time to check or to say something: a look tells of both."""
