@@ -92,11 +92,11 @@ class Reaper:
     def sweep(self) -> None:
         """Clear up after expired jobs once, and count the running ones for the metrics."""
         self._retention.sweep()
-        self._notices.forget()
-        try:
-            self._running.measure()
-        except BatchStatusError as error:  # the jobs are well all the same
-            _log.warning("the running jobs cannot be counted: %s", error)
+        for step in (self._notices.forget, self._running.measure):
+            try:
+                step()
+            except BatchStatusError as error:  # the jobs are well all the same
+                _log.warning("the sweep cannot %s: %s", step.__name__, error)
 
     def start(self) -> None:
         """Reap from now on, and sweep, whenever it is this reaper's turn.

@@ -218,8 +218,11 @@ def origins(given: Iterable[str] | str) -> tuple[str, ...]:
 
 
 def webhook_keys(text: str) -> tuple[str, ...]:
-    """Returns the keys in a text, separated by commas, the newest first, from which secrets are derived."""
-    keys = tuple(key.strip() for key in text.split(","))
+    """Returns the keys in a text, separated by commas, the newest first, from which secrets are derived.
+
+    None of an empty text, as a variable may be that is filled in only where there is a key.
+    """
+    keys = tuple(key.strip() for key in text.split(",")) if text.strip() else ()
     if any(len(key) < LEAST_KEY for key in keys):
         raise InvalidValue(f"a key has at least {LEAST_KEY} characters, all of them random")
     if not all(key.isprintable() for key in keys):

@@ -18,7 +18,7 @@ WITHOUT_S = 10.0
 """How long to look without asking for the turn, after it could not be had: its server may hang."""
 
 LEFT_S = 60.0
-"""How long to look without the turn, after it was left to others."""
+"""How long not to ask for the turn, after it was left to others."""
 
 JITTER_S = 0.1
 """How far apart those are that wait for the end of a turn."""
@@ -35,21 +35,22 @@ class Turn:
         self._lasts_ms = round(lasts_s * 1000)
         self._token = secrets.token_hex(8)
         self._is_ours = False
-        self._ask_at_s = 0.0
+        self._ask_at_s = self._left_until_s = 0.0
 
     def others_s(self) -> float:
         """Returns how long another process has the turn (seconds); 0 if it is ours now, or cannot be asked for."""
-        if time.monotonic() < self._ask_at_s:
+        now_s = time.monotonic()
+        if now_s < self._ask_at_s:
             return 0.0
         try:
-            return self._others_ms() / 1000
+            return (self._left_ms() if now_s < self._left_until_s else self._others_ms()) / 1000
         except (StoreUnavailable, JobCorrupt):
             self._ask_at_s = time.monotonic() + WITHOUT_S
             return 0.0
 
     def leave(self) -> None:
-        """Leave the turn to others for a while, and look beside them: they may know what this process does not."""
-        self._is_ours, self._ask_at_s = False, time.monotonic() + LEFT_S
+        """Leave the turn for a while to others, who may know what this process does not. Look if none has it."""
+        self._is_ours, self._left_until_s = False, time.monotonic() + LEFT_S
 
     def _others_ms(self) -> int:
         # Who does not have the turn only looks when it ends, with the cheapest of commands.

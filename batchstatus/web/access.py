@@ -89,8 +89,11 @@ class Access(Protocol):
     def api_key(self, request: Request) -> str | None:
         """Return the API key in the request; None where callers are known by anything else."""
 
-    def remembered_until(self, request: Request) -> float:
-        """Return the monotonic time until which `caller` gives the same answer; 0 if nobody knows."""
+    def remembered_until(self, request: Request) -> float | None:
+        """Return the monotonic time until which `caller` returns the same caller; 0 if that is to be asked.
+
+        None where it is never remembered.
+        """
 
 
 class HostAccess:
@@ -117,9 +120,10 @@ class HostAccess:
     def api_key(self, _: Request) -> None:
         """Return None: a host's callers have no API keys."""
 
-    def remembered_until(self, request: Request) -> float:
-        """Return how long a ticket is remembered; 0 for the host's own callers."""
-        return self._tickets.remembered_until(request)
+    def remembered_until(self, request: Request) -> float | None:
+        """Return until when a ticket is remembered; None for the host's own callers."""
+        is_ticket = (secret_in(request) or "").startswith("bst_")
+        return self._tickets.remembered_until(request) if is_ticket else None
 
 
 class ApiKeyAccess:
@@ -156,8 +160,9 @@ class ApiKeyAccess:
         return secret_in(request)
 
     def remembered_until(self, request: Request) -> float:
-        """Return until when the key or ticket is remembered; 0 if it is not."""
-        return self._cache.get(secret_in(request) or "", (0.0, None))[0]
+        """Return until when the caller with this key or ticket is remembered; 0 if it is not, or is refused."""
+        forget_at, caller = self._cache.get(secret_in(request) or "", (0.0, None))
+        return forget_at if caller else 0.0
 
 
 def secret_in(request: Request) -> str | None:

@@ -46,8 +46,11 @@ FULL_MS = 1_000
 APART_MS = 10
 """How much longer each further one of the same endpoint: looks at thousands of them would hold up the others."""
 
-SAID_S = 60.0
-"""How often to say that an endpoint's notices cannot be signed."""
+UNSIGNED_S = 60.0
+"""How often to say that an endpoint's notices cannot be signed, and how long to leave them after ROLL_OUT_S."""
+
+ROLL_OUT_S = 600.0
+"""For how long to look again soon at notices that cannot be signed: a new key is with every process by then."""
 
 Counted: TypeAlias = Callable[[str], None]
 
@@ -79,7 +82,7 @@ class Dispatcher:
         self._waits_s = waits_s
         self._tries: list[tuple[str, threading.Thread]] = []
         self._full: dict[str, float] = {}
-        self._unsigned: dict[str, float] = {}
+        self._unsigned: dict[str, tuple[float, float]] = {}
         self._turn = Turn(connection, connection.keys.notices_turn(), TURN_S)
         self._rounds = Rounds("dispatcher", self.dispatch, INTERVAL_S, self._turn)
 
@@ -131,9 +134,8 @@ class Dispatcher:
         under_way = self.under_way()
         if len(under_way) >= MOST_AT_ONCE or under_way.count(endpoint.id) >= MOST_OF_ENDPOINT:
             return self._full_ms(endpoint.id)
-        if not self._secrets(endpoint):
-            self._turn.leave()  # to those that have the key
-            return self._full_ms(endpoint.id)
+        if not endpoint.disabled and not self._secrets(endpoint):
+            return self._unsigned_ms(endpoint)
         begun = self._notices.begin(org, job_id, endpoint, secrets.token_hex(8), self._hold_ms)
         if not isinstance(begun, Try):
             return begun
@@ -151,6 +153,17 @@ class Dispatcher:
         now_ms = time.monotonic() * 1000
         self._full[endpoint_id] = max(self._full.get(endpoint_id, 0) + APART_MS, now_ms + FULL_MS)
         return round(self._full[endpoint_id] - now_ms)
+
+    def _unsigned_ms(self, endpoint: Endpoint) -> int:
+        """Leave a notice that cannot be signed here to those that have the key; returns for how long (ms)."""
+        self._turn.leave()
+        now = time.monotonic()
+        since, said_at = self._unsigned.get(endpoint.id, (now, -UNSIGNED_S))
+        if now >= said_at + UNSIGNED_S:
+            _log.error("endpoint %s: its secret is from another %s", endpoint.id, WEBHOOKS_KEY_VARIABLE)
+            said_at = now
+        self._unsigned[endpoint.id] = since, said_at
+        return self._full_ms(endpoint.id) if now < since + ROLL_OUT_S else round(UNSIGNED_S * 1000)
 
     def _send(self, org: str, job_id: str, endpoint: Endpoint, begun: Try) -> None:
         """Send a notice, and note what came of it."""
@@ -197,16 +210,8 @@ class Dispatcher:
         newest, *others = endpoint.secrets
         secret = self._known.known_by(newest.fingerprint, newest.name)
         if secret is None:
-            self._say_unsigned(endpoint)
             return []
         now_ms = time.time() * 1000
         used = [each for each in others if each.until_ms is None or each.until_ms > now_ms]
         known = (self._known.known_by(each.fingerprint, each.name) for each in used)
         return [secret, *(each for each in known if each)]
-
-    def _say_unsigned(self, endpoint: Endpoint) -> None:
-        """Log that an endpoint's notices cannot be signed here, unless that was said a moment ago."""
-        now = time.monotonic()
-        if now >= self._unsigned.get(endpoint.id, 0.0) + SAID_S:
-            self._unsigned[endpoint.id] = now
-            _log.error("endpoint %s: its secret is from another %s", endpoint.id, WEBHOOKS_KEY_VARIABLE)

@@ -141,7 +141,7 @@ def _lost(
         expected = _goes_on(scene, wrong, late_s)
         began = time.monotonic()
         come_back(scene.primary)
-        wait_until(lambda: scene.listed() == expected, 60, "all jobs are listed as they are")
+        wait_until(lambda: scene.listed() == expected, 150, "all jobs are listed as they are")
         recovery_s = time.monotonic() - began
         created = scene.store.create(ORG, KIND, job_id=scene.next_id())
         found = {job_id: str(job.status) for job_id, job in scene.store.get_many(ORG, [*expected]).items()}

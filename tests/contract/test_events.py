@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from batchstatus import JobStore
 from batchstatus.web import create_app
 from batchstatus.web.access import ApiKeyAccess
-from batchstatus.web.live import feed as feed_module
+from batchstatus.web.live import news
 from batchstatus.web.live.ticking import release_held
 from batchstatus.web.views import events as view
 from tests.support.listening import Listening
@@ -377,8 +377,8 @@ def test_a_job_is_rendered_once_for_all_who_listen(
     pieces: Any, monkeypatch: pytest.MonkeyPatch, store: JobStore
 ) -> None:
     rendered: list[str] = []
-    dump = feed_module._dump
-    monkeypatch.setattr(feed_module, "_dump", lambda answer: rendered.append(answer.job.state) or dump(answer))
+    dump = news._dump
+    monkeypatch.setattr(news, "_dump", lambda answer: rendered.append(answer.job.state) or dump(answer))
     opened = [pieces() for _ in range(2)]
     for _, stream in opened:
         assert [next(stream)[:5], next(stream)[:5]] == [b"retry", b"event"]
@@ -412,21 +412,25 @@ def test_a_store_that_is_away_for_long_ends_the_stream(
         next(stream)
 
 
-def test_how_long_the_store_is_away_counts_from_when_the_caller_is_not_remembered_any_more(
+def test_nothing_is_sent_while_nobody_can_say_who_listens(
     pieces: Any, monkeypatch: pytest.MonkeyPatch, store: JobStore
 ) -> None:
-    monkeypatch.setattr(view, "GONE_S", 0.2)
     monkeypatch.setattr(view, "COMMENT_S", 0.3)
-    monkeypatch.setattr("batchstatus.web.access.KNOWN_FOR_S", 60)
+    monkeypatch.setattr("batchstatus.web.access.KNOWN_FOR_S", 0.1)
     answer, stream = pieces()
     assert [next(stream)[:5], next(stream)[:5]] == [b"retry", b"event"]
 
     def away(*_: object) -> Any:
         raise view.StoreUnavailable("away")
 
-    monkeypatch.setattr(store.reader, "look_at", away)
-    monkeypatch.setattr(view._Stream, "_news", away)
-    assert [next(stream), next(stream)] == [b":\n\n"] * 2
+    with monkeypatch.context() as patch:
+        patch.setattr(store.api_keys, "verify", away)
+        assert next(stream) == b":\n\n"
+        store.control(ORG, "job-1", "pause")
+        assert [next(stream), next(stream)] == [b":\n\n"] * 2
+    while (piece := next(stream)) == b":\n\n":
+        pass
+    assert b"batchPauseRequested" in piece
     answer.close()
 
 

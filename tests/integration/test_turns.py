@@ -138,6 +138,20 @@ def test_a_turn_by_a_frozen_reaper_ends(line: Counting) -> None:
     wait_until(lambda: other.others_s() == 0)
 
 
+def test_who_has_left_it_stands_back_while_another_has_it_and_looks_while_nobody_has(
+    line: Counting, client: "redis.Redis"
+) -> None:
+    mine, other = turn(line), turn(line)
+    assert mine.others_s() == 0
+    mine.leave()
+    client.delete(TURN)  # its time is up
+    assert mine.others_s() == 0
+    assert not client.exists(TURN)
+    assert other.others_s() == 0
+    mine.leave()
+    assert 59 < mine.others_s() <= 60
+
+
 @pytest.mark.parametrize("left_s", [None, 3_600])
 def test_nobody_has_it_for_ever(line: Counting, client: "redis.Redis", left_s: int | None) -> None:
     client.hset(TURN, "holder", "somebody")

@@ -9,16 +9,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from typing import NamedTuple
 
 from batchstatus.messages import JobKey, Seen
 from batchstatus.model import MAX_PAGE, Job, Status
-from batchstatus.schemas import JobResponseSchema
-from batchstatus.schemas.dumping import compiled
-from batchstatus.web.conditional import entity_tag
 from batchstatus.web.live.listeners import Listener, Listeners
+from batchstatus.web.live.news import NOTHING, Entry, News, event_of, tag_of
 from batchstatus.web.live.ticking import Looks, Ticks, wake
-from batchstatus.web.responses import encode
 
 LEAST_S = 0.25
 """The least time between two events of one job: at most 4 a second."""
@@ -28,44 +24,6 @@ AT_ONCE = 8
 """Jobs to read in one trip and to render: others have their turn before the next."""
 
 OPEN = (Status.QUEUED, Status.RUNNING)
-
-_dump = compiled(JobResponseSchema())
-
-
-class _Answer(NamedTuple):
-    """The body of an event."""
-
-    job: Job
-
-
-class News(NamedTuple):
-    """The newest event of a job. `number` grows from one news to the next; with `ended` none follows.
-
-    `text` is the event as it is sent; None if the job is gone.
-    """
-
-    number: int
-    tag: str
-    text: bytes | None
-    ended: bool
-
-
-NOTHING = News(0, "", b"", False)
-
-
-class Entry:
-    """A job of an open stream: its newest event, and from when on it may be read again."""
-
-    __slots__ = ("created_ms", "news", "not_before", "rev")
-
-    def __init__(self) -> None:
-        self.news = NOTHING
-        self.created_ms = self.rev = 0
-        self.not_before = 0.0
-
-    def may_be_read(self, now: float) -> bool:
-        """Returns True unless the job was read a moment ago, or has ended."""
-        return self.not_before <= now and not self.news.ended
 
 
 class Feed:
@@ -79,6 +37,9 @@ class Feed:
         self._entries: dict[JobKey, Entry] = {}
         self._members: dict[str, list[JobKey]] = {}
         self._newest: dict[str, set[JobKey]] = {}
+        self._found: dict[str, set[JobKey]] = {}
+        self._brought: set[JobKey] = set()
+        self._changing = threading.Lock()
         self._members_at = 0.0
         self.last, self._telling = 0, threading.Lock()
         self._checked: set[str] = set()
@@ -102,11 +63,13 @@ class Feed:
             self._stale = True
             yield self.ticks.start()
         finally:
-            self._listeners.remove(listener)
+            with self.ticks.entering:
+                self._listeners.remove(listener)
+                if not self._listeners:  # what was known grows old: nobody looks any more
+                    with self._changing:
+                        self._entries, self._members, self._newest, self._found = {}, {}, {}, {}
             self._stale = True
             self._on_change(len(self._listeners))
-            if not self._listeners:  # what was known grows old: nobody looks any more
-                self._entries, self._members, self._newest = {}, {}, {}
 
     def newest(self, org: str) -> list[Job]:
         """Returns the newest jobs of an organization that have not ended, the newest last."""
@@ -149,12 +112,13 @@ class Feed:
             self._members_at = now + MEMBERS_S
             self._find_members(orgs)
         if self._stale:
-            self._tidy(orgs)
+            self._tidy()
         return [job for job, each in list(self._entries.items()) if each.may_be_read(now)]
 
     def tell(self, looks: Looks) -> None:
         """Read and render the jobs that have changed, and wake those who listen to them."""
         self._lost_at = None
+        self._tell_brought()
         entries, now = self._entries, time.monotonic()
         new = sorted(
             (0 if look is None else look.created_ms, job)
@@ -171,12 +135,16 @@ class Feed:
                 wake(each.woken for job in some for each in self._listeners.to(job))
         finally:  # those of an organization once, not for each few of its jobs; also if the store is away by now
             wake(each.woken for org in orgs for each in self._listeners.to((org, None)))
-        wake(each.woken for each in self._listeners.due(now))
+        with self._changing:  # all that had left were looked at
+            self._newest |= self._found
+            self._found = {}
+        wake(each.woken for each in self._listeners.due(time.monotonic()))
 
     def lost(self) -> None:
         """Note since when the store cannot be asked, and wake those whose time has come."""
         now = time.monotonic()
         self._lost_at = self._lost_at or now
+        self._tell_brought()
         wake(each.woken for each in self._listeners.due(now))
 
     def let_go(self) -> None:
@@ -191,31 +159,44 @@ class Feed:
     def _enter(self, org: str, job: Job, *, member: bool) -> JobKey:
         """Take a job as it was read a moment ago, unless it is known; returns its key."""
         key = (org, job.job_id)
-        if member:
-            self._members[org] = list({*self._members.get(org, ()), key})
-            self._newest.setdefault(org, set()).add(key)
-        entry = self._entries.setdefault(key, Entry())
+        with self._changing:
+            if member:
+                self._members[org] = list({*self._members.get(org, ()), key})
+                self._newest.setdefault(org, set()).add(key)
+                self._found.get(org, set()).add(key)
+            entry = self._entries.setdefault(key, Entry())
         if job.created_ms != entry.created_ms or job.rev > entry.rev:  # else another's look was later
             self._note(entry, job)
+            self._brought.add(key)
         return key
 
-    def _tidy(self, orgs: Sequence[str]) -> None:
+    def _tell_brought(self) -> None:
+        """Wake those who listen already to jobs that newcomers have read: no look finds them changed any more."""
+        brought, self._brought = self._brought, set()
+        subjects = {*brought, *((org, None) for org, _ in brought)}
+        wake(each.woken for subject in subjects for each in self._listeners.to(subject))
+
+    def _tidy(self) -> None:
         """Have an entry for each job that anybody listens to, and for no other."""
         self._stale = False  # first: who comes meanwhile has it done once more
-        self._members = {org: jobs for org, jobs in self._members.items() if org in orgs}
-        jobs = {*self._listeners.jobs(), *chain.from_iterable(self._members.values())}
-        self._entries = {job: self._entries.get(job) or Entry() for job in jobs}
+        with self._changing:
+            orgs = self._listeners.orgs()
+            self._members = {org: jobs for org, jobs in self._members.items() if org in orgs}
+            jobs = {*self._listeners.jobs(), *chain.from_iterable(self._members.values())}
+            self._entries = {job: self._entries.get(job) or Entry() for job in jobs}
 
     def _find_members(self, orgs: Sequence[str]) -> None:
         """Look which jobs of these organizations have not ended. Those that end stay until all have heard."""
         for org, newest in zip(orgs, self.ticks.store.newest(orgs, OPEN, MAX_PAGE), strict=True):
             heard = min((each.number for each in self._listeners.to((org, None))), default=0)
             there = dict.fromkeys((org, job_id) for job_id in newest)
-            members = self._members.get(org, [])
-            leaving = [job for job in members if job not in there and self._is_due(job, heard)]
-            self._members[org] = [*there, *leaving]
-            self._newest[org] = {*there}
-            self._stale = self._stale or self._members[org] != members
+            with self._changing:
+                members = self._members.get(org, [])
+                leaving = [job for job in members if job not in there and self._is_due(job, heard)]
+                self._members[org] = [*there, *leaving]
+                self._found[org] = {*there}
+                if self._members[org] != members:
+                    self._stale = True
 
     def _is_due(self, job: JobKey, heard: int) -> bool:
         """Returns True if a job that left the newest may have ended, or has, and not all have heard of it."""
@@ -232,10 +213,8 @@ class Feed:
                 self._tell(entry, "", None, ended=True)
 
     def _note(self, entry: Entry, job: Job) -> None:
-        tag = f'W/"{entity_tag(job)}"'
-        text = b"event: job\nid: %s\ndata: %s\n\n" % (tag.encode(), encode(_dump(_Answer(job))))
         entry.created_ms, entry.rev = job.created_ms, job.rev
-        self._tell(entry, tag, text, ended=job.terminal)
+        self._tell(entry, tag_of(job), event_of(job), ended=job.terminal)
 
     def _tell(self, entry: Entry, tag: str, text: bytes | None, *, ended: bool) -> None:
         with self._telling:
@@ -244,4 +223,4 @@ class Feed:
 
 
 def _is_known(entry: Entry, look: Seen | None) -> bool:
-    return look is not None and entry.news.tag == f'W/"{entity_tag(look)}"'
+    return look is not None and entry.news.tag == tag_of(look)

@@ -61,7 +61,7 @@ class Ticks:
         self._breaker = breaker
         self._max_held = max_held
         self._audiences: list[Audience] = []
-        self._ticking = threading.Lock()
+        self._ticking, self._starting = threading.Lock(), threading.Lock()
         self.entering = threading.Lock()
         """Held while somebody comes in, or two would come in where there is room for one."""
         self.closed = False
@@ -78,12 +78,13 @@ class Ticks:
 
     def start(self) -> bool:
         """Start the thread that looks, unless it runs. Returns False if no thread is to be had."""
-        if self._ticking.acquire(blocking=False):
-            try:
-                threading.Thread(target=self._tick, name="batchstatus ticks", daemon=True).start()
-            except RuntimeError:
-                self._ticking.release()
-                return False
+        with self._starting:  # nobody may take a thread for running that another fails to start
+            if self._ticking.acquire(blocking=False):
+                try:
+                    threading.Thread(target=self._tick, name="batchstatus ticks", daemon=True).start()
+                except RuntimeError:
+                    self._ticking.release()
+                    return False
         return True
 
     def close(self) -> None:

@@ -23,8 +23,12 @@ MEDIA_TYPE = "text/event-stream"
 
 COMMENT_S = 15.0
 """The longest silence of a stream; a proxy would take a longer one for the end."""
-CHECK_S = 0.5
-"""A caller is checked within this time after it is not remembered any more, and no sooner than in half of it."""
+CHECK_S = 0.25
+"""A caller is checked within this time after it is not remembered any more."""
+AGAIN_S = 0.1
+"""How soon to look again where another listener's check serves for this one too."""
+AWAY_S = 0.5
+"""How soon to check again at the latest, where nobody could say who calls."""
 HOST_S = 4.0
 """How often a caller is checked whom only the host's `authorize` knows, which may ask a database each time."""
 GONE_S = 30.0
@@ -85,6 +89,7 @@ class _Stream:
     def __init__(self, call: Call, listener: Listener) -> None:
         self._call, self._listener, self._feed = call, listener, call.parts.feed
         self._sent_at, self._known_until, self._check_at = time.monotonic(), 0.0, 0.0
+        self._is_known = True
         self._checked()
 
     def pieces(self) -> Iterator[bytes]:
@@ -105,10 +110,9 @@ class _Stream:
         if self._feed.ticks.closed:
             return b"", True
         try:
-            self._check()
-            return self._news()
+            return self._news() if self._may_hear() else (b"", False)
         except StoreUnavailable as error:
-            gone = time.monotonic() - self._known_until >= GONE_S
+            gone = self._feed.is_lost(GONE_S) or time.monotonic() - self._known_until >= GONE_S
             return (_error(self._call, error), True) if gone else (b"", False)
         except Exception as error:  # whatever ends it is told, as it would be to a request
             return _error(self._call, error), True
@@ -117,19 +121,27 @@ class _Stream:
         found, job_id = self._feed.news(self._listener), self._listener.job_id
         ended = job_id is not None and any(each.ended for each in found)
         if ended and found[-1].text is None:  # gone, or damaged: asking says which
-            with self._call.asked_anew().store as store:
-                store.get(self._listener.org, str(job_id))
+            try:
+                with self._call.asked_anew().store as store:
+                    store.get(self._listener.org, str(job_id))
+            except StoreUnavailable:
+                self._listener.number = found[-1].number - 1  # this end is news again, once somebody can say which
+                raise
         return b"".join(each.text for each in found if each.text), ended
 
-    def _check(self) -> None:
-        """Raise what a new request of this caller would be refused with; StoreUnavailable while nobody can say."""
+    def _may_hear(self) -> bool:
+        """Returns True if the caller is known, and False while that is being asked.
+
+        Raises what a new request of this caller would be refused with; StoreUnavailable while nobody can say.
+        """
         now = time.monotonic()
         if now < self._check_at:
-            return
-        self._check_at = now + CHECK_S * uniform(0.5, 1.0)
-        with self._feed.checking(self._call.request.environ.get("HTTP_AUTHORIZATION")) as is_first:
+            return self._is_known
+        self._is_known, self._check_at = False, now + AGAIN_S
+        with self._feed.checking(self._call.parts.access.api_key(self._call.request)) as is_first:
             if not is_first:
-                return
+                return False
+            self._check_at = now + AWAY_S * uniform(0.5, 1.0)
             call, job_id = self._call.asked_anew(), self._listener.job_id
             found = caller(call) if job_id is None else reader(call, job_id)
         if found.org != self._listener.org:
@@ -137,12 +149,14 @@ class _Stream:
         if self._feed.is_lost(GONE_S):
             raise StoreUnavailable("the store has not answered for long")
         self._checked()
+        return True
 
     def _checked(self) -> None:
         """Note that the caller is known now, and when to check again: those with one key one after another."""
         now, remembered_until = time.monotonic(), self._call.parts.access.remembered_until(self._call.request)
-        self._known_until = max(now, remembered_until)
-        self._check_at = (remembered_until or now + HOST_S) + CHECK_S * uniform(0.0, 1.0)
+        self._is_known, self._known_until = True, max(now, remembered_until or 0.0)
+        due_at = now + HOST_S if remembered_until is None else self._known_until
+        self._check_at = due_at + CHECK_S * uniform(0.0, 1.0)
 
     def _wait(self) -> None:
         """Return when there may be news, or it is time to check or to say something: a look tells of both."""

@@ -98,6 +98,8 @@ def test_a_key_that_is_too_short_is_refused_and_not_shown(run: Run, monkeypatch:
 
 def test_the_key_comes_from_the_environment_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_refused(run("webhooks", "add", "--org", ORG, URL, "--webhooks-key", KEY), 2, "No such option")
+    monkeypatch.setenv("BATCHSTATUS_WEBHOOKS_KEY", "")  # as `${KEY:-}` gives it
+    assert_refused(run("webhooks", "add", "--org", ORG, URL), 2, "BATCHSTATUS_WEBHOOKS_KEY is not set")
     monkeypatch.delenv("BATCHSTATUS_WEBHOOKS_KEY")
     assert_refused(run("webhooks", "add", "--org", ORG, URL), 2, "BATCHSTATUS_WEBHOOKS_KEY is not set")
     assert_refused(run("webhooks", "rotate", "org_acme.0123"), 2, "BATCHSTATUS_WEBHOOKS_KEY is not set")

@@ -14,6 +14,7 @@ import pytest
 from batchstatus.errors import StoreUnavailable
 from batchstatus.messages import Seen
 from batchstatus.model import Job, Status
+from batchstatus.web.live import feed as module
 from batchstatus.web.live.feed import AT_ONCE, Feed
 from batchstatus.web.live.listeners import Listener
 
@@ -64,6 +65,13 @@ def changed(feed: Feed, ticks: Any, *numbers: int) -> None:
     wanted = [*feed.wanted()]
     seen = {job_id: Seen("running", 1, ticks.reads[job_id].created_ms) for _, job_id in wanted}
     feed.tell({(org, job_id): seen[job_id] for org, job_id in wanted if job_id in map("job-{}".format, numbers)})
+
+
+def woken_by_newcomers(feed: Feed, *listeners: Listener) -> None:
+    """Have the feed wake those who hear of what newcomers have read, once."""
+    feed.tell({})
+    for each in listeners:
+        each.woken.clear()
 
 
 def running(number: int) -> Job:
@@ -123,6 +131,7 @@ def test_a_change_wakes_those_who_listen_to_the_job_or_its_organization_and_nobo
 ) -> None:
     one, two = (listening(f"job-{number}", job(number)) for number in (1, 2))
     all_jobs = listening(None, job(1), job(2))
+    woken_by_newcomers(feed, one, two, all_jobs)
     changed(feed, ticks, 1)
     assert [each.woken.is_set() for each in (one, two, all_jobs)] == [True, False, True]
     assert (told(feed, one), told(feed, two), told(feed, all_jobs)) == (["job-1"], [], ["job-1"])
@@ -132,6 +141,7 @@ def test_who_is_due_is_woken_whether_or_not_anything_has_changed(
     feed: Feed, listening: Callable[..., Listener]
 ) -> None:
     due, other = listening("job-1", job(1)), listening("job-2", job(2))
+    woken_by_newcomers(feed, due, other)
     due.due_at = 0.0
     feed.tell({})
     assert (due.woken.is_set(), other.woken.is_set()) == (True, False)
@@ -171,3 +181,47 @@ def test_a_job_is_looked_at_as_long_as_anybody_listens_to_it(feed: Feed, ticks: 
             assert {*feed.wanted()} == {(ORG, "job-1"), (ORG, "job-3")}
         assert [*feed.wanted()] == [(ORG, "job-1")]
     assert [*feed.wanted()] == []
+
+
+def test_what_a_newcomer_has_read_is_told_to_those_who_listen_already(
+    feed: Feed, listening: Callable[..., Listener]
+) -> None:
+    one, other, all_jobs = listening("job-1", job(1)), listening("job-2", job(2)), listening(None, job(1))
+    woken_by_newcomers(feed, one, other, all_jobs)
+    listening("job-1", running(1))  # the newcomer was the first to see the change
+    feed.tell({})
+    assert [each.woken.is_set() for each in (one, other, all_jobs)] == [True, False, True]
+    assert (told(feed, one), told(feed, all_jobs)) == (["job-1"], ["job-1"])
+
+
+def test_who_comes_while_the_members_of_others_are_sought_keeps_its_own(
+    feed: Feed, ticks: Any, listening: Callable[..., Listener]
+) -> None:
+    listening(None, job(1))
+    newest, of_other = ticks.store.newest, Listener("org_other", None, "", 0)
+    with ExitStack() as ending:
+
+        def meanwhile(*asked: Any) -> Any:
+            ticks.store.newest = newest
+            ending.enter_context(feed.listening(of_other, [job(2)]))
+            return newest(*asked)
+
+        ticks.store.newest = meanwhile
+        assert ("org_other", "job-2") in {*feed.wanted()}
+        assert told(feed, of_other) == ["job-2"]
+
+
+def test_an_end_is_told_although_a_look_failed_when_the_job_had_left_the_newest(
+    feed: Feed, ticks: Any, listening: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MEMBERS_S", 0)  # each look is for new members too
+    all_jobs = listening(None, job(1))
+    feed.wanted()
+    feed.tell({})
+    ended = ticks.reads.pop("job-1")
+    feed.wanted()
+    feed.lost()  # the look at the jobs fails
+    assert [*feed.wanted()] == [(ORG, "job-1")]
+    ticks.reads["job-1"] = replace(ended, status=Status.CANCELLED, rev=1)
+    feed.tell({(ORG, "job-1"): Seen("cancelled", 1, ended.created_ms)})
+    assert told(feed, all_jobs) == ["job-1"]
