@@ -13,7 +13,7 @@ from itertools import chain
 from batchstatus.messages import JobKey, Seen
 from batchstatus.model import MAX_PAGE, Job, Status
 from batchstatus.web.live.listeners import Listener, Listeners
-from batchstatus.web.live.news import NOTHING, Entry, News, event_of, tag_of
+from batchstatus.web.live.news import Entry, News, event_of, tag_of
 from batchstatus.web.live.ticking import Looks, Ticks, wake
 
 LEAST_S = 0.25
@@ -36,8 +36,6 @@ class Feed:
         self._stale = False
         self._entries: dict[JobKey, Entry] = {}
         self._members: dict[str, list[JobKey]] = {}
-        self._newest: dict[str, set[JobKey]] = {}
-        self._found: dict[str, set[JobKey]] = {}
         self._brought: set[JobKey] = set()
         self._changing = threading.Lock()
         self._members_at = 0.0
@@ -67,7 +65,7 @@ class Feed:
                 self._listeners.remove(listener)
                 if not self._listeners:  # what was known grows old: nobody looks any more
                     with self._changing:
-                        self._entries, self._members, self._newest, self._found = {}, {}, {}, {}
+                        self._entries, self._members = {}, {}
             self._stale = True
             self._on_change(len(self._listeners))
 
@@ -126,18 +124,17 @@ class Feed:
             if (entry := entries.get(job)) and entry.may_be_read(now) and not _is_known(entry, look)
         )
         changed = [job for _, job in new]  # in the order of their creation
+        self._looked(looks.keys() - changed)
         orgs: set[str] = set()
         try:
             for start in range(0, len(changed), AT_ONCE):
                 some = changed[start : start + AT_ONCE]
                 self._render(some)
+                self._looked(some)
                 orgs.update(org for org, _ in some)
                 wake(each.woken for job in some for each in self._listeners.to(job))
         finally:  # those of an organization once, not for each few of its jobs; also if the store is away by now
             wake(each.woken for org in orgs for each in self._listeners.to((org, None)))
-        with self._changing:  # all that had left were looked at
-            self._newest |= self._found
-            self._found = {}
         wake(each.woken for each in self._listeners.due(time.monotonic()))
 
     def lost(self) -> None:
@@ -162,8 +159,6 @@ class Feed:
         with self._changing:
             if member:
                 self._members[org] = list({*self._members.get(org, ()), key})
-                self._newest.setdefault(org, set()).add(key)
-                self._found.get(org, set()).add(key)
             entry = self._entries.setdefault(key, Entry())
         if job.created_ms != entry.created_ms or job.rev > entry.rev:  # else another's look was later
             self._note(entry, job)
@@ -180,28 +175,43 @@ class Feed:
         """Have an entry for each job that anybody listens to, and for no other."""
         self._stale = False  # first: who comes meanwhile has it done once more
         with self._changing:
-            orgs = self._listeners.orgs()
+            orgs = {*self._listeners.orgs()}
             self._members = {org: jobs for org, jobs in self._members.items() if org in orgs}
             jobs = {*self._listeners.jobs(), *chain.from_iterable(self._members.values())}
             self._entries = {job: self._entries.get(job) or Entry() for job in jobs}
 
     def _find_members(self, orgs: Sequence[str]) -> None:
         """Look which jobs of these organizations have not ended. Those that end stay until all have heard."""
+        now = time.monotonic()
         for org, newest in zip(orgs, self.ticks.store.newest(orgs, OPEN, MAX_PAGE), strict=True):
             heard = min((each.number for each in self._listeners.to((org, None))), default=0)
             there = dict.fromkeys((org, job_id) for job_id in newest)
             with self._changing:
                 members = self._members.get(org, [])
-                leaving = [job for job in members if job not in there and self._is_due(job, heard)]
+                for job in members:
+                    if job in there and job in self._entries:
+                        self._entries[job].left_at = None
+                leaving = [job for job in members if job not in there and self._is_due(job, heard, now)]
                 self._members[org] = [*there, *leaving]
-                self._found[org] = {*there}
                 if self._members[org] != members:
                     self._stale = True
 
-    def _is_due(self, job: JobKey, heard: int) -> bool:
-        """Returns True if a job that left the newest may have ended, or has, and not all have heard of it."""
-        news = self._entries[job].news if job in self._entries else NOTHING
-        return news.number > heard if news.ended else job in self._newest.get(job[0], ())
+    def _is_due(self, job: JobKey, heard: int, now: float) -> bool:
+        """Returns True if a job that left the newest has ended and not all have heard, or no look says so yet."""
+        entry = self._entries.get(job)
+        if entry is None:
+            return True
+        if entry.news.ended:
+            return entry.news.number > heard
+        entry.left_at = entry.left_at or now
+        return entry.looked_at <= entry.left_at
+
+    def _looked(self, jobs: Iterable[JobKey]) -> None:
+        """Note that the events of these jobs are the newest there are."""
+        now = time.monotonic()
+        for job in jobs:
+            if entry := self._entries.get(job):
+                entry.looked_at = now
 
     def _render(self, jobs: Sequence[JobKey]) -> None:
         for key, job in zip(jobs, self.ticks.store.reader.read_each(jobs), strict=True):

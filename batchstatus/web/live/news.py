@@ -34,14 +34,19 @@ NOTHING = News(0, "", b"", False)
 
 
 class Entry:
-    """A job of an open stream: its newest event, and from when on it may be read again."""
+    """A job of an open stream: its newest event, and from when on it may be read again.
 
-    __slots__ = ("created_ms", "news", "not_before", "rev")
+    `looked_at` is when a look last found that the event is the newest; `left_at` when the job was found not to be
+    among the newest of its organization any more, None while it is. Times are monotonic.
+    """
+
+    __slots__ = ("created_ms", "left_at", "looked_at", "news", "not_before", "rev")
 
     def __init__(self) -> None:
         self.news = NOTHING
         self.created_ms = self.rev = 0
-        self.not_before = 0.0
+        self.not_before = self.looked_at = 0.0
+        self.left_at: float | None = None
 
     def may_be_read(self, now: float) -> bool:
         """Returns True unless the job was read a moment ago, or has ended."""

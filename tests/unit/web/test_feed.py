@@ -225,3 +225,35 @@ def test_an_end_is_told_although_a_look_failed_when_the_job_had_left_the_newest(
     ticks.reads["job-1"] = replace(ended, status=Status.CANCELLED, rev=1)
     feed.tell({(ORG, "job-1"): Seen("cancelled", 1, ended.created_ms)})
     assert told(feed, all_jobs) == ["job-1"]
+
+
+def test_a_job_that_was_read_a_moment_ago_is_not_let_go_before_a_look_at_its_end(
+    feed: Feed, ticks: Any, listening: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MEMBERS_S", 0)
+    monkeypatch.setattr(module, "LEAST_S", 3_600)
+    all_jobs = listening(None, job(1))
+    changed(feed, ticks, 1)
+    ended = replace(ticks.reads.pop("job-1"), status=Status.CANCELLED, rev=2)
+    for _ in range(3):
+        assert [*feed.wanted()] == []  # not so soon after it was read
+        feed.tell({})
+    feed._entries[ORG, "job-1"].not_before = 0
+    assert [*feed.wanted()] == [(ORG, "job-1")]
+    ticks.reads["job-1"] = ended
+    feed.tell({(ORG, "job-1"): Seen("cancelled", 2, ended.created_ms)})
+    assert told(feed, all_jobs) == ["job-1"]
+
+
+def test_a_job_that_newer_ones_push_out_is_let_go_after_one_more_look(
+    feed: Feed, ticks: Any, listening: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MEMBERS_S", 0)
+    listening(None, job(1))
+    known = Seen("queued", 0, job(1).created_ms)
+    for left in (False, True):
+        assert [*feed.wanted()] == [(ORG, "job-1")]
+        feed.tell({(ORG, "job-1"): known})
+        if not left:
+            del ticks.reads["job-1"]
+    assert [*feed.wanted()] == []
