@@ -92,11 +92,15 @@ class Reaper:
     def sweep(self) -> None:
         """Clear up after expired jobs once, and count the running ones for the metrics."""
         self._retention.sweep()
-        for step in (self._notices.forget, self._running.measure):
+        steps = {
+            "old notices cannot be forgotten": self._notices.forget,
+            "the running jobs cannot be counted": self._running.measure,
+        }
+        for trouble, step in steps.items():
             try:
                 step()
             except BatchStatusError as error:  # the jobs are well all the same
-                _log.warning("the sweep cannot %s: %s", step.__name__, error)
+                _log.warning("%s: %s", trouble, error)
 
     def start(self) -> None:
         """Reap from now on, and sweep, whenever it is this reaper's turn.

@@ -157,7 +157,7 @@ class Settings:
             raise InvalidValue(f"{variable}={environ.get(variable)!r}: {error}") from None
 
 
-def _a(number: type[float] | type[int], said: str) -> Callable[[str], Any]:
+def _converter(number: type[float] | type[int], said: str) -> Callable[[str], Any]:
     def convert(text: str) -> float | int:
         try:
             return number(text)
@@ -167,7 +167,7 @@ def _a(number: type[float] | type[int], said: str) -> Callable[[str], Any]:
     return convert
 
 
-_number, _whole_number = _a(float, "number"), _a(int, "whole number")
+_number, _whole_number = _converter(float, "number"), _converter(int, "whole number")
 
 
 def _yes_or_no(text: str) -> bool:

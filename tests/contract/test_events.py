@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -432,6 +433,27 @@ def test_nothing_is_sent_while_nobody_can_say_who_listens(
         pass
     assert b"batchPauseRequested" in piece
     answer.close()
+
+
+def test_the_end_of_a_job_that_is_gone_is_told_although_the_store_was_away_when_it_was_noticed(
+    pieces: Any, monkeypatch: pytest.MonkeyPatch, store: JobStore
+) -> None:
+    monkeypatch.setattr(view, "COMMENT_S", 0.3)
+    _, stream = pieces()
+    assert [next(stream)[:5], next(stream)[:5]] == [b"retry", b"event"]
+    get, asked = JobStore.get, []
+
+    def away_at_first(*given: Any) -> Any:
+        asked.append(given)
+        if len(asked) == 1:
+            raise view.StoreUnavailable("away")
+        return get(*given)
+
+    monkeypatch.setattr(JobStore, "get", away_at_first)
+    store.connection.write("DEL", store.connection.keys.job(ORG, "job-1").job)
+    rest = [piece for piece in islice(stream, 30) if piece != b":\n\n"]
+    assert len(asked) == 2
+    assert b'"JOB_NOT_FOUND"' in b"".join(rest)
 
 
 def test_a_bug_in_a_look_is_logged_with_its_traceback(

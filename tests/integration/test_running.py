@@ -233,7 +233,7 @@ def test_each_sweep_measures_and_one_that_cannot_still_sweeps(
     client.delete("batchstatus:leases:{measured}")
     client.rpush("batchstatus:leases:{measured}", "no hash")
     Reaper(store).sweep()
-    assert "the sweep cannot measure" in caplog.text
+    assert "the running jobs cannot be counted" in caplog.text
 
 
 # The topologies

@@ -88,8 +88,8 @@ class _Stream:
 
     def __init__(self, call: Call, listener: Listener) -> None:
         self._call, self._listener, self._feed = call, listener, call.parts.feed
-        self._sent_at, self._known_until, self._check_at = time.monotonic(), 0.0, 0.0
-        self._is_known = True
+        self._sent_at, self._is_known = time.monotonic(), True
+        self._known_until, self._check_at = 0.0, 0.0
         self._checked()
 
     def pieces(self) -> Iterator[bytes]:

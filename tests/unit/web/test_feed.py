@@ -245,15 +245,16 @@ def test_a_job_that_was_read_a_moment_ago_is_not_let_go_before_a_look_at_its_end
     assert told(feed, all_jobs) == ["job-1"]
 
 
+@pytest.mark.parametrize("changes", [False, True], ids=["quiet", "changing all the time"])
 def test_a_job_that_newer_ones_push_out_is_let_go_after_one_more_look(
-    feed: Feed, ticks: Any, listening: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch
+    feed: Feed, ticks: Any, listening: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch, changes: bool
 ) -> None:
     monkeypatch.setattr(module, "MEMBERS_S", 0)
+    monkeypatch.setattr(module, "LEAST_S", 0)
     listening(None, job(1))
-    known = Seen("queued", 0, job(1).created_ms)
-    for left in (False, True):
+    for look in range(2):
         assert [*feed.wanted()] == [(ORG, "job-1")]
-        feed.tell({(ORG, "job-1"): known})
-        if not left:
-            del ticks.reads["job-1"]
+        ticks.reads["job-1"] = replace(job(1), rev=look if changes else 0)
+        feed.tell({(ORG, "job-1"): Seen("queued", look if changes else 0, job(1).created_ms)})
+        ticks.store.newest = lambda *_: [[]]
     assert [*feed.wanted()] == []
