@@ -13,7 +13,7 @@ The worker SDK needs redis-py only. The service (`batchstatus.web`) and the comm
 
 from batchstatus.apikeys import ApiKey
 from batchstatus.connecting import connect
-from batchstatus.errors import (
+from batchstatus.model.errors import (
     ApiKeyNotFound,
     BatchStatusError,
     InvalidTransition,
@@ -32,8 +32,8 @@ from batchstatus.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from batchstatus.kinds import JobKind
-from batchstatus.model import TERMINAL, Action, Job, JobFailure, Kind, Outcome, Part, Status
+from batchstatus.model.job import TERMINAL, Action, Job, JobFailure, Kind, Outcome, Part, Status
+from batchstatus.model.kinds import JobKind
 from batchstatus.store import JobStore
 from batchstatus.worker.aio import AsyncRun
 from batchstatus.worker.run import Run

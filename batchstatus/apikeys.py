@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from batchstatus import values
-from batchstatus.errors import ApiKeyNotFound, InvalidValue
-from batchstatus.keys import ORG, checked_org
-from batchstatus.model import moment
+from batchstatus.model import values
+from batchstatus.model.errors import ApiKeyNotFound, InvalidValue
+from batchstatus.model.job import moment
+from batchstatus.model.keys import ORG, checked_org
 from batchstatus.transport.connection import Connection
 
 LONGEST_LIFETIME_MS = 100 * 365 * 86_400_000

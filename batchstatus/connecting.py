@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from os import PathLike
 
-from batchstatus.kinds import JobKind
+from batchstatus.model.kinds import JobKind
 from batchstatus.settings import StoreSettings, declared_kinds
 from batchstatus.store import JobStore
 

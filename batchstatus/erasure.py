@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
-from batchstatus.keys import BUCKETS, checked_job, checked_org
+from batchstatus.model.keys import BUCKETS, checked_job, checked_org
 from batchstatus.store import JobStore
 
 Removed: TypeAlias = Counter[str]

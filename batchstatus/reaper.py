@@ -8,13 +8,13 @@ import logging
 import time
 from collections.abc import Callable
 
-from batchstatus.errors import BatchStatusError, InvalidValue, JobCorrupt, JobNotFound, StoreUnavailable
 from batchstatus.jobs.looks import Leases
 from batchstatus.jobs.retention import Retention
 from batchstatus.jobs.turns import Rounds, Turn
-from batchstatus.keys import Entry
-from batchstatus.messages import Verdict
-from batchstatus.model import TERMINAL, Status
+from batchstatus.model.errors import BatchStatusError, InvalidValue, JobCorrupt, JobNotFound, StoreUnavailable
+from batchstatus.model.job import TERMINAL, Status
+from batchstatus.model.keys import Entry
+from batchstatus.model.messages import Verdict
 from batchstatus.running import Running
 from batchstatus.store import JobStore
 from batchstatus.webhooks.notices import Notices

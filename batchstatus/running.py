@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from batchstatus.errors import InvalidValue, JobCorrupt, NotReplicated
 from batchstatus.jobs.looks import Leases
-from batchstatus.keys import BUCKETS
-from batchstatus.messages import JobKey
-from batchstatus.progress import AtWork
+from batchstatus.model.errors import InvalidValue, JobCorrupt, NotReplicated
+from batchstatus.model.keys import BUCKETS
+from batchstatus.model.messages import JobKey
+from batchstatus.model.progress import AtWork
 from batchstatus.protocol import hashes
 from batchstatus.transport.clock import StoreClock
 from batchstatus.transport.connection import Connection

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from batchstatus import values
-from batchstatus.errors import InvalidValue
-from batchstatus.keys import Keys
-from batchstatus.kinds import PUBLISHED, JobKind, Kinds
+from batchstatus.model import values
+from batchstatus.model.errors import InvalidValue
+from batchstatus.model.keys import Keys
+from batchstatus.model.kinds import PUBLISHED, JobKind, Kinds
 
 DAY_S = 86_400.0
 # Upper bounds: now plus a century still fits into a datetime; a socket timeout overflows after 24 days.

@@ -4,18 +4,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from batchstatus import values
 from batchstatus.apikeys import ApiKeys
-from batchstatus.errors import InvalidValue
-from batchstatus.ids import new_job_id
 from batchstatus.jobs.history import page
 from batchstatus.jobs.index import Filter, Index
 from batchstatus.jobs.lists import Lists
 from batchstatus.jobs.parts import PartTransitions
 from batchstatus.jobs.reader import Reader
 from batchstatus.jobs.transitions import Transitions
-from batchstatus.messages import Content
-from batchstatus.model import MAX_PAGE, MAX_PARTS, Action, Job, Kind, Outcome, Page, Part, Row, Status
+from batchstatus.model import values
+from batchstatus.model.errors import InvalidValue
+from batchstatus.model.ids import new_job_id
+from batchstatus.model.job import MAX_PAGE, MAX_PARTS, Action, Job, Kind, Outcome, Page, Part, Row, Status
+from batchstatus.model.messages import Content
 from batchstatus.settings import StoreSettings
 from batchstatus.tickets import Tickets
 from batchstatus.transport.connection import Connection

@@ -9,11 +9,11 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
-from batchstatus import values
 from batchstatus.apikeys import hashed
-from batchstatus.errors import ApiKeyNotFound, InvalidValue
-from batchstatus.keys import ORG, checked_job, checked_org
-from batchstatus.model import moment
+from batchstatus.model import values
+from batchstatus.model.errors import ApiKeyNotFound, InvalidValue
+from batchstatus.model.job import moment
+from batchstatus.model.keys import ORG, checked_job, checked_org
 from batchstatus.transport.connection import Connection, Hash
 
 DEFAULT_S = 900.0

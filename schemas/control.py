@@ -4,8 +4,8 @@ from typing import Any, ClassVar
 
 from marshmallow import fields, validate
 
-from batchstatus.kinds import Kinds
-from batchstatus.model import Action
+from batchstatus.model.job import Action
+from batchstatus.model.kinds import Kinds
 from batchstatus.schemas.fields import KindName, RequestSchema, about
 
 

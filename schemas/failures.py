@@ -7,8 +7,8 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
-from batchstatus.kinds import JobKind
-from batchstatus.model import Status
+from batchstatus.model.job import Status
+from batchstatus.model.kinds import JobKind
 from batchstatus.schemas.fields import Absent, KindName, Word, about
 from batchstatus.schemas.job import CODE, JobFailureSchema, rows
 

@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields
 
-from batchstatus.cursor import Position
-from batchstatus.errors import InvalidValue
-from batchstatus.kinds import Kinds
-from batchstatus.model import MAX_PAGE, Status
+from batchstatus.model.cursor import Position
+from batchstatus.model.errors import InvalidValue
+from batchstatus.model.job import MAX_PAGE, Status
+from batchstatus.model.kinds import Kinds
 from batchstatus.schemas.fields import Commas, Time, about
 from batchstatus.schemas.job import JobResponseSchema, JobSchema
 

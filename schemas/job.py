@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, fields, validate
 
-from batchstatus.model import MAX_COUNT, MAX_PARTS, Status
+from batchstatus.model.job import MAX_COUNT, MAX_PARTS, Status
 from batchstatus.schemas.fields import Absent, KindName, Metadata, Optional, Time, Word, about
 
 COUNT = validate.Range(min=0, max=MAX_COUNT)

@@ -5,12 +5,12 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
-from batchstatus import values
-from batchstatus.errors import InvalidValue
-from batchstatus.keys import ID
-from batchstatus.kinds import Kinds
-from batchstatus.messages import Wanted
-from batchstatus.model import MAX_COUNT, MAX_PARTS
+from batchstatus.model import values
+from batchstatus.model.errors import InvalidValue
+from batchstatus.model.job import MAX_COUNT, MAX_PARTS
+from batchstatus.model.keys import ID
+from batchstatus.model.kinds import Kinds
+from batchstatus.model.messages import Wanted
 from batchstatus.schemas.fields import KindName, RequestSchema, Time, Word, about
 from batchstatus.schemas.job import COUNT, JobFailureSchema, JobResponseSchema, JobSchema
 

@@ -18,7 +18,7 @@ from batchstatus.cli.running import running
 from batchstatus.cli.serve import serve
 from batchstatus.cli.terminal.words import clean
 from batchstatus.cli.webhooks import webhooks
-from batchstatus.errors import BatchStatusError, InvalidValue
+from batchstatus.model.errors import BatchStatusError, InvalidValue
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

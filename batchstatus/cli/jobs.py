@@ -10,7 +10,7 @@ from batchstatus.cli.terminal.following import follow, follow_as_json
 from batchstatus.cli.terminal.listing import describe_part, print_jobs
 from batchstatus.cli.terminal.words import clean, describe, to_json
 from batchstatus.client import answers
-from batchstatus.model import MAX_PAGE, Action, Status
+from batchstatus.model.job import MAX_PAGE, Action, Status
 
 
 @click.command()

@@ -14,9 +14,9 @@ from batchstatus.cli.options import Duration, StoreAt, json_option, kinds_option
 from batchstatus.cli.terminal.bars import GAP
 from batchstatus.cli.terminal.listing import LEAST_NAME, cell
 from batchstatus.cli.terminal.words import clean, duration, to_json
-from batchstatus.errors import ApiKeyNotFound
-from batchstatus.keys import ORG
-from batchstatus.model import time_text
+from batchstatus.model.errors import ApiKeyNotFound
+from batchstatus.model.job import time_text
+from batchstatus.model.keys import ORG
 from batchstatus.settings import declared_kinds
 from batchstatus.tickets import Ticket
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from batchstatus.cli.options import json_option, kinds_option
-from batchstatus.kinds import PUBLISHED, JobKind
+from batchstatus.model.kinds import PUBLISHED, JobKind
 from batchstatus.settings import declared_kinds
 
 PUBLISHED_API = "published"

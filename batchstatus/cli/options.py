@@ -10,7 +10,7 @@ import click
 
 from batchstatus.client import Client
 from batchstatus.client.answers import Unanswered
-from batchstatus.errors import InvalidValue, Refused, ServiceUnavailable, StoreUnavailable
+from batchstatus.model.errors import InvalidValue, Refused, ServiceUnavailable, StoreUnavailable
 from batchstatus.settings import StoreSettings
 from batchstatus.store import JobStore
 

@@ -6,10 +6,10 @@ import time
 
 import click
 
-from batchstatus import values
 from batchstatus.cli.options import StoreAt, kinds_option, store_options
 from batchstatus.cli.webhooks import allow_option
 from batchstatus.doctor import log_warnings
+from batchstatus.model import values
 from batchstatus.reaper import NOTES_S, Reaper
 from batchstatus.settings import declared_kinds, webhooks_keys
 from batchstatus.webhooks.dispatcher import Dispatcher

@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 import click
 
 from batchstatus.cli.options import StoreAt, kinds_option, store_options
-from batchstatus.errors import InvalidValue
-from batchstatus.model import MAX_PARTS
+from batchstatus.model.errors import InvalidValue
+from batchstatus.model.job import MAX_PARTS
 from batchstatus.settings import declared_kinds
 from batchstatus.worker.program import Program, ProgramFailed
 

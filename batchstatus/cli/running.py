@@ -10,8 +10,8 @@ from rich.table import Table
 
 from batchstatus.cli.options import StoreAt, json_option, store_options
 from batchstatus.cli.terminal.words import duration
-from batchstatus.model import time_text
-from batchstatus.progress import AtWork
+from batchstatus.model.job import time_text
+from batchstatus.model.progress import AtWork
 from batchstatus.running import Running
 
 WIDTHS = {"silent": 6, "state": 10, "org": 8, "job": 9, "kind": 17, "worker": 13, "rows/s": 6, "done": 4}

@@ -6,7 +6,7 @@ import click
 
 from batchstatus.cli.options import kinds_option
 from batchstatus.doctor import log_warnings
-from batchstatus.errors import InvalidValue
+from batchstatus.model.errors import InvalidValue
 from batchstatus.settings import Settings
 from batchstatus.store import JobStore
 from batchstatus.web.logs import configure

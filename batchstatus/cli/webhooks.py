@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from batchstatus import values
 from batchstatus.cli.options import Command, Duration, StoreAt, json_option, kinds_option, store_options
-from batchstatus.errors import InvalidValue
-from batchstatus.model import time_text
+from batchstatus.model import values
+from batchstatus.model.errors import InvalidValue
+from batchstatus.model.job import time_text
 from batchstatus.settings import WEBHOOKS_KEY_VARIABLE, declared_kinds, webhooks_keys
 from batchstatus.webhooks.endpoints import OVERLAP_S, TYPES, Endpoint, Endpoints
 from batchstatus.webhooks.notices import Delivery, Notices

@@ -4,7 +4,7 @@ import re
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import quote, urlsplit
 
-from batchstatus.errors import InvalidValue
+from batchstatus.model.errors import InvalidValue
 
 _SCHEMES: dict[str, type[HTTPConnection]] = {"http": HTTPConnection, "https": HTTPSConnection}
 

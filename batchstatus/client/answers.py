@@ -10,7 +10,7 @@ from http.client import HTTPException, HTTPResponse, IncompleteRead
 from types import NoneType
 from typing import Any, TypeVar
 
-from batchstatus.errors import (
+from batchstatus.model.errors import (
     CODE,
     InvalidTransition,
     InvalidValue,
@@ -22,9 +22,9 @@ from batchstatus.errors import (
     ReportsLost,
     ServiceUnavailable,
 )
-from batchstatus.kinds import as_kind
-from batchstatus.model import Job, JobFailure, Status
-from batchstatus.progress import Progress
+from batchstatus.model.job import Job, JobFailure, Status
+from batchstatus.model.kinds import as_kind
+from batchstatus.model.progress import Progress
 
 LONGEST_S = 30.0
 """The longest Retry-After, in seconds, that is honoured."""

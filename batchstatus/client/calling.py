@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from batchstatus.client import answers
 from batchstatus.client.address import address_of
-from batchstatus.errors import InvalidValue, JobNotFound
+from batchstatus.model.errors import InvalidValue, JobNotFound
 
 _ASKED_FOR = {204: "Last-Event-ID", 304: "If-None-Match"}
 """Answers that are usable only to a request with this header."""

@@ -19,9 +19,9 @@ from urllib.parse import quote, urlencode
 
 from batchstatus.client import answers, events
 from batchstatus.client.running import Running
-from batchstatus.errors import InvalidValue, ServiceUnavailable
-from batchstatus.kinds import PUBLISHED
-from batchstatus.model import Action, Job, Kind
+from batchstatus.model.errors import InvalidValue, ServiceUnavailable
+from batchstatus.model.job import Action, Job, Kind
+from batchstatus.model.kinds import PUBLISHED
 
 _LONGEST_S = answers.LONGEST_S  # the longest wait that is requested
 _PACE_S = 2.0  # the pause between polls of a service that neither waits nor sends Retry-After

@@ -6,8 +6,8 @@ from http.client import HTTPException, HTTPResponse
 from typing import NamedTuple, NoReturn
 
 from batchstatus.client import answers
-from batchstatus.errors import CODE, JobNotFound, Refused, ServiceUnavailable
-from batchstatus.model import Job
+from batchstatus.model.errors import CODE, JobNotFound, Refused, ServiceUnavailable
+from batchstatus.model.job import Job
 
 MEDIA_TYPE = "text/event-stream"
 SILENCE_S = 20

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from batchstatus import rows
-from batchstatus.messages import Batch
+from batchstatus.model import rows
+from batchstatus.model.messages import Batch
 
 MAX_ROWS = 1_000
 MAX_BYTES = 900_000

@@ -7,15 +7,15 @@ from os import PathLike
 from random import uniform
 from typing import Any
 
-from batchstatus import values
 from batchstatus.client import answers
 from batchstatus.client.calling import Calling
 from batchstatus.client.reports import MAX_ROWS
 from batchstatus.client.steps import HttpSteps
-from batchstatus.errors import InvalidValue
-from batchstatus.ids import new_job_id
-from batchstatus.kinds import JobKind
-from batchstatus.model import MAX_PARTS, Job, Kind
+from batchstatus.model import values
+from batchstatus.model.errors import InvalidValue
+from batchstatus.model.ids import new_job_id
+from batchstatus.model.job import MAX_PARTS, Job, Kind
+from batchstatus.model.kinds import JobKind
 from batchstatus.settings import declared_kinds
 from batchstatus.worker.options import Exceptions, RunOptions
 from batchstatus.worker.run import Run

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple, TypeVar
 from batchstatus.client import answers
 from batchstatus.client.calling import Calling
 from batchstatus.client.reports import reports_of
-from batchstatus.errors import InvalidTransition, JobEnded, ReportsLost, StoreUnavailable
-from batchstatus.kinds import Kinds
-from batchstatus.messages import Batch, Claim, Ending, Look, Reported, Verdict, Wanted
-from batchstatus.model import Status
+from batchstatus.model.errors import InvalidTransition, JobEnded, ReportsLost, StoreUnavailable
+from batchstatus.model.job import Status
+from batchstatus.model.kinds import Kinds
+from batchstatus.model.messages import Batch, Claim, Ending, Look, Reported, Verdict, Wanted
 from batchstatus.settings import StoreSettings
 
 _UNKNOWN, _UNKNOWN_MS = 0, 1

@@ -12,7 +12,7 @@ from pathlib import Path
 from batchstatus.conformance.rules import RULES
 from batchstatus.conformance.scene import Broken, Scene
 from batchstatus.embedded import EmbeddedServer
-from batchstatus.errors import BatchStatusError, StoreUnavailable
+from batchstatus.model.errors import BatchStatusError, StoreUnavailable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from batchstatus.conformance.proxy import LosingProxy
 from batchstatus.conformance.scene import KIND, LEASE_S, LINES, ORG, Broken, Scene, row, until
-from batchstatus.messages import Batch, Counts
-from batchstatus.model import Action, Kind, Status
+from batchstatus.model.job import Action, Kind, Status
+from batchstatus.model.messages import Batch, Counts
 
 Rule = Callable[[Scene], None]
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from batchstatus.connecting import connect
-from batchstatus.errors import JobExists
-from batchstatus.ids import new_job_id
-from batchstatus.model import Action, Job, Kind, Status
+from batchstatus.model.errors import JobExists
+from batchstatus.model.ids import new_job_id
+from batchstatus.model.job import Action, Job, Kind, Status
 from batchstatus.store import JobStore
 
 ORG, KIND = "org_conformance", Kind.TRANSACTION_BATCH

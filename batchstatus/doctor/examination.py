@@ -20,7 +20,7 @@ from batchstatus.doctor.state import (
     examine_version,
 )
 from batchstatus.doctor.surroundings import examine_encryption, examine_topology
-from batchstatus.errors import StoreRefused, StoreUnavailable
+from batchstatus.model.errors import StoreRefused, StoreUnavailable
 from batchstatus.settings import StoreSettings
 
 REACHED = "connection"

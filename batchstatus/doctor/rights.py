@@ -5,8 +5,8 @@ from typing import Any
 
 from batchstatus.doctor.findings import Finding, ok, problem, warning
 from batchstatus.doctor.servers import Server
-from batchstatus.keys import Keys
-from batchstatus.model import Kind, Status
+from batchstatus.model.job import Kind, Status
+from batchstatus.model.keys import Keys
 from batchstatus.settings import StoreSettings
 
 CHECK = "access rules"

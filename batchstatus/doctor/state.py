@@ -8,7 +8,7 @@ from typing import Any
 
 from batchstatus.doctor.findings import Finding, ok, problem, unknown, warning
 from batchstatus.doctor.servers import Server
-from batchstatus.keys import Keys
+from batchstatus.model.keys import Keys
 from batchstatus.settings import StoreSettings
 
 OLDEST = (7, 0)

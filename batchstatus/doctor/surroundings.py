@@ -7,7 +7,7 @@ from typing import Any
 
 from batchstatus.doctor.findings import Finding, ok, problem, warning
 from batchstatus.doctor.servers import Patient, Server
-from batchstatus.errors import StoreUnavailable
+from batchstatus.model.errors import StoreUnavailable
 from batchstatus.settings import StoreSettings
 
 SOON_DAYS = 21

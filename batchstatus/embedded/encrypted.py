@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from batchstatus.embedded.server import HOST, EmbeddedServer, bindable, server_binary
-from batchstatus.errors import StoreUnavailable
+from batchstatus.model.errors import StoreUnavailable
 
 TRIES = 2
 """How often a server is started to see if it speaks TLS: another process may take the port that was free."""

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Self
 
 from batchstatus.embedded.guard import KEEP
-from batchstatus.errors import StoreUnavailable
+from batchstatus.model.errors import StoreUnavailable
 
 HOST = "127.0.0.1"
 START_S = 20.0

@@ -8,12 +8,12 @@ from typing import Any, cast
 from celery import Celery, Signature, Task, chord, signals
 from celery.exceptions import Ignore, Reject, Retry, TimeLimitExceeded, WorkerLostError
 
-from batchstatus.errors import InvalidValue, JobCancelled, JobEnded
 from batchstatus.integrations.enqueued import EnqueuedTask
 from batchstatus.integrations.enqueuer import Enqueuer
 from batchstatus.integrations.task import QUEUE_BUSY_S, Batch, NotNow
 from batchstatus.integrations.work import Work, sending
-from batchstatus.model import Job, Kind, Status
+from batchstatus.model.errors import InvalidValue, JobCancelled, JobEnded
+from batchstatus.model.job import Job, Kind, Status
 from batchstatus.store import JobStore
 
 _log = logging.getLogger(__name__)

@@ -8,12 +8,12 @@ from typing import Any, cast
 import dramatiq
 from dramatiq.middleware import CurrentMessage, Shutdown, TimeLimitExceeded
 
-from batchstatus.errors import InvalidValue, JobAborted, JobCancelled, JobEnded
 from batchstatus.integrations.enqueued import EnqueuedTask
 from batchstatus.integrations.enqueuer import Enqueuer
 from batchstatus.integrations.task import QUEUE_BUSY_S, Batch, NotNow
 from batchstatus.integrations.work import Work, sending
-from batchstatus.model import Kind, Status
+from batchstatus.model.errors import InvalidValue, JobAborted, JobCancelled, JobEnded
+from batchstatus.model.job import Kind, Status
 from batchstatus.store import JobStore
 from batchstatus.worker.run import Run
 

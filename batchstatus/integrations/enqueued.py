@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from batchstatus.integrations.task import Batch
-from batchstatus.model import Job
+from batchstatus.model.job import Job
 
 
 class EnqueuedTask(Protocol):

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from batchstatus import values
-from batchstatus.errors import JobNotFound
 from batchstatus.integrations.task import Batch
 from batchstatus.integrations.work import Work
-from batchstatus.model import MAX_PARTS, Job
+from batchstatus.model import values
+from batchstatus.model.errors import JobNotFound
+from batchstatus.model.job import MAX_PARTS, Job
 
 
 @dataclass(frozen=True)

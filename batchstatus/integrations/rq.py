@@ -11,13 +11,13 @@ from rq import Callback, Queue, Retry, get_current_job
 from rq.job import Job as Message
 from rq.scheduler import RQScheduler
 
-from batchstatus import values
-from batchstatus.errors import InvalidValue, JobCancelled, JobEnded
 from batchstatus.integrations.enqueued import EnqueuedTask
 from batchstatus.integrations.enqueuer import Enqueuer
 from batchstatus.integrations.task import QUEUE_BUSY_S, Batch, NotNow
 from batchstatus.integrations.work import Work, sending
-from batchstatus.model import Kind, Status
+from batchstatus.model import values
+from batchstatus.model.errors import InvalidValue, JobCancelled, JobEnded
+from batchstatus.model.job import Kind, Status
 from batchstatus.store import JobStore
 from batchstatus.worker.run import Run
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from batchstatus import values
-from batchstatus.errors import (
+from batchstatus.integrations.work import Work
+from batchstatus.model import values
+from batchstatus.model.errors import (
     InvalidValue,
     JobAborted,
     JobCancelled,
@@ -20,8 +21,7 @@ from batchstatus.errors import (
     ReportsLost,
     StoreUnavailable,
 )
-from batchstatus.integrations.work import Work
-from batchstatus.model import MAX_PAGE, Job, Kind, Status
+from batchstatus.model.job import MAX_PAGE, Job, Kind, Status
 from batchstatus.store import JobStore
 from batchstatus.worker.run import Run
 

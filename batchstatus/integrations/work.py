@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
-from batchstatus.model import Job
+from batchstatus.model.job import Job
 
 
 class Work(NamedTuple):

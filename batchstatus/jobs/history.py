@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from batchstatus.cursor import Position
 from batchstatus.jobs.index import Filter, Index
 from batchstatus.jobs.reader import Reader
-from batchstatus.model import Job, Page
+from batchstatus.model.cursor import Position
+from batchstatus.model.job import Job, Page
 
 MOST_AT_ONCE, MOST_IN_ALL = 1_000, 5_000
 """The most positions to read in one trip, and for one page, where jobs have expired by the thousand."""

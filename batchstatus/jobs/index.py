@@ -9,10 +9,10 @@ of one moment.
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from batchstatus.cursor import Position
-from batchstatus.errors import JobCorrupt
-from batchstatus.keys import ID
-from batchstatus.model import MAX_COUNT, TRANSITIONS, Place, Status
+from batchstatus.model.cursor import Position
+from batchstatus.model.errors import JobCorrupt
+from batchstatus.model.job import MAX_COUNT, TRANSITIONS, Place, Status
+from batchstatus.model.keys import ID
 from batchstatus.protocol import verbs
 from batchstatus.protocol.newest import Newest, newest
 from batchstatus.transport.connection import Connection

@@ -4,12 +4,12 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from batchstatus import rows
-from batchstatus.errors import JobNotFound, RowsLost, StoreUnavailable
 from batchstatus.jobs.reader import Reader
-from batchstatus.keys import JobKeys
-from batchstatus.kinds import JobKind
-from batchstatus.model import Job, Outcome, Row
+from batchstatus.model import rows
+from batchstatus.model.errors import JobNotFound, RowsLost, StoreUnavailable
+from batchstatus.model.job import Job, Outcome, Row
+from batchstatus.model.keys import JobKeys
+from batchstatus.model.kinds import JobKind
 from batchstatus.protocol import hashes
 from batchstatus.protocol.rows_of_parts import RowsOfParts, rows_of_parts
 from batchstatus.transport.connection import Connection

@@ -8,8 +8,8 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from batchstatus.errors import JobCorrupt, StoreRefused, StoreUnavailable
-from batchstatus.keys import BUCKETS, Entry
+from batchstatus.model.errors import JobCorrupt, StoreRefused, StoreUnavailable
+from batchstatus.model.keys import BUCKETS, Entry
 from batchstatus.protocol import verbs
 from batchstatus.transport.connection import Connection
 

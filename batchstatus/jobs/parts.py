@@ -1,9 +1,9 @@
 """The steps of one part's life, and looks at the parts of a job whose leases are out."""
 
-from batchstatus import values
 from batchstatus.jobs.transitions import Transitions
-from batchstatus.messages import Ending, Grant, Look, Verdict
-from batchstatus.model import MAX_PARTS, Place
+from batchstatus.model import values
+from batchstatus.model.job import MAX_PARTS, Place
+from batchstatus.model.messages import Ending, Grant, Look, Verdict
 from batchstatus.protocol import verbs
 from batchstatus.protocol.of_part import OfPart
 from batchstatus.protocol.script import Sender

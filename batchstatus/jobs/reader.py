@@ -4,11 +4,11 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from batchstatus.errors import JobCorrupt, JobNotFound, NotReplicated, StoreRefused, StoreUnavailable
 from batchstatus.jobs.parts import look_at_parts
 from batchstatus.jobs.transitions import Transitions
-from batchstatus.messages import JobKey, Look, Seen, Verdict
-from batchstatus.model import CONTROL_FLAGS, Job, Part
+from batchstatus.model.errors import JobCorrupt, JobNotFound, NotReplicated, StoreRefused, StoreUnavailable
+from batchstatus.model.job import CONTROL_FLAGS, Job, Part
+from batchstatus.model.messages import JobKey, Look, Seen, Verdict
 from batchstatus.protocol import hashes
 from batchstatus.transport.clock import StoreClock
 from batchstatus.transport.connection import Connection, Hash

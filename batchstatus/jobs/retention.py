@@ -9,12 +9,12 @@ import logging
 import math
 from contextlib import suppress
 
-from batchstatus.errors import InvalidValue, JobCorrupt, JobEnded
 from batchstatus.jobs.index import DANGLING_MS, Index
 from batchstatus.jobs.looks import Expiries
 from batchstatus.jobs.transitions import Transitions
-from batchstatus.keys import Entry
-from batchstatus.model import Place, Status
+from batchstatus.model.errors import InvalidValue, JobCorrupt, JobEnded
+from batchstatus.model.job import Place, Status
+from batchstatus.model.keys import Entry
 from batchstatus.protocol import hashes
 from batchstatus.transport.connection import Connection
 

@@ -11,12 +11,12 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
-from batchstatus.errors import JobExists, JobNotFound, StoreUnavailable
 from batchstatus.jobs.index import DANGLING_MS, Index
 from batchstatus.jobs.looks import Expiries, Leases
-from batchstatus.keys import Entry
-from batchstatus.messages import Batch, Claim, Content, Ending, Grant, Look, Reported
-from batchstatus.model import Action, Job, Place, Status
+from batchstatus.model.errors import JobExists, JobNotFound, StoreUnavailable
+from batchstatus.model.job import Action, Job, Place, Status
+from batchstatus.model.keys import Entry
+from batchstatus.model.messages import Batch, Claim, Content, Ending, Grant, Look, Reported
 from batchstatus.protocol import verbs
 from batchstatus.protocol.at_once import AtOnce
 from batchstatus.protocol.script import Sender

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from batchstatus.errors import JobCorrupt, StoreUnavailable
+from batchstatus.model.errors import JobCorrupt, StoreUnavailable
 from batchstatus.protocol import verbs
 from batchstatus.transport.connection import Connection
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from batchstatus.keys import Entry
-from batchstatus.model import Status
+from batchstatus.model.job import Status
+from batchstatus.model.keys import Entry
 from batchstatus.protocol.script import argument, digest, load
 from batchstatus.transport.connection import Connection
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
-from batchstatus.errors import JobCorrupt
-from batchstatus.kinds import Kinds
-from batchstatus.messages import Reported, Seen, Wanted
-from batchstatus.model import CONTROL_FLAGS, TERMINAL, Job, JobFailure, Part, Place, Status
-from batchstatus.progress import AtWork, Noted
+from batchstatus.model.errors import JobCorrupt
+from batchstatus.model.job import CONTROL_FLAGS, TERMINAL, Job, JobFailure, Part, Place, Status
+from batchstatus.model.kinds import Kinds
+from batchstatus.model.messages import Reported, Seen, Wanted
+from batchstatus.model.progress import AtWork, Noted
 from batchstatus.transport.connection import Hash
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from batchstatus.errors import InvalidTransition, InvalidValue
-from batchstatus.keys import PartsKeys
+from batchstatus.model.errors import InvalidTransition, InvalidValue
+from batchstatus.model.keys import PartsKeys
 from batchstatus.protocol.script import Sender, argument, digest, load
 
 CHUNKS = ("judge", "step", "sum", "write")

@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from batchstatus.errors import JobNotFound
-from batchstatus.keys import PartsKeys
+from batchstatus.model.errors import JobNotFound
+from batchstatus.model.keys import PartsKeys
 from batchstatus.protocol.script import digest, load
 from batchstatus.transport.connection import Connection, Hash
 

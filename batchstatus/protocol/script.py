@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Protocol
 
-from batchstatus.errors import InvalidValue, JobNotFound
+from batchstatus.model.errors import InvalidValue, JobNotFound
 from batchstatus.settings import StoreSettings
 
 

@@ -9,8 +9,8 @@ function then returns the Place to write first. `batchstatus.jobs.transitions` d
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-from batchstatus import rows, values
-from batchstatus.errors import (
+from batchstatus.model import rows, values
+from batchstatus.model.errors import (
     InvalidTransition,
     InvalidValue,
     JobCorrupt,
@@ -20,10 +20,10 @@ from batchstatus.errors import (
     LeaseLost,
     ReportsLost,
 )
-from batchstatus.keys import JobKeys
-from batchstatus.kinds import Kinds
-from batchstatus.messages import HEARTBEAT, Batch, Claim, Content, Ending, Grant, Look, Reported, Verdict
-from batchstatus.model import TERMINAL, Action, Job, Place, Status
+from batchstatus.model.job import TERMINAL, Action, Job, Place, Status
+from batchstatus.model.keys import JobKeys
+from batchstatus.model.kinds import Kinds
+from batchstatus.model.messages import HEARTBEAT, Batch, Claim, Content, Ending, Grant, Look, Reported, Verdict
 from batchstatus.protocol import hashes
 from batchstatus.protocol.script import Script, Sender
 from batchstatus.transport.connection import Connection

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
-from batchstatus.errors import InvalidValue
+from batchstatus.model.errors import InvalidValue
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.tls import OPTIONS as TLS_OPTIONS
 from batchstatus.transport.tls import Tls, options_of

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple, TypeAlias, cast
 
 from redis import RedisCluster, exceptions
 
-from batchstatus.errors import NotReplicated
-from batchstatus.keys import Keys
+from batchstatus.model.errors import NotReplicated
+from batchstatus.model.keys import Keys
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.line import Line
 from batchstatus.transport.primaries import Primaries

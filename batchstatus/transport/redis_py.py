@@ -6,7 +6,7 @@ from typing import Any
 import redis
 from redis.connection import AbstractConnection, ConnectionPool
 
-from batchstatus.errors import InvalidValue
+from batchstatus.model.errors import InvalidValue
 
 _HAS_DRIVER_INFO = "driver_info" in signature(AbstractConnection.__init__).parameters
 _NAMES_COMMAND = signature(ConnectionPool.get_connection).parameters["command_name"].default is not None

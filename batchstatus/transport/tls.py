@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from socket import socket
 from typing import Any, cast
 
-from batchstatus.errors import InvalidValue
+from batchstatus.model.errors import InvalidValue
 
 HANDSHAKES = 4
 """How many connections a client opens at the same time: more would only let each other time out."""

@@ -5,7 +5,7 @@ from types import TracebackType
 
 from redis.exceptions import ClusterCrossSlotError, MovedError, RedisClusterException, RedisError, ResponseError
 
-from batchstatus.errors import BatchStatusError, JobCorrupt, StoreRefused, StoreUnavailable
+from batchstatus.model.errors import BatchStatusError, JobCorrupt, StoreRefused, StoreUnavailable
 
 # A script that meets a counter that is no number stops before it writes, with an error that names the script's
 # line; fakeredis words the error as servers before 7.0 did. redis-py strips the ERR that the server sends, and in

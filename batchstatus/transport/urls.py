@@ -20,7 +20,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
-from batchstatus.errors import InvalidValue
+from batchstatus.model.errors import InvalidValue
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.address import CLUSTER, SENTINEL, Address, address_of
 from batchstatus.transport.opened import Encrypted, Plain, ToPrimary, ToPrimaryEncrypted, Unix

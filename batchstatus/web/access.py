@@ -11,8 +11,8 @@ from typing import Protocol, TypeAlias
 from flask import Request
 
 from batchstatus.apikeys import KEY
-from batchstatus.errors import InvalidValue
-from batchstatus.keys import checked_org
+from batchstatus.model.errors import InvalidValue
+from batchstatus.model.keys import checked_org
 from batchstatus.store import JobStore
 from batchstatus.tickets import TICKET
 

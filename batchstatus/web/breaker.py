@@ -7,7 +7,7 @@ thread pings it instead, and the first ping that is answered closes the breaker.
 import threading
 from collections.abc import Callable
 
-from batchstatus.errors import StoreUnavailable
+from batchstatus.model.errors import StoreUnavailable
 from batchstatus.store import JobStore
 
 FAILURES = 5

@@ -15,8 +15,8 @@ from types import TracebackType
 
 from flask import Request
 
-from batchstatus.errors import BatchStatusError, StoreUnavailable
-from batchstatus.kinds import Kinds
+from batchstatus.model.errors import BatchStatusError, StoreUnavailable
+from batchstatus.model.kinds import Kinds
 from batchstatus.store import JobStore
 from batchstatus.web import runtime
 from batchstatus.web.access import Access

@@ -12,8 +12,8 @@ from flask import Request
 from werkzeug.datastructures import ETags
 from werkzeug.http import parse_etags
 
-from batchstatus.messages import Seen
-from batchstatus.model import Job, Status
+from batchstatus.model.job import Job, Status
+from batchstatus.model.messages import Seen
 from batchstatus.web.responses import Headers
 
 MAX_HEADER = 1_000

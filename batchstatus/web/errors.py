@@ -6,7 +6,7 @@ from typing import Any
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from batchstatus.errors import JobNotFound, StoreUnavailable
+from batchstatus.model.errors import JobNotFound, StoreUnavailable
 from batchstatus.schemas import ErrorSchema
 from batchstatus.web.call import Call
 from batchstatus.web.responses import Response, json_response

@@ -25,7 +25,7 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from batchstatus.model import TERMINAL, Status
+from batchstatus.model.job import TERMINAL, Status
 from batchstatus.running import Measured
 
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"

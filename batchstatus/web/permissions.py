@@ -1,7 +1,7 @@
 """Who may do what: every route that needs a caller asks here, and nowhere else."""
 
-from batchstatus.errors import JobNotFound
-from batchstatus.keys import ID
+from batchstatus.model.errors import JobNotFound
+from batchstatus.model.keys import ID
 from batchstatus.web.access import Caller, TicketHolder
 from batchstatus.web.call import Call
 from batchstatus.web.errors import ApiError

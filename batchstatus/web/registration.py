@@ -17,9 +17,9 @@ from flask.sansio.blueprints import BlueprintSetupState
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed, NotFound, default_exceptions
 from werkzeug.routing import BaseConverter, MapAdapter
 
-from batchstatus import values
-from batchstatus.errors import JobNotFound, StoreUnavailable
-from batchstatus.kinds import Kinds
+from batchstatus.model import values
+from batchstatus.model.errors import JobNotFound, StoreUnavailable
+from batchstatus.model.kinds import Kinds
 from batchstatus.store import JobStore
 from batchstatus.web.access import Access, ApiKeyAccess, Authorize, HostAccess
 from batchstatus.web.breaker import Breaker

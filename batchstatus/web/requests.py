@@ -9,7 +9,7 @@ from marshmallow import Schema, ValidationError
 from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from batchstatus.model import MAX_PAGE
+from batchstatus.model.job import MAX_PAGE
 from batchstatus.schemas.fields import Commas
 from batchstatus.web import runtime
 from batchstatus.web.call import Call

@@ -4,12 +4,12 @@ import re
 from dataclasses import dataclass
 from typing import Any, Self
 
-from batchstatus import rows, values
-from batchstatus.errors import InvalidValue
-from batchstatus.kinds import JobKind, Kinds
-from batchstatus.messages import Batch, Ending
-from batchstatus.model import MAX_PARTS, Status
-from batchstatus.rows import Shaped
+from batchstatus.model import rows, values
+from batchstatus.model.errors import InvalidValue
+from batchstatus.model.job import MAX_PARTS, Status
+from batchstatus.model.kinds import JobKind, Kinds
+from batchstatus.model.messages import Batch, Ending
+from batchstatus.model.rows import Shaped
 from batchstatus.schemas.run import RANDOM_TEXT
 from batchstatus.web.errors import ApiError, invalid_request
 from batchstatus.web.requests import MOST_FIELDS

@@ -12,7 +12,7 @@ from flask import signals
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import MapAdapter
 
-from batchstatus.errors import InvalidValue
+from batchstatus.model.errors import InvalidValue
 from batchstatus.reaper import Reaper
 from batchstatus.settings import Settings
 from batchstatus.store import JobStore

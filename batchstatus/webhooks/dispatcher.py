@@ -11,9 +11,9 @@ from typing import TypeAlias
 
 from standardwebhooks import Webhook
 
-from batchstatus.errors import StoreUnavailable
 from batchstatus.jobs.turns import Rounds, Turn
-from batchstatus.keys import Entry
+from batchstatus.model.errors import StoreUnavailable
+from batchstatus.model.keys import Entry
 from batchstatus.settings import WEBHOOKS_KEY_VARIABLE
 from batchstatus.transport.connection import Connection
 from batchstatus.webhooks.endpoints import Endpoint

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from batchstatus import values
-from batchstatus.errors import InvalidValue, JobNotFound
-from batchstatus.keys import ORG, checked_org
-from batchstatus.model import TERMINAL, Job, moment
+from batchstatus.model import values
+from batchstatus.model.errors import InvalidValue, JobNotFound
+from batchstatus.model.job import TERMINAL, Job, moment
+from batchstatus.model.keys import ORG, checked_org
 from batchstatus.protocol.script import Script
 from batchstatus.transport.connection import Connection
 from batchstatus.webhooks.secrets import Secrets, fingerprint

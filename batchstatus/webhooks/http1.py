@@ -7,7 +7,7 @@ one, and a 103, which only announces an answer, for the answer.
 import re
 from collections.abc import Mapping
 
-from batchstatus.errors import InvalidValue
+from batchstatus.model.errors import InvalidValue
 from batchstatus.webhooks.connection import AnyConnection
 from batchstatus.webhooks.target import Target
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import cycle
 
-from batchstatus.errors import InvalidValue, JobNotFound
 from batchstatus.jobs.looks import SLICE, Looks
 from batchstatus.jobs.reader import Reader
-from batchstatus.keys import BUCKETS, Entry, Keys
-from batchstatus.model import Job, moment
+from batchstatus.model.errors import InvalidValue, JobNotFound
+from batchstatus.model.job import Job, moment
+from batchstatus.model.keys import BUCKETS, Entry, Keys
 from batchstatus.protocol.script import Script
 from batchstatus.transport.connection import Connection, Hash
 from batchstatus.webhooks.endpoints import Endpoint, Endpoints, type_of

@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Any
 
-from batchstatus.errors import InvalidValue
+from batchstatus.model.errors import InvalidValue
 from batchstatus.webhooks.connection import AnyConnection, Connection, Deadline, EncryptedConnection, connected
 from batchstatus.webhooks.http1 import NoAnswer, checked_headers, final_head, request
 from batchstatus.webhooks.target import Target, is_public, target_of

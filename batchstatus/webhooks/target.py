@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-from batchstatus.errors import InvalidValue
+from batchstatus.model.errors import InvalidValue
 
 MAX_URL = 2_000
 

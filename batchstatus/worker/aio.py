@@ -13,8 +13,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from batchstatus.messages import Wanted
-from batchstatus.model import Job, Row
+from batchstatus.model.job import Job, Row
+from batchstatus.model.messages import Wanted
 from batchstatus.worker.run import Run
 
 _T = TypeVar("_T")

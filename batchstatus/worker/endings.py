@@ -1,9 +1,9 @@
 """How a run ends, by the exception with which its block was left."""
 
-from batchstatus import values
-from batchstatus.errors import JobAborted, JobCancelled
-from batchstatus.messages import Ending
-from batchstatus.model import Status
+from batchstatus.model import values
+from batchstatus.model.errors import JobAborted, JobCancelled
+from batchstatus.model.job import Status
+from batchstatus.model.messages import Ending
 
 
 def ending(error: BaseException | None, hand_back: tuple[type[Exception], ...] = ()) -> Ending:

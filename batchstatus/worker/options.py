@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from batchstatus import values
-from batchstatus.errors import InvalidValue
+from batchstatus.model import values
+from batchstatus.model.errors import InvalidValue
 
 Exceptions: TypeAlias = type[Exception] | tuple[type[Exception], ...]
 """An exception class, or several, as `isinstance` takes them."""

@@ -26,9 +26,9 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any
 
-from batchstatus.errors import BatchStatusError, JobCancelled
-from batchstatus.messages import Batch, Wanted
-from batchstatus.rows import Shaped
+from batchstatus.model.errors import BatchStatusError, JobCancelled
+from batchstatus.model.messages import Batch, Wanted
+from batchstatus.model.rows import Shaped
 from batchstatus.worker.tally import Checkpoint, Rest, State, Tally, batch_between, rows_in
 
 _STATE = attrgetter("state")

@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, Any, cast
 
-from batchstatus import rows, values
-from batchstatus.errors import BatchStatusError, InvalidValue, JobCancelled
-from batchstatus.kinds import JobKind
-from batchstatus.messages import Wanted
+from batchstatus.model import rows, values
+from batchstatus.model.errors import BatchStatusError, InvalidValue, JobCancelled
+from batchstatus.model.kinds import JobKind
+from batchstatus.model.messages import Wanted
 from batchstatus.worker.run import Run
 
 MEMBERS = ("succeeded", "failures", "skips", "totalItems", "checkpoint", "paused")

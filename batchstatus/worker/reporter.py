@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-from batchstatus.errors import (
+from batchstatus.model.errors import (
     BatchStatusError,
     InvalidValue,
     JobCancelled,
@@ -19,8 +19,8 @@ from batchstatus.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from batchstatus.messages import HEARTBEAT, Batch, Claim, Ending, Wanted
-from batchstatus.model import MAX_COUNT, Status
+from batchstatus.model.job import MAX_COUNT, Status
+from batchstatus.model.messages import HEARTBEAT, Batch, Claim, Ending, Wanted
 from batchstatus.worker.endings import ending
 from batchstatus.worker.greenlets import GivingWay
 from batchstatus.worker.options import RunOptions

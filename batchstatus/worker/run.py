@@ -9,17 +9,17 @@ from types import TracebackType
 from typing import Any, Self
 from weakref import WeakSet
 
-from batchstatus import rows, values
-from batchstatus.errors import (
+from batchstatus.model import rows, values
+from batchstatus.model.errors import (
     InvalidTransition,
     LeaseHeld,
     StoreRefused,
     StoreUnavailable,
 )
-from batchstatus.ids import worker_name
-from batchstatus.kinds import JobKind
-from batchstatus.messages import Claim, Verdict, Wanted
-from batchstatus.model import Job, Row
+from batchstatus.model.ids import worker_name
+from batchstatus.model.job import Job, Row
+from batchstatus.model.kinds import JobKind
+from batchstatus.model.messages import Claim, Verdict, Wanted
 from batchstatus.worker.greenlets import threads_are_greenlets
 from batchstatus.worker.options import RunOptions
 from batchstatus.worker.outbox import Outbox

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from batchstatus.messages import Batch, Claim, Ending, Look, Reported
+from batchstatus.model.messages import Batch, Claim, Ending, Look, Reported
 from batchstatus.settings import StoreSettings
 
 

@@ -7,8 +7,8 @@ from collections import deque
 from operator import itemgetter
 from typing import Any, TypeAlias
 
-from batchstatus.messages import Batch, Counts
-from batchstatus.rows import Shaped
+from batchstatus.model.messages import Batch, Counts
+from batchstatus.model.rows import Shaped
 
 Rest: TypeAlias = tuple[int, int, int | None]
 """The counts that seldom change: failed rows, skipped rows, the job's number of rows if it was set."""

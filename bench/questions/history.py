@@ -15,7 +15,7 @@ from statistics import median
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from batchstatus.model import MAX_PAGE
+from batchstatus.model.job import MAX_PAGE
 from batchstatus.web import create_app
 from bench.report.figures import Answer, Lines, Table
 from bench.tools.counting import ServerCount

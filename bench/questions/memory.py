@@ -13,7 +13,7 @@ from typing import Any
 import redis
 
 from batchstatus import connect
-from batchstatus.keys import BUCKETS, Keys
+from batchstatus.model.keys import BUCKETS, Keys
 from batchstatus.reaper import Reaper
 from bench.report.figures import Answer, Table
 from bench.tools.setting import KIND, ORG, Setting

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import redis
 
 from batchstatus import connect
-from batchstatus.messages import Batch
+from batchstatus.model.messages import Batch
 from bench.questions.waiting import process
 from bench.report.figures import Answer, Table
 from bench.tools.setting import KIND, ORG, Setting

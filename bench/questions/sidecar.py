@@ -21,7 +21,7 @@ from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 from typing import Any
 
-from batchstatus.messages import Batch
+from batchstatus.model.messages import Batch
 from bench.report.figures import Answer, Table
 from bench.tools.load import Caller
 from bench.tools.processes import Served

@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator, Mapping
 from multiprocessing.connection import Connection as Pipe
 
-from batchstatus.messages import Claim, Ending
-from batchstatus.model import Status
+from batchstatus.model.job import Status
+from batchstatus.model.messages import Claim, Ending
 from batchstatus.webhooks.endpoints import Endpoints
 from batchstatus.webhooks.secrets import Secrets
 from bench.questions.waiting import process

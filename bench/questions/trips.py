@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 from batchstatus import Run
-from batchstatus.ids import new_job_id
+from batchstatus.model.ids import new_job_id
 from batchstatus.web import create_app
 from bench.report.figures import Answer, Table
 from bench.tools.counting import Done, ServerCount

@@ -12,7 +12,7 @@ from typing import Any
 import redis
 
 from batchstatus import JobAborted, JobCancelled, JobStore, Kind, Status
-from batchstatus.keys import Keys
+from batchstatus.model.keys import Keys
 from bench.tools.setting import ORG
 
 APART_MS = 10

@@ -14,7 +14,7 @@ from typing import Any
 
 from batchstatus import Status, connect
 from batchstatus.jobs.transitions import Transitions
-from batchstatus.messages import Batch, Claim, Ending
+from batchstatus.model.messages import Batch, Claim, Ending
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from batchstatus import JobStore
-from batchstatus.messages import Batch, Claim, Ending
-from batchstatus.model import Status
+from batchstatus.model.job import Status
+from batchstatus.model.messages import Batch, Claim, Ending
 from tests.browser.conftest import assert_fine
 from tests.support.sdk import rejected
 from tests.support.waiting import wait_until

@@ -17,7 +17,7 @@ import redis
 import batchstatus
 from batchstatus import JobStore, LeaseHeld, Status, StoreUnavailable
 from batchstatus.embedded import EmbeddedServer
-from batchstatus.keys import Keys
+from batchstatus.model.keys import Keys
 from tests.chaos.finding import Finding
 from tests.chaos.importing import import_until_told, trouble_at_the_end
 from tests.support.importers import Importer

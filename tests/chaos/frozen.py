@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from batchstatus import JobStore, Status, StoreUnavailable
-from batchstatus.keys import Keys
-from batchstatus.messages import Batch, Claim, Ending
+from batchstatus.model.keys import Keys
+from batchstatus.model.messages import Batch, Claim, Ending
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection

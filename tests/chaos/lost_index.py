@@ -14,7 +14,7 @@ import redis
 
 import batchstatus
 from batchstatus import Job, Kind, Status, StoreUnavailable
-from batchstatus.keys import Keys
+from batchstatus.model.keys import Keys
 from tests.chaos.finding import Finding
 from tests.chaos.importing import import_until_told, trouble_at_the_end
 from tests.support.callers import Answer, poll

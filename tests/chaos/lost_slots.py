@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import batchstatus
 from batchstatus import StoreUnavailable
-from batchstatus.keys import Keys
+from batchstatus.model.keys import Keys
 from tests.chaos.finding import Finding
 from tests.chaos.importing import import_until_told, trouble_at_the_end
 from tests.support.callers import Answer, poll

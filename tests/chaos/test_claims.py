@@ -3,7 +3,7 @@
 import pytest
 
 from batchstatus import JobStore
-from batchstatus.model import Status
+from batchstatus.model.job import Status
 from tests.chaos.importing import claim_each
 from tests.support.importers import Importer
 from tests.support.sdk import ORG

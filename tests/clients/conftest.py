@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from batchstatus import JobStore
-from batchstatus.kinds import PUBLISHED
+from batchstatus.model.kinds import PUBLISHED
 from batchstatus.web import blueprint
 from batchstatus.web.views.openapi import document
 from tests.conftest import ORG

@@ -8,7 +8,7 @@ import redis
 from flask.testing import FlaskClient
 
 from batchstatus import Job, JobAborted, JobStore, Kind, Status
-from batchstatus.keys import Keys
+from batchstatus.model.keys import Keys
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
 from batchstatus.web import access, create_app

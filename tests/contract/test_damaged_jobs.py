@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from batchstatus import Job, JobStore
-from batchstatus.keys import JobKeys, Keys
+from batchstatus.model.keys import JobKeys, Keys
 from tests.conftest import ORG
 from tests.support.hostile import INTERNAL_ERROR, JOB_NOT_FOUND, JOB_ROUTES
 

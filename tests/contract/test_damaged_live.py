@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from batchstatus import JobStore, Kind, Status
-from batchstatus.keys import JobKeys, Keys
+from batchstatus.model.keys import JobKeys, Keys
 from tests.conftest import ORG
 from tests.support.hostile import INTERNAL_ERROR, ask
 from tests.support.rawhttp import Answer

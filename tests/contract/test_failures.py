@@ -8,8 +8,8 @@ import redis
 from flask.testing import FlaskClient
 
 from batchstatus import JobStore, Kind
-from batchstatus.keys import Keys
-from batchstatus.messages import Batch
+from batchstatus.model.keys import Keys
+from batchstatus.model.messages import Batch
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection

@@ -14,7 +14,7 @@ import redis
 from flask.testing import FlaskClient
 
 from batchstatus import JobStore, Kind
-from batchstatus.keys import Keys
+from batchstatus.model.keys import Keys
 from batchstatus.web import create_app
 from tests.support.wire import CSV, FAILURES, INCLUDE_FAILURES, JOB, LEGACY_CSV, ORG, bearer, ms, put_job
 

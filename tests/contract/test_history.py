@@ -10,7 +10,7 @@ from marshmallow import Schema
 from werkzeug.test import TestResponse
 
 from batchstatus import JobStore, Kind
-from batchstatus.keys import Keys
+from batchstatus.model.keys import Keys
 from batchstatus.schemas import HistoryResponseSchema, JobsResponseSchema
 
 ORG = "org_acme"

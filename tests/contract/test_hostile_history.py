@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from batchstatus import JobStore, Kind
-from batchstatus.ids import new_job_id
+from batchstatus.model.ids import new_job_id
 from tests.conftest import ORG
 from tests.support.hostile import BAD_REQUEST, FORBIDDEN, INVALID_REQUEST, JOB_ROUTES, UNAUTHENTICATED, ask
 from tests.support.rawhttp import Answer

@@ -7,7 +7,7 @@ import pytest
 
 from batchstatus import JobStore, Kind
 from batchstatus.embedded import EmbeddedServer
-from batchstatus.ids import new_job_id
+from batchstatus.model.ids import new_job_id
 from batchstatus.settings import StoreSettings
 from tests.conftest import ORG
 from tests.support.hostile import (

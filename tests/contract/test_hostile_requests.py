@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchstatus.ids import new_job_id
+from batchstatus.model.ids import new_job_id
 from tests.support.hostile import (
     BAD_REQUEST,
     EVENTS,

@@ -14,9 +14,9 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31
 from werkzeug.test import TestResponse
 
 from batchstatus import JobAborted, JobCancelled, JobStore, Kind
-from batchstatus.keys import Keys
-from batchstatus.kinds import PUBLISHED
-from batchstatus.model import CONTROL_FLAGS
+from batchstatus.model.job import CONTROL_FLAGS
+from batchstatus.model.keys import Keys
+from batchstatus.model.kinds import PUBLISHED
 from batchstatus.settings import StoreSettings
 from batchstatus.web import create_app
 from batchstatus.web.views.openapi import ERRORS, document

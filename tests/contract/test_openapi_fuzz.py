@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import response_schema_conformance
 
 from batchstatus import JobStore
 from batchstatus.embedded import EmbeddedServer
-from batchstatus.kinds import PUBLISHED, Kinds
+from batchstatus.model.kinds import PUBLISHED, Kinds
 from batchstatus.settings import StoreSettings
 from batchstatus.web.views.openapi import document
 from tests.conftest import ORG

@@ -12,9 +12,9 @@ from flask.testing import FlaskClient
 from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from batchstatus import InvalidValue, Job, JobCorrupt, JobStore, Kind
-from batchstatus.keys import Keys
-from batchstatus.kinds import Kinds
-from batchstatus.model import Status
+from batchstatus.model.job import Status
+from batchstatus.model.keys import Keys
+from batchstatus.model.kinds import Kinds
 from batchstatus.settings import StoreSettings
 from batchstatus.web import create_app
 from batchstatus.web.views.openapi import document

@@ -11,8 +11,8 @@ import redis
 from flask.testing import FlaskClient
 
 from batchstatus import Action, JobStore, Kind, Status
-from batchstatus.kinds import PUBLISHED
-from batchstatus.messages import Batch, Content, Ending
+from batchstatus.model.kinds import PUBLISHED
+from batchstatus.model.messages import Batch, Content, Ending
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection

@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from batchstatus import JobStore, Kind
 from batchstatus.apikeys import hashed
-from batchstatus.kinds import PUBLISHED
+from batchstatus.model.kinds import PUBLISHED
 from batchstatus.web import create_app
 from batchstatus.web.registration import router_for
 from tests.support.waiting import wait_until

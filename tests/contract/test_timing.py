@@ -7,7 +7,7 @@ from statistics import NormalDist, median
 import pytest
 
 from batchstatus import JobStore
-from batchstatus.ids import new_job_id
+from batchstatus.model.ids import new_job_id
 from tests.support.rawhttp import Answer, RawConnection, request
 from tests.support.service import LiveService
 

@@ -7,7 +7,7 @@ from flask.testing import FlaskClient
 from marshmallow import RAISE, Schema, fields
 
 from batchstatus import JobStore, Kind
-from batchstatus.kinds import PUBLISHED
+from batchstatus.model.kinds import PUBLISHED
 from batchstatus.schemas import ErrorSchema, JobResponseSchema, failures_schema
 from tests.support.wire import FAILURES, INCLUDE_FAILURES, JOB, OPS, STATES, get, job_in
 

@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from batchstatus import Job, JobEnded, JobStore, LeaseLost, Status
-from batchstatus.messages import Batch, Ending
+from batchstatus.model.messages import Batch, Ending
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection

@@ -11,7 +11,7 @@ import redis
 from batchstatus import InvalidTransition, InvalidValue, JobEnded, JobExists, JobNotFound, JobStore, LeaseHeld
 from batchstatus.client import Client
 from batchstatus.client.steps import HttpSteps
-from batchstatus.errors import Refused
+from batchstatus.model.errors import Refused
 from batchstatus.settings import declared_kinds
 from tests.conftest import ORG
 from tests.support.importers import Importer, Link

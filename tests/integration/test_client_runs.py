@@ -26,7 +26,7 @@ from batchstatus import (
     StoreUnavailable,
 )
 from batchstatus.client import Client
-from batchstatus.errors import Refused, ServiceUnavailable
+from batchstatus.model.errors import Refused, ServiceUnavailable
 from tests.conftest import ORG
 from tests.support.ports import free_port
 from tests.support.proxy import LossyProxy

@@ -11,8 +11,8 @@ import redis
 
 from batchstatus import JobStore, LeaseLost, Status
 from batchstatus.jobs.transitions import Transitions
-from batchstatus.keys import Keys
-from batchstatus.messages import Batch, Claim
+from batchstatus.model.keys import Keys
+from batchstatus.model.messages import Batch, Claim
 from batchstatus.reaper import Reaper
 from batchstatus.settings import StoreSettings
 from tests.support.imports import KIND, ORG, PAUSE, PAUSED, aside, flags, importing, stop_in_the_middle

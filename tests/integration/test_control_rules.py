@@ -17,9 +17,9 @@ from batchstatus import (
     JobStore,
     Status,
 )
-from batchstatus.keys import Keys
-from batchstatus.messages import Claim, Verdict
-from batchstatus.model import Action
+from batchstatus.model.job import Action
+from batchstatus.model.keys import Keys
+from batchstatus.model.messages import Claim, Verdict
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection

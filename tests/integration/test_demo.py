@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from batchstatus.cli.demonstration.stage import IMPORTERS
-from batchstatus.model import Kind
+from batchstatus.model.job import Kind
 from tests.support.tls import make_certificates, need_tls
 from tests.support.waiting import wait_until
 

@@ -18,7 +18,7 @@ from redis.retry import Retry
 from batchstatus.embedded import EmbeddedServer
 from batchstatus.embedded import server as embedded
 from batchstatus.embedded.server import server_binary
-from batchstatus.errors import StoreUnavailable
+from batchstatus.model.errors import StoreUnavailable
 
 ROOT = Path(embedded.__file__).parents[2]
 

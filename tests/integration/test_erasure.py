@@ -9,8 +9,8 @@ import redis
 
 from batchstatus import InvalidValue, JobNotFound, JobStore, Status
 from batchstatus.erasure import MAX_PASSES, Erasure
-from batchstatus.kinds import JobKind
-from batchstatus.messages import Ending
+from batchstatus.model.kinds import JobKind
+from batchstatus.model.messages import Ending
 from batchstatus.running import Running
 from batchstatus.settings import StoreSettings, declared_kinds
 from batchstatus.transport.connection import Connection

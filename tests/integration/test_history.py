@@ -14,8 +14,8 @@ import redis
 from batchstatus import InvalidValue, JobAborted, JobStore, Kind, Status, StoreUnavailable
 from batchstatus.jobs import transitions
 from batchstatus.jobs.index import Index
-from batchstatus.keys import Keys
-from batchstatus.kinds import Kinds
+from batchstatus.model.keys import Keys
+from batchstatus.model.kinds import Kinds
 from batchstatus.protocol import verbs
 from batchstatus.reaper import Reaper
 from batchstatus.settings import StoreSettings

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from batchstatus import InvalidValue, JobExists, JobStore
-from batchstatus.keys import JobKeys
-from batchstatus.messages import Batch, Claim, Ending
-from batchstatus.model import Status
+from batchstatus.model.job import Status
+from batchstatus.model.keys import JobKeys
+from batchstatus.model.messages import Batch, Claim, Ending
 from batchstatus.protocol import verbs
 from batchstatus.protocol.verbs import Script
 

@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from batchstatus import JobStore, LeaseLost, Status
-from batchstatus.messages import Batch, Claim, Ending
+from batchstatus.model.messages import Batch, Claim, Ending
 from batchstatus.protocol import verbs
 from batchstatus.transport.connection import Connection
 from tests.support.sdk import ORG, counters, fields, keys_of

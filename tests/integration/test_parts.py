@@ -22,8 +22,8 @@ from batchstatus import (
     Status,
     StoreUnavailable,
 )
-from batchstatus.keys import PartsKeys
-from batchstatus.messages import HEARTBEAT, Verdict
+from batchstatus.model.keys import PartsKeys
+from batchstatus.model.messages import HEARTBEAT, Verdict
 from batchstatus.protocol import verbs
 from batchstatus.transport.connection import Connection
 from tests.support.sdk import ORG, counters, fields, rejected, skipped

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from batchstatus import Job, JobStore, Status
-from batchstatus.messages import Batch, Claim, Ending
+from batchstatus.model.messages import Batch, Claim, Ending
 from batchstatus.protocol import verbs
 from tests.support.sdk import ORG, claim_and_vanish, fields, keys_of, store_ms
 from tests.support.waiting import wait_until

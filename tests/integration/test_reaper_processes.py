@@ -19,8 +19,8 @@ import redis
 
 from batchstatus import Job, JobStore, Status, connect
 from batchstatus.embedded import EmbeddedServer
-from batchstatus.keys import Keys
-from batchstatus.messages import Look, Verdict
+from batchstatus.model.keys import Keys
+from batchstatus.model.messages import Look, Verdict
 from batchstatus.reaper import Reaper
 from batchstatus.settings import StoreSettings
 from tests.support.callers import poll

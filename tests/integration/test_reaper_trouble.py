@@ -11,7 +11,7 @@ import redis
 
 from batchstatus import JobStore, Status, StoreRefused, StoreUnavailable, reaper
 from batchstatus.jobs.looks import Leases
-from batchstatus.keys import BUCKETS, Entry
+from batchstatus.model.keys import BUCKETS, Entry
 from batchstatus.reaper import Reaper
 from batchstatus.transport.connection import Connection
 from tests.support.reaping import KEYS, ORG, SETTINGS, claimed, entry, field, store_ms, stored

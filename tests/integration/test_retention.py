@@ -13,8 +13,8 @@ import redis
 from batchstatus import JobStore, Kind, Status, StoreUnavailable
 from batchstatus.jobs import retention, transitions
 from batchstatus.jobs.index import Index
-from batchstatus.keys import Keys
-from batchstatus.kinds import PUBLISHED, Kinds
+from batchstatus.model.keys import Keys
+from batchstatus.model.kinds import PUBLISHED, Kinds
 from batchstatus.protocol import verbs
 from batchstatus.reaper import Reaper
 from batchstatus.settings import StoreSettings

@@ -8,9 +8,9 @@ import pytest
 import redis
 
 from batchstatus import Job, JobStore
-from batchstatus.ids import worker_name
-from batchstatus.keys import Keys
-from batchstatus.progress import AtWork
+from batchstatus.model.ids import worker_name
+from batchstatus.model.keys import Keys
+from batchstatus.model.progress import AtWork
 from batchstatus.reaper import Reaper
 from batchstatus.running import SLICE, Measured, Running
 from batchstatus.settings import StoreSettings

@@ -13,9 +13,9 @@ import redis
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from batchstatus import InvalidValue, Job, JobNotFound, JobStore, Status
-from batchstatus.errors import StoreUnavailable
 from batchstatus.jobs.transitions import Transitions
-from batchstatus.messages import Ending
+from batchstatus.model.errors import StoreUnavailable
+from batchstatus.model.messages import Ending
 from batchstatus.settings import StoreSettings
 from batchstatus.webhooks import dispatcher as dispatching
 from batchstatus.webhooks.endpoints import MOST, TYPES

@@ -12,8 +12,8 @@ import redis
 
 from batchstatus import JobStore, StoreUnavailable, reaper
 from batchstatus.jobs import looks
-from batchstatus.keys import BUCKETS, Entry
-from batchstatus.kinds import PUBLISHED, Kinds
+from batchstatus.model.keys import BUCKETS, Entry
+from batchstatus.model.kinds import PUBLISHED, Kinds
 from batchstatus.settings import StoreSettings
 from batchstatus.webhooks import dispatcher as dispatching
 from batchstatus.webhooks.notices import KEPT_MS, Notices, Schedule

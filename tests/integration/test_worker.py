@@ -19,7 +19,7 @@ from batchstatus import (
     Status,
     StoreUnavailable,
 )
-from batchstatus.messages import Batch, Claim
+from batchstatus.model.messages import Batch, Claim
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection

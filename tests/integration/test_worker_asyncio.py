@@ -9,7 +9,7 @@ import pytest
 
 from batchstatus import JobStore, LeaseHeld
 from batchstatus.jobs.transitions import Transitions
-from batchstatus.messages import Claim
+from batchstatus.model.messages import Claim
 from batchstatus.settings import StoreSettings
 
 ORG = "org_asyncio"

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from batchstatus import Job, Kind, Run, Status
-from batchstatus.messages import Batch, Claim
-from batchstatus.rows import Shaped
+from batchstatus.model.messages import Batch, Claim
+from batchstatus.model.rows import Shaped
 from batchstatus.settings import StoreSettings
 from batchstatus.worker.outbox import Outbox
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from batchstatus import Job, JobStore, Run
-from batchstatus.model import CONTROL_FLAGS
+from batchstatus.model.job import CONTROL_FLAGS
 from tests.support.waiting import wait_until
 
 ORG, KIND = "org_acme", "transaction_batch"

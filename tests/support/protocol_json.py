@@ -8,12 +8,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from batchstatus import rows, values
-from batchstatus.errors import CODE
 from batchstatus.jobs.index import DANGLING_MS
-from batchstatus.keys import BUCKETS, ID, ORG, Keys
-from batchstatus.kinds import PUBLISHED
-from batchstatus.model import MAX_COUNT, MAX_PARTS, TRANSITIONS, Status
+from batchstatus.model import rows, values
+from batchstatus.model.errors import CODE
+from batchstatus.model.job import MAX_COUNT, MAX_PARTS, TRANSITIONS, Status
+from batchstatus.model.keys import BUCKETS, ID, ORG, Keys
+from batchstatus.model.kinds import PUBLISHED
 from batchstatus.protocol import verbs
 from tests.support.lua import SOURCES, Source
 

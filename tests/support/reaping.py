@@ -8,7 +8,7 @@ import redis
 
 from batchstatus import Job, JobStore
 from batchstatus.jobs.looks import Leases
-from batchstatus.keys import Entry, Keys
+from batchstatus.model.keys import Entry, Keys
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection

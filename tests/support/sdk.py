@@ -10,8 +10,8 @@ from typing import Any
 import redis
 
 from batchstatus import Job, JobStore
-from batchstatus.keys import JobKeys, Keys
-from batchstatus.messages import Batch, Claim
+from batchstatus.model.keys import JobKeys, Keys
+from batchstatus.model.messages import Batch, Claim
 from batchstatus.protocol import verbs
 from batchstatus.protocol.at_once import composed
 from batchstatus.settings import StoreSettings

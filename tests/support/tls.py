@@ -11,7 +11,7 @@ import pytest
 from batchstatus.embedded import EmbeddedServer, encrypted
 from batchstatus.embedded.encrypted import Certificates, make_certificates
 from batchstatus.embedded.server import HOST
-from batchstatus.errors import StoreUnavailable
+from batchstatus.model.errors import StoreUnavailable
 from tests.support.ports import free_port
 
 __all__ = ["Certificates", "TlsServer", "make_certificates", "need_tls", "tls_server"]

@@ -9,7 +9,7 @@ import pytest
 
 from batchstatus.cli import commands
 from batchstatus.cli.options import STORE_OPTIONS
-from batchstatus.kinds import PUBLISHED
+from batchstatus.model.kinds import PUBLISHED
 from batchstatus.web.views.describing import ERRORS
 from batchstatus.web.views.openapi import document
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 import batchstatus
-from batchstatus import errors, model, web
+from batchstatus import client, web
 from batchstatus.client import Client
+from batchstatus.model import errors, job
 from batchstatus.reaper import Reaper
 from batchstatus.settings import Settings, StoreSettings
 from batchstatus.tickets import Ticket
@@ -35,7 +36,7 @@ VALUES = [
     batchstatus.Part,
     batchstatus.ApiKey,
     Ticket,
-    model.Page,
+    job.Page,
 ]
 ENUMS = [batchstatus.Kind, batchstatus.Status, batchstatus.Action]
 ERRORS = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Exception)]
@@ -89,7 +90,7 @@ def parameters(name: str) -> list[inspect.Parameter]:
     return [each.replace(annotation=inspect.Parameter.empty) for each in given if each.name != "self"]
 
 
-@pytest.mark.parametrize("name", [*batchstatus.__all__, *web.__all__])
+@pytest.mark.parametrize("name", [*batchstatus.__all__, *client.__all__, *web.__all__])
 def test_every_public_name_is_described(name: str) -> None:
     assert name in SECTIONS or name in words_in(SECTIONS["Errors"]) | words_in(SECTIONS["create_app"])
 
@@ -149,6 +150,12 @@ def test_the_table_of_errors_lists_every_error_and_no_other() -> None:
         for each in ERRORS
         if each.__base__ not in (Exception, batchstatus.BatchStatusError) and each.__base__
     }
+
+
+def test_every_error_can_be_imported_from_where_the_page_says() -> None:
+    only_of_the_client = {each.__name__ for each in ERRORS} - set(batchstatus.__all__)
+    assert only_of_the_client == set(client.__all__) - {"Client"}
+    assert "The last three are in `batchstatus.client`" in SECTIONS["Errors"]
 
 
 def test_every_error_that_a_section_names_exists() -> None:

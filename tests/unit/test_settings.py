@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError
 
 import pytest
 
-from batchstatus.errors import InvalidValue
+from batchstatus.model.errors import InvalidValue
 from batchstatus.settings import Settings, StoreSettings
 
 URL = "redis://127.0.0.1:6379/0"

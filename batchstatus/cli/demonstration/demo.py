@@ -18,8 +18,8 @@ from batchstatus.cli.demonstration.stage import LEASE_S, ORG, Stage
 from batchstatus.cli.terminal.progress import ProgressView
 from batchstatus.cli.terminal.words import describe
 from batchstatus.client import Client
-from batchstatus.errors import ServiceError
-from batchstatus.model import Job, Kind, Status
+from batchstatus.model.errors import ServiceError
+from batchstatus.model.job import Job, Kind, Status
 
 DEFAULT_RATE = 2_500
 PROGRESS_S = 0.4

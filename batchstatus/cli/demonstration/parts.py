@@ -11,8 +11,8 @@ from batchstatus.cli.demonstration.stage import ORG, Stage
 from batchstatus.cli.terminal.progress import ProgressView
 from batchstatus.cli.terminal.words import describe
 from batchstatus.client import Client
-from batchstatus.errors import ServiceError
-from batchstatus.model import Job, Kind, Status
+from batchstatus.model.errors import ServiceError
+from batchstatus.model.job import Job, Kind, Status
 
 ROWS, BAD_EVERY = 200_000, 1_000
 PARTS, VICTIM = 4, 3

@@ -16,8 +16,8 @@ from typing import Self
 from batchstatus.connecting import connect
 from batchstatus.embedded.encrypted import encrypted_server, make_certificates, tls_binary
 from batchstatus.embedded.server import EmbeddedServer
-from batchstatus.errors import InvalidValue, ServiceUnavailable
-from batchstatus.model import Kind
+from batchstatus.model.errors import InvalidValue, ServiceUnavailable
+from batchstatus.model.job import Kind
 from batchstatus.settings import KINDS_VARIABLE
 from batchstatus.store import JobStore
 from batchstatus.tickets import LONGEST_S

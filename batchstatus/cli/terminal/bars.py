@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from batchstatus.cli.terminal.words import duration, name_of, rate, short, silence, state, time_left
-from batchstatus.model import Job, Status
+from batchstatus.model.job import Job, Status
 
 MUTE_S = 5.0
 """A service that was not heard of for longer is said to give no answer."""

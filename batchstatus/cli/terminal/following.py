@@ -10,8 +10,8 @@ from batchstatus.cli.options import open_caller
 from batchstatus.cli.terminal.progress import ProgressView
 from batchstatus.cli.terminal.words import describe, outcome, to_json
 from batchstatus.client import Client
-from batchstatus.errors import BatchStatusError
-from batchstatus.model import Job, Status
+from batchstatus.model.errors import BatchStatusError
+from batchstatus.model.job import Job, Status
 
 PROGRESS_S = 1.0
 LOOK_S = 2.0

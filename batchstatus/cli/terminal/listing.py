@@ -9,7 +9,7 @@ from rich.text import Text
 
 from batchstatus.cli.terminal.bars import GAP, STYLES
 from batchstatus.cli.terminal.words import clean, describe, name_of, state
-from batchstatus.model import Job
+from batchstatus.model.job import Job
 
 LEAST_NAME = 12
 

@@ -11,7 +11,7 @@ from rich.live import Live
 
 from batchstatus.cli.terminal.bars import Bars, Row
 from batchstatus.cli.terminal.words import clean, extent, pace, standing, state
-from batchstatus.model import Job
+from batchstatus.model.job import Job
 
 _LINE_EVERY_S = 1.0
 

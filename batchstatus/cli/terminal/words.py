@@ -6,7 +6,7 @@ import unicodedata
 from datetime import datetime
 from typing import Any
 
-from batchstatus.model import Job, Status
+from batchstatus.model.job import Job, Status
 
 QUIET_S = 10.0
 """A worker that has sent no heartbeat for longer is said to be silent."""

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 
-from batchstatus.messages import JobKey, Seen
-from batchstatus.model import MAX_PAGE, Job, Status
+from batchstatus.model.job import MAX_PAGE, Job, Status
+from batchstatus.model.messages import JobKey, Seen
 from batchstatus.web.live.listeners import Listener, Listeners
 from batchstatus.web.live.news import Entry, News, event_of, tag_of
 from batchstatus.web.live.ticking import Looks, Ticks, wake

@@ -3,7 +3,7 @@
 import threading
 from typing import TypeAlias
 
-from batchstatus.messages import JobKey
+from batchstatus.model.messages import JobKey
 
 Subject: TypeAlias = tuple[str, str | None]
 """What is listened to: a job, or with None in place of its id an organization's jobs."""

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from batchstatus.messages import Seen
-from batchstatus.model import Job
+from batchstatus.model.job import Job
+from batchstatus.model.messages import Seen
 from batchstatus.schemas import JobResponseSchema
 from batchstatus.schemas.dumping import compiled
 from batchstatus.web.conditional import entity_tag

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol, TypeAlias
 from weakref import WeakSet
 
-from batchstatus.errors import StoreUnavailable
-from batchstatus.messages import JobKey, Seen
+from batchstatus.model.errors import StoreUnavailable
+from batchstatus.model.messages import JobKey, Seen
 from batchstatus.store import JobStore
 from batchstatus.web import runtime
 from batchstatus.web.breaker import Breaker

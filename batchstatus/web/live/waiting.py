@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from batchstatus.messages import JobKey, Seen
+from batchstatus.model.messages import JobKey, Seen
 from batchstatus.web.live.ticking import Looks, Ticks, wake
 
 LONGEST_S = 30

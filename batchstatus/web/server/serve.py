@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gunicorn.app.base import BaseApplication
 
-from batchstatus.errors import InvalidValue
+from batchstatus.model.errors import InvalidValue
 from batchstatus.settings import Settings
 from batchstatus.web import Service, open_service
 from batchstatus.web.metrics import forget_process, remove_shared, share_between_processes, write_all

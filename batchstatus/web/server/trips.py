@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 import gevent
 from gevent.event import AsyncResult
 
-from batchstatus.errors import JobCorrupt, StoreUnavailable
+from batchstatus.model.errors import JobCorrupt, StoreUnavailable
 from batchstatus.transport.connection import Connection, Hash
 from batchstatus.transport.line import Line
 from batchstatus.web.server.turns import others_first

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from batchstatus.kinds import JobKind
+from batchstatus.model.kinds import JobKind
 from batchstatus.schemas import CallerResponseSchema
 from batchstatus.schemas.dumping import compiled
 from batchstatus.web.access import Caller, TicketHolder

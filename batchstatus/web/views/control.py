@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from batchstatus.errors import InvalidTransition
-from batchstatus.kinds import Kinds
+from batchstatus.model.errors import InvalidTransition
+from batchstatus.model.kinds import Kinds
 from batchstatus.schemas import ControlSchema
 from batchstatus.web.call import Call
 from batchstatus.web.errors import ApiError

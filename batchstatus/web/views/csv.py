@@ -8,10 +8,10 @@ import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator
 
-from batchstatus.errors import BatchStatusError, RowsLost
-from batchstatus.kinds import JobKind
-from batchstatus.model import Row
-from batchstatus.values import FORMULA_STARTS
+from batchstatus.model.errors import BatchStatusError, RowsLost
+from batchstatus.model.job import Row
+from batchstatus.model.kinds import JobKind
+from batchstatus.model.values import FORMULA_STARTS
 
 MEDIA_TYPE = "text/csv; charset=utf-8"
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from batchstatus.keys import ID
-from batchstatus.model import MAX_PAGE
+from batchstatus.model.job import MAX_PAGE
+from batchstatus.model.keys import ID
 from batchstatus.schemas import ErrorSchema
 from batchstatus.web.views.jobs import FAILURES, INCLUDES
 

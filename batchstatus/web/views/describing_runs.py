@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from batchstatus.kinds import Kinds
+from batchstatus.model.kinds import Kinds
 from batchstatus.schemas import (
     ClaimedResponseSchema,
     ClaimSchema,

@@ -8,9 +8,9 @@ from apispec.ext.marshmallow.common import resolve_schema_instance
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import fields
 
-from batchstatus.kinds import Kinds
-from batchstatus.messages import Wanted
-from batchstatus.model import Status
+from batchstatus.model.job import Status
+from batchstatus.model.kinds import Kinds
+from batchstatus.model.messages import Wanted
 from batchstatus.schemas.fields import KindName, Metadata, RequestSchema, Time, Word
 from batchstatus.web.views.describing import Described, of_component
 

@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterable, Iterator
 from random import randint, uniform
 
-from batchstatus.errors import StoreUnavailable
-from batchstatus.model import Job
+from batchstatus.model.errors import StoreUnavailable
+from batchstatus.model.job import Job
 from batchstatus.web.call import Call
 from batchstatus.web.conditional import entity_tag
 from batchstatus.web.errors import RETRY_AFTER_S, ApiError, response_to

@@ -5,9 +5,9 @@ from functools import lru_cache, partial
 
 from marshmallow import Schema
 
-from batchstatus.errors import JobNotFound
-from batchstatus.kinds import JobKind, Kinds
-from batchstatus.model import Outcome
+from batchstatus.model.errors import JobNotFound
+from batchstatus.model.job import Outcome
+from batchstatus.model.kinds import JobKind, Kinds
 from batchstatus.schemas import failures_schema
 from batchstatus.web.call import Call
 from batchstatus.web.errors import invalid_request

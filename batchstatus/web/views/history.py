@@ -3,9 +3,9 @@
 from functools import partial
 from typing import NamedTuple
 
-from batchstatus.keys import ID
-from batchstatus.kinds import Kinds
-from batchstatus.model import Job
+from batchstatus.model.job import Job
+from batchstatus.model.keys import ID
+from batchstatus.model.kinds import Kinds
 from batchstatus.schemas import HistoryQuerySchema, HistoryResponseSchema, JobsQuerySchema, JobsResponseSchema
 from batchstatus.schemas.dumping import compiled
 from batchstatus.web.access import Caller

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from batchstatus.model import Job, Part
+from batchstatus.model.job import Job, Part
 from batchstatus.schemas import JobResponseSchema, PartsResponseSchema
 from batchstatus.schemas.dumping import compiled
 from batchstatus.web.call import Call

@@ -7,7 +7,7 @@ from apispec import APISpec
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from batchstatus import __version__
-from batchstatus.kinds import JobKind, Kinds
+from batchstatus.model.kinds import JobKind, Kinds
 from batchstatus.schemas import (
     CallerResponseSchema,
     ControlSchema,

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from batchstatus.errors import JobCorrupt, StoreRefused, StoreUnavailable
+from batchstatus.model.errors import JobCorrupt, StoreRefused, StoreUnavailable
 from batchstatus.running import Running
 from batchstatus.store import JobStore
 from batchstatus.web.call import Call

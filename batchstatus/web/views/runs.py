@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from marshmallow import Schema
 
-from batchstatus.errors import (
+from batchstatus.model.errors import (
     InvalidTransition,
     InvalidValue,
     JobEnded,
@@ -20,9 +20,9 @@ from batchstatus.errors import (
     LeaseLost,
     ReportsLost,
 )
-from batchstatus.kinds import Kinds
-from batchstatus.messages import Claim, Reported, Wanted
-from batchstatus.model import Job
+from batchstatus.model.job import Job
+from batchstatus.model.kinds import Kinds
+from batchstatus.model.messages import Claim, Reported, Wanted
 from batchstatus.schemas import (
     ClaimedResponseSchema,
     ClaimSchema,

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from batchstatus.errors import ApiKeyNotFound, JobNotFound
-from batchstatus.keys import ID
+from batchstatus.model.errors import ApiKeyNotFound, JobNotFound
+from batchstatus.model.keys import ID
 from batchstatus.schemas import TicketResponseSchema, TicketSchema
 from batchstatus.schemas.dumping import compiled
 from batchstatus.tickets import DEFAULT_S

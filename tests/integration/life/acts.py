@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from batchstatus import rows
-from batchstatus.model import Action, Kind, Status
+from batchstatus.model import rows
+from batchstatus.model.job import Action, Kind, Status
 from batchstatus.protocol import verbs
 from tests.integration.life.model import Life
 from tests.integration.life.watched import WatchedJob

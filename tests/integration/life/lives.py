@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from batchstatus.model import Action, Status
+from batchstatus.model.job import Action, Status
 from tests.integration.life.acts import COMPLETED, GIVEN_BACK, Acts
 from tests.integration.life.words import GRACE_MS, Content, End
 

@@ -8,8 +8,8 @@ the status that the step would bring it into.
 import json
 from dataclasses import dataclass, field, replace
 
-from batchstatus.messages import Wanted
-from batchstatus.model import TERMINAL, Action, Job, JobFailure, Status
+from batchstatus.model.job import TERMINAL, Action, Job, JobFailure, Status
+from batchstatus.model.messages import Wanted
 from tests.integration.life.words import GRACE_MS, LEASE_MS, Answer, Content, End, Holder, Report, moment
 
 

@@ -3,14 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from batchstatus.errors import (
+from batchstatus.model.errors import (
     JobEnded,
     JobNotFound,
     LeaseHeld,
     LeaseLost,
     ReportsLost,
 )
-from batchstatus.model import TERMINAL, TRANSITIONS, Status
+from batchstatus.model.job import TERMINAL, TRANSITIONS, Status
 from tests.integration.life.words import GRACE_MS
 
 ERRORS = {

@@ -11,10 +11,10 @@ from itertools import count
 from typing import Any
 
 from batchstatus import JobStore
-from batchstatus.errors import InvalidTransition, JobEnded, LeaseHeld, LeaseLost, ReportsLost
-from batchstatus.keys import Keys
-from batchstatus.messages import Batch, Claim, Counts, Ending, Look
-from batchstatus.model import TERMINAL, TRANSITIONS, Action, Job, Status
+from batchstatus.model.errors import InvalidTransition, JobEnded, LeaseHeld, LeaseLost, ReportsLost
+from batchstatus.model.job import TERMINAL, TRANSITIONS, Action, Job, Status
+from batchstatus.model.keys import Keys
+from batchstatus.model.messages import Batch, Claim, Counts, Ending, Look
 from batchstatus.protocol import hashes
 from batchstatus.settings import StoreSettings
 from tests.integration.life.acts import FAILED_ROW, START_MS

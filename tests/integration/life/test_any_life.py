@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from batchstatus.model import TERMINAL, Action, Status
+from batchstatus.model.job import TERMINAL, Action, Status
 from tests.integration.life.lives import Lives
 from tests.integration.life.words import GRACE_MS, KINDS, LEASE_MS, Content, End
 from tests.support.set_clock import SetClockRedis

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from batchstatus.model import Action, Status
+from batchstatus.model.job import Action, Status
 from tests.integration.life.acts import GIVEN_BACK
 from tests.integration.life.landmarks import LANDMARKS, every_answer
 from tests.integration.life.lives import Lives

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import redis
 
 from batchstatus import JobStore
-from batchstatus.keys import Keys
-from batchstatus.messages import Ending
-from batchstatus.model import Status
+from batchstatus.model.job import Status
+from batchstatus.model.keys import Keys
+from batchstatus.model.messages import Ending
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection

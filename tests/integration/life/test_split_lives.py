@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from batchstatus.model import Action, Status
+from batchstatus.model.job import Action, Status
 from tests.integration.life.split import SplitLives
 from tests.integration.life.words import GRACE_MS, LEASE_MS, Content
 from tests.support.set_clock import SetClockRedis

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from batchstatus import JobStore
-from batchstatus.errors import BatchStatusError
-from batchstatus.keys import Keys
-from batchstatus.messages import Batch, Claim, Counts, Ending, Look, Reported, Verdict
-from batchstatus.messages import Content as Given
-from batchstatus.model import TRANSITIONS, Action, Job, Place, Status
+from batchstatus.model.errors import BatchStatusError
+from batchstatus.model.job import TRANSITIONS, Action, Job, Place, Status
+from batchstatus.model.keys import Keys
+from batchstatus.model.messages import Batch, Claim, Counts, Ending, Look, Reported, Verdict
+from batchstatus.model.messages import Content as Given
 from batchstatus.protocol import hashes, verbs
 from batchstatus.protocol.at_once import AtOnce
 from batchstatus.protocol.script import Sender

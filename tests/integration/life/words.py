@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from batchstatus import values
-from batchstatus.kinds import Kinds
-from batchstatus.model import Kind, Status
+from batchstatus.model import values
+from batchstatus.model.job import Kind, Status
+from batchstatus.model.kinds import Kinds
 from tests.support.own_kinds import PRODUCTS
 
 KINDS = Kinds([*Kind, PRODUCTS])

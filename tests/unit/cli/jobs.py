@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from batchstatus import Job, JobFailure, Status
-from batchstatus.progress import Progress
+from batchstatus.model.progress import Progress
 
 NOW = datetime(2026, 11, 27, 14, 3, tzinfo=UTC)
 JOB_ID = "01a209fe-854b-76a6-b568-78bf67c83db2"

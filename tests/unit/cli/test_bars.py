@@ -11,7 +11,7 @@ from rich.console import Console
 
 from batchstatus import Job
 from batchstatus.cli.terminal.bars import SPARE, Bars, Row, parts_line
-from batchstatus.progress import Progress
+from batchstatus.model.progress import Progress
 from tests.unit.cli.jobs import JOB_ID, NOW, STATES, job
 from tests.unit.cli.test_words import HOSTILE
 

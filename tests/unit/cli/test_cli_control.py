@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from batchstatus import Job, JobStore, Status, cli
-from batchstatus.model import CONTROL_FLAGS
+from batchstatus.model.job import CONTROL_FLAGS
 from tests.support.service import LiveService
 
 ORG, KIND = "org_acme", "transaction_batch"

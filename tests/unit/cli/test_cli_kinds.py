@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from batchstatus.kinds import PUBLISHED
+from batchstatus.model.kinds import PUBLISHED
 from tests.support.commands import Run, assert_refused, forget_environment, runner
 from tests.support.own_kinds import KINDS_FILE, PRODUCTS
 

@@ -15,8 +15,8 @@ from rich.console import Console
 
 from batchstatus import JobStore
 from batchstatus.cli.running import table
-from batchstatus.ids import worker_name
-from batchstatus.progress import AtWork, Noted
+from batchstatus.model.ids import worker_name
+from batchstatus.model.progress import AtWork, Noted
 from tests.support.commands import Run, assert_refused, forget_environment, runner
 
 ORG, KIND = "org_acme", "transaction_batch"

@@ -11,7 +11,7 @@ from rich.console import Console
 from batchstatus import Job
 from batchstatus.cli.terminal.following import looks
 from batchstatus.cli.terminal.progress import ProgressView
-from batchstatus.errors import ServiceUnavailable
+from batchstatus.model.errors import ServiceUnavailable
 from tests.support.waiting import wait_until
 from tests.unit.cli.jobs import JOB_ID, job
 

@@ -20,8 +20,8 @@ from batchstatus.cli.terminal.words import (
     time_left,
     to_json,
 )
-from batchstatus.model import CONTROL_FLAGS
-from batchstatus.progress import Progress
+from batchstatus.model.job import CONTROL_FLAGS
+from batchstatus.model.progress import Progress
 from tests.unit.cli.jobs import JOB_ID, NOW, STATES, ended, job
 
 HOSTILE = {

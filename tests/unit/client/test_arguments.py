@@ -6,7 +6,7 @@ import pytest
 
 from batchstatus.client import Client
 from batchstatus.client import client as module
-from batchstatus.errors import InvalidValue, ServiceUnavailable
+from batchstatus.model.errors import InvalidValue, ServiceUnavailable
 from tests.unit.client.service import KEY, Server
 
 

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from batchstatus.client import Client
-from batchstatus.errors import ServiceUnavailable
+from batchstatus.model.errors import ServiceUnavailable
 from tests.unit.client.answers import NO_ANSWER, SILENCE, Answer, answer, csv, cut, ok, page
 from tests.unit.client.service import KEY, TIMEOUT_S, Clock, Server
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from batchstatus.client import Client
-from batchstatus.errors import InvalidTransition, JobNotFound, Refused, ServiceUnavailable
-from batchstatus.model import Action, Kind
+from batchstatus.model.errors import InvalidTransition, JobNotFound, Refused, ServiceUnavailable
+from batchstatus.model.job import Action, Kind
 from tests.unit.client.answers import NO_ANSWER, SILENCE, Answer, answer, done, error, ok, page
 from tests.unit.client.service import KEY, TIMEOUT_S, Clock, Server
 

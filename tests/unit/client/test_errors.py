@@ -5,7 +5,7 @@ import json
 import pytest
 
 from batchstatus.client import Client
-from batchstatus.errors import JobNotFound, Refused, ServiceUnavailable
+from batchstatus.model.errors import JobNotFound, Refused, ServiceUnavailable
 from tests.unit.client.answers import NO_ANSWER, SILENCE, Answer, answer, cut, error, ok, page
 from tests.unit.client.service import KEY, TIMEOUT_S, Clock, Server
 

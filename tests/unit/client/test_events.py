@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from batchstatus.client import Client
-from batchstatus.errors import JobNotFound, Refused, ServiceUnavailable
+from batchstatus.model.errors import JobNotFound, Refused, ServiceUnavailable
 from tests.unit.client.answers import Answer, answer, done, error, page, wire
 from tests.unit.client.service import KEY, TIMEOUT_S, Clock, Server
 

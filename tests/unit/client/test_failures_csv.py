@@ -6,7 +6,7 @@ import json
 import pytest
 
 from batchstatus.client import Client
-from batchstatus.errors import JobNotFound, ServiceUnavailable
+from batchstatus.model.errors import JobNotFound, ServiceUnavailable
 from tests.unit.client.answers import Answer, answer, csv, cut, error, ok, page
 from tests.unit.client.service import Server
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from batchstatus.client import Client
-from batchstatus.errors import JobNotFound, ServiceUnavailable
-from batchstatus.model import Job, JobFailure, Kind, Status
+from batchstatus.model.errors import JobNotFound, ServiceUnavailable
+from batchstatus.model.job import Job, JobFailure, Kind, Status
 from tests.unit.client.answers import answer, ok, wire
 from tests.unit.client.service import KEY, Server
 

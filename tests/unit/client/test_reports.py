@@ -5,8 +5,8 @@ import json
 import pytest
 
 from batchstatus.client.reports import MAX_BYTES, MAX_ROWS, reports_of
-from batchstatus.messages import Batch, Counts
-from batchstatus.rows import Shaped
+from batchstatus.model.messages import Batch, Counts
+from batchstatus.model.rows import Shaped
 
 
 def rows(number: int, message: str = "") -> tuple[Shaped, ...]:

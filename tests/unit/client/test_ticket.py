@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from batchstatus.client import Client
-from batchstatus.errors import InvalidValue, JobNotFound, Refused, ServiceUnavailable
+from batchstatus.model.errors import InvalidValue, JobNotFound, Refused, ServiceUnavailable
 from tests.unit.client.answers import Answer, answer, error, page
 from tests.unit.client.service import KEY, Server
 

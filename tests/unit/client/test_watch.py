@@ -3,7 +3,7 @@
 import pytest
 
 from batchstatus.client import Client
-from batchstatus.errors import JobNotFound
+from batchstatus.model.errors import JobNotFound
 from tests.unit.client.answers import answer, done, error, ok, tagged
 from tests.unit.client.service import Server
 

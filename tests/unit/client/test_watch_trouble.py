@@ -3,7 +3,7 @@
 import pytest
 
 from batchstatus.client import Client
-from batchstatus.errors import InvalidValue, JobNotFound, Refused, ServiceUnavailable
+from batchstatus.model.errors import InvalidValue, JobNotFound, Refused, ServiceUnavailable
 from tests.unit.client.answers import (
     NO_ANSWER,
     Answer,

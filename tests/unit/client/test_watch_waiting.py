@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from batchstatus.client import Client
-from batchstatus.errors import InvalidValue
+from batchstatus.model.errors import InvalidValue
 from tests.unit.client.answers import APPLIED, SILENCE, answer, done, error, held, tagged, unchanged
 from tests.unit.client.service import KEY, TIMEOUT_S, Clock, Server
 

@@ -1,7 +1,7 @@
 """The commands that the doctor looks for are those that docs/operations.md grants."""
 
 from batchstatus.doctor.rights import commands
-from batchstatus.keys import Keys
+from batchstatus.model.keys import Keys
 from tests.support.permissions import documented_addition, documented_rule
 
 # A transaction has to be open for the doctor to look at all, and cannot be queued in itself.

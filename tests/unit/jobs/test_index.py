@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchstatus import InvalidValue
-from batchstatus.cursor import Position
-from batchstatus.keys import ID
+from batchstatus.model.cursor import Position
+from batchstatus.model.keys import ID
 
 positions = st.builds(
     Position,

@@ -9,7 +9,7 @@ import redis
 
 from batchstatus import InvalidValue, StoreUnavailable
 from batchstatus.jobs.looks import Leases
-from batchstatus.keys import BUCKETS, Entry, Keys
+from batchstatus.model.keys import BUCKETS, Entry, Keys
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection
 

@@ -8,9 +8,9 @@ import pytest
 import redis
 
 from batchstatus import JobCorrupt, JobExists, JobStore, Kind, Status
-from batchstatus.keys import Keys
-from batchstatus.messages import Ending
-from batchstatus.model import TRANSITIONS, Action
+from batchstatus.model.job import TRANSITIONS, Action
+from batchstatus.model.keys import Keys
+from batchstatus.model.messages import Ending
 from batchstatus.protocol.at_once import composed
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection

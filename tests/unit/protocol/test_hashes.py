@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from batchstatus.errors import JobCorrupt
-from batchstatus.kinds import PUBLISHED
-from batchstatus.model import Job, JobFailure, Kind, Status
+from batchstatus.model.errors import JobCorrupt
+from batchstatus.model.job import Job, JobFailure, Kind, Status
+from batchstatus.model.kinds import PUBLISHED
 from batchstatus.protocol import hashes
 
 QUEUED = {

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from batchstatus import keys
-from batchstatus.model import Kind, Status
+from batchstatus.model import keys
+from batchstatus.model.job import Kind, Status
 from tests.support.lua import SOURCES, VERBS
 
 PROTOCOL = Path(__file__).parents[3] / "docs" / "redis-protocol.md"

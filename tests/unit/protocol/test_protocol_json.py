@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from batchstatus import values
-from batchstatus.kinds import PUBLISHED
-from batchstatus.messages import Content
+from batchstatus.model import values
+from batchstatus.model.kinds import PUBLISHED
+from batchstatus.model.messages import Content
 from tests.support import protocol_json
 
 ROOT = Path(__file__).parents[3]

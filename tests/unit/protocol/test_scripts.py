@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from batchstatus import rows
-from batchstatus.errors import JobNotFound
 from batchstatus.jobs import looks
-from batchstatus.keys import JobKeys
-from batchstatus.messages import Batch, Claim, Content, Counts, Ending, Verdict
-from batchstatus.model import Action, Job, Kind, Place, Status
+from batchstatus.model import rows
+from batchstatus.model.errors import JobNotFound
+from batchstatus.model.job import Action, Job, Kind, Place, Status
+from batchstatus.model.keys import JobKeys
+from batchstatus.model.messages import Batch, Claim, Content, Counts, Ending, Verdict
 from batchstatus.protocol import verbs
 from batchstatus.protocol.verbs import Script
 from batchstatus.settings import StoreSettings

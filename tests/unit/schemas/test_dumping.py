@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from marshmallow import Schema, fields
 
 from batchstatus import Job, JobFailure, Kind, Status
-from batchstatus.model import CONTROL_FLAGS, Page
+from batchstatus.model.job import CONTROL_FLAGS, Page
 from batchstatus.schemas import HistoryResponseSchema, JobResponseSchema
 from batchstatus.schemas.dumping import compiled
 

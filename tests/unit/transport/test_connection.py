@@ -20,8 +20,8 @@ from batchstatus import (
     StoreUnavailable,
     connect,
 )
-from batchstatus.keys import JobKeys, Keys
-from batchstatus.messages import Batch, Claim, Ending, Verdict
+from batchstatus.model.keys import JobKeys, Keys
+from batchstatus.model.messages import Batch, Claim, Ending, Verdict
 from batchstatus.protocol import verbs
 from batchstatus.protocol.at_once import composed
 from batchstatus.settings import StoreSettings

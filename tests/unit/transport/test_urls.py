@@ -3,7 +3,7 @@
 import pytest
 
 from batchstatus import connect
-from batchstatus.errors import InvalidValue
+from batchstatus.model.errors import InvalidValue
 
 ORG = "org_acme"
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from batchstatus.errors import StoreUnavailable
-from batchstatus.messages import Seen
-from batchstatus.model import Job, Status
+from batchstatus.model.errors import StoreUnavailable
+from batchstatus.model.job import Job, Status
+from batchstatus.model.messages import Seen
 from batchstatus.web.live import feed as module
 from batchstatus.web.live.feed import AT_ONCE, Feed
 from batchstatus.web.live.listeners import Listener

@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from batchstatus import TERMINAL, JobCancelled, JobStore, StoreUnavailable
 from batchstatus.jobs.looks import Leases
-from batchstatus.keys import BUCKETS, Keys
+from batchstatus.model.keys import BUCKETS, Keys
 from batchstatus.protocol import verbs
 from batchstatus.reaper import Reaper
 from batchstatus.settings import Settings, StoreSettings

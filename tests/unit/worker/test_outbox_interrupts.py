@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from batchstatus import Run, rows
-from batchstatus.messages import Wanted
+from batchstatus import Run
+from batchstatus.model import rows
+from batchstatus.model.messages import Wanted
 from batchstatus.worker import outbox, tally
 from batchstatus.worker import run as run_module
 from batchstatus.worker.outbox import Outbox

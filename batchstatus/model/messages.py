@@ -6,10 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol, Self, TypeAlias
 
-from batchstatus import values
-from batchstatus.kinds import Kinds
-from batchstatus.model import MAX_PARTS, Job, Kind, Status
-from batchstatus.rows import Shaped
+from batchstatus.model import values
+from batchstatus.model.job import MAX_PARTS, Job, Kind, Status
+from batchstatus.model.kinds import Kinds
+from batchstatus.model.rows import Shaped
 
 
 @dataclass(frozen=True, slots=True)

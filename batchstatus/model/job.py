@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeAlias
 
-from batchstatus.progress import Noted, Progress, estimate
+from batchstatus.model.progress import Noted, Progress, estimate
 
 Row: TypeAlias = Mapping[str, Any]
 """A failed or skipped row in its wire format, such as `{"externalId": "T-7", "code": …, "message": …}`."""
@@ -32,7 +32,7 @@ MAX_PAGE = 100
 
 
 class Kind(StrEnum):
-    """The kinds of the published API. Other kinds are declared (`batchstatus.kinds`), and named by plain text."""
+    """The kinds of the published API. Other kinds are declared (`model.kinds`), and named by plain text."""
 
     ENTITY_AUTOMATIC = "entity_automatic"
     TRANSACTION_BATCH = "transaction_batch"

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from batchstatus import rows
-from batchstatus.errors import InvalidValue
-from batchstatus.kinds import PUBLISHED
-from batchstatus.model import Kind
+from batchstatus.model import rows
+from batchstatus.model.errors import InvalidValue
+from batchstatus.model.job import Kind
+from batchstatus.model.kinds import PUBLISHED
 
 T, U, E = Kind.TRANSACTION_BATCH, Kind.USER_EVENT_BATCH, Kind.ENTITY_AUTOMATIC
 NAMED = {T: {"externalId": "T-7"}, U: {"rowKey": "row_5"}, E: {"taxId": "20123456789", "type": "company"}}

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from batchstatus.model import MAX_COUNT, TERMINAL, TRANSITIONS, Job, Kind, Outcome, Status
+from batchstatus.model.job import MAX_COUNT, TERMINAL, TRANSITIONS, Job, Kind, Outcome, Status
 
 NOW = datetime(2026, 11, 23, 15, 4, 5, 123_000, tzinfo=UTC)
 JOB = Job(

@@ -8,10 +8,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from batchstatus import values
-from batchstatus.errors import CODE, InvalidValue
-from batchstatus.kinds import JobKind
-from batchstatus.model import Row
+from batchstatus.model import values
+from batchstatus.model.errors import CODE, InvalidValue
+from batchstatus.model.job import Row
+from batchstatus.model.kinds import JobKind
 
 MAX_ROW_BYTES = 4 * 1024
 

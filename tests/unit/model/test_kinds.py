@@ -7,8 +7,8 @@ import pytest
 
 import batchstatus
 from batchstatus import JobKind, Kind
-from batchstatus.errors import InvalidValue
-from batchstatus.kinds import PUBLISHED, Kinds, as_kind
+from batchstatus.model.errors import InvalidValue
+from batchstatus.model.kinds import PUBLISHED, Kinds, as_kind
 from batchstatus.settings import Settings, declared_kinds
 
 TOML = """

@@ -5,9 +5,9 @@ from types import MappingProxyType
 
 import pytest
 
-from batchstatus import values
-from batchstatus.errors import InvalidValue
-from batchstatus.model import MAX_COUNT
+from batchstatus.model import values
+from batchstatus.model.errors import InvalidValue
+from batchstatus.model.job import MAX_COUNT
 
 
 def nested(levels: int) -> object:

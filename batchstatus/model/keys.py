@@ -38,8 +38,8 @@ import zlib
 from collections.abc import Collection
 from typing import NamedTuple
 
-from batchstatus.errors import InvalidValue
-from batchstatus.model import Status
+from batchstatus.model.errors import InvalidValue
+from batchstatus.model.job import Status
 
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """The pattern of job ids, which must match the whole id: no id can then forge another key."""

@@ -13,9 +13,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from batchstatus import values
-from batchstatus.errors import InvalidValue
-from batchstatus.model import Kind
+from batchstatus.model import values
+from batchstatus.model.errors import InvalidValue
+from batchstatus.model.job import Kind
 
 MOST_KINDS = 32
 

@@ -5,10 +5,10 @@ import re
 import pytest
 from redis.crc import key_slot
 
-from batchstatus import keys
-from batchstatus.errors import InvalidValue
-from batchstatus.keys import Keys, checked_job, checked_org
-from batchstatus.model import Kind, Status
+from batchstatus.model import keys
+from batchstatus.model.errors import InvalidValue
+from batchstatus.model.job import Kind, Status
+from batchstatus.model.keys import Keys, checked_job, checked_org
 
 GOOD_IDS = ["a", "Z", "0", "_", "-", "org_acme", "0199-abc", "x" * 64]
 BAD_IDS = [

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from operator import index
 from typing import Any, TypeVar
 
-from batchstatus.errors import InvalidValue
-from batchstatus.model import CONTROL_FLAGS, MAX_COUNT, Action
+from batchstatus.model.errors import InvalidValue
+from batchstatus.model.job import CONTROL_FLAGS, MAX_COUNT, Action
 
 MAX_JSON_BYTES = 16 * 1024
 MAX_JSON_DEPTH = 32

@@ -6,8 +6,8 @@ import re
 from contextlib import suppress
 from typing import NamedTuple
 
-from batchstatus.errors import InvalidValue
-from batchstatus.keys import ID
+from batchstatus.model.errors import InvalidValue
+from batchstatus.model.keys import ID
 
 _CURSOR = re.compile(rf"(\d{{1,16}})-({ID.pattern})", re.ASCII)
 

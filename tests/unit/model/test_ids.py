@@ -7,8 +7,8 @@ import uuid
 
 import pytest
 
-from batchstatus.ids import new_job_id, worker_name
-from batchstatus.keys import checked_job
+from batchstatus.model.ids import new_job_id, worker_name
+from batchstatus.model.keys import checked_job
 
 MOMENT_MS = 1_763_910_245_123
 

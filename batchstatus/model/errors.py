@@ -25,7 +25,7 @@ BatchStatusError
 import re
 from typing import Any
 
-from batchstatus.model import Status
+from batchstatus.model.job import Status
 
 CODE = re.compile(r"[A-Z][A-Z0-9_]{1,63}")
 """The pattern of a failure code; it must match the whole text."""

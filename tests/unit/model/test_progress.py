@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from batchstatus.model import Job, Kind, Status
-from batchstatus.progress import Noted, Progress, estimate
+from batchstatus.model.job import Job, Kind, Status
+from batchstatus.model.progress import Noted, Progress, estimate
 
 REPORT_MS = 200
 ROWS = 20_000

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from batchstatus import errors
-from batchstatus.errors import BatchStatusError, InvalidValue, JobAborted, LeaseHeld
+from batchstatus.model import errors
+from batchstatus.model.errors import BatchStatusError, InvalidValue, JobAborted, LeaseHeld
 
 
 def drawn() -> dict[str, str]:

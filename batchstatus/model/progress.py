@@ -16,7 +16,7 @@ SHORTEST_MS = 2_000
 
 DOUBT = 1.5
 """How much wider the interval is before anything is seen than at the end. With less, it would miss too often where
-the pace halves, wherever that is (`tests/unit/test_progress.py`)."""
+the pace halves, wherever that is (`tests/unit/model/test_progress.py`)."""
 
 _MARKS = re.compile(rb"\d{1,16} (\d{1,16}) (\d{1,16}) (\d{1,16}) (\d{1,16}) (\d{1,16}) (\d{1,16})")
 _EPOCH, _MILLISECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(milliseconds=1)
