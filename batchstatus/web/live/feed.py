@@ -20,7 +20,7 @@ LEAST_S = 0.25
 """The least time between two events of one job: at most 4 a second."""
 MEMBERS_S = 0.3
 """How often to look for jobs that are new in an organization."""
-AT_ONCE = 8
+AT_ONCE = 4
 """Jobs to read in one trip and to render: others have their turn before the next."""
 
 OPEN = (Status.QUEUED, Status.RUNNING)

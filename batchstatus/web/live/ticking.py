@@ -19,10 +19,10 @@ from batchstatus.web.breaker import Breaker
 
 TICK_S = 0.15
 
-LOOKED_AT_ONCE = 64
+LOOKED_AT_ONCE = 16
 """The most jobs of one trip: hundreds of answers read in a row would hold up polls by some milliseconds."""
-WOKEN_AT_ONCE = 32
-"""How many are woken before others have their turn: a thousand in a row would hold up polls by 40 ms."""
+WOKEN_AT_ONCE = 8
+"""How many are woken before others have their turn: a poll needs three turns, and each would wait for these."""
 PAUSE_S = 0.001
 """Long enough for gevent to look for requests: after a pause of 0 it goes on with up to 50 who need not wait."""
 

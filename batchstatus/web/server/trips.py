@@ -20,6 +20,8 @@ from batchstatus.web.server.turns import others_first
 
 MAX_SHARED = 256
 """Most reads per trip, so that none waits long for the answers to the others."""
+GATHERING_S = 0.002
+"""So soon after a trip a read is one of many, and waits a turn of the loop for those that come with it."""
 KEPT_S = 0.1
 """How long an idle line is kept. Later it goes back to the pool, which checks a line before each use."""
 
@@ -63,7 +65,8 @@ class SharingConnection(Connection):
     def _travel(self) -> None:
         """Make trips until no read waits."""
         try:
-            others_first()  # requests that have arrived by now share the first trip
+            if time.monotonic() - self._used_at < GATHERING_S:
+                others_first()  # requests that have arrived by now share the first trip
             while self._waiting:
                 keys, answers = self._waiting.popleft()
                 answers.set(self._ask(keys))

@@ -93,7 +93,9 @@ def test_who_asks_while_a_trip_is_under_way_is_on_the_next_and_on_the_same_line(
     assert (connection.trips, connection.lines) == ([1, 2], 1)
 
 
-def test_whose_request_has_come_already_gets_on_the_first_trip(connection: Watched) -> None:
+def trips_of_two(connection: Watched) -> list[int]:
+    """The trips of a read, and of another whose request has come but has not been seen yet."""
+    connection.trips.clear()
     caller, service = socketpair()
     with caller, service:
         caller.sendall(b"GET")
@@ -103,7 +105,23 @@ def test_whose_request_has_come_already_gets_on_the_first_trip(connection: Watch
             connection.hash("b")
 
         gevent.joinall([gevent.spawn(connection.hash, "a"), gevent.spawn(heard)])
-    assert connection.trips == [2]
+    return connection.trips
+
+
+def test_whose_request_has_come_already_gets_on_the_first_trip_while_reads_are_many(
+    connection: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trips, "GATHERING_S", 60.0)
+    connection.hash("c")
+    assert trips_of_two(connection) == [2]
+
+
+def test_a_read_after_a_while_without_any_sets_out_at_once(
+    connection: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trips, "GATHERING_S", 0.0)
+    connection.hash("c")
+    assert trips_of_two(connection) == [1, 1]
 
 
 def test_a_line_that_was_idle_is_looked_at_before_it_is_used(
