@@ -28,7 +28,7 @@ from tests.support.topologies import ClusterTopology
 from tests.support.waiting import wait_until
 
 KIND = "transaction_batch"
-LEASE_S, SETTLED_S = 1.0, 5.0
+LEASE_S, SETTLED_S = 1.0, 15.0
 HANGS_LATE_S = 3.0
 """Extra delay in settling a job while a node hangs, at most: each look, and the end, may wait for that node."""
 KEYS = Keys("batchstatus")
@@ -40,8 +40,12 @@ class Scene:
 
     Other nodes store the jobs, their entries in the lease index and the index of expiries, and the API key: a
     queued job for each operation to try, one that is imported, one whose worker dies. Of two more jobs, one
-    imported and one with a dying worker, those entries are lost as well (`doubly_…`).
+    imported and one with a dying worker, those entries are lost as well (`doubly_…`). `timeout_s` is how long the
+    service waits for the store.
     """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._environment = {"BATCHSTATUS_STORE_TIMEOUT_MS": str(int(1000 * timeout_s))}
 
     def __enter__(self) -> Self:
         with ExitStack() as running:
@@ -62,7 +66,9 @@ class Scene:
             self.doubly_imported, self.doubly_dead = jobs
             self.doubly_importer = self._import(self.doubly_imported, running)
             self.doubly_dying = self._import(self.doubly_dead, running)
-            self._address = urlsplit(running.enter_context(LiveService(self.redis.url)).url).netloc
+            self._address = urlsplit(
+                running.enter_context(LiveService(self.redis.url, **self._environment)).url
+            ).netloc
             self._running = running.pop_all()
         return self
 
@@ -135,7 +141,8 @@ def _lost(
 
     With `late_s`, a change of a job's status waits for the hanging node, then goes on without it.
     """
-    with Scene() as scene:
+    # A node that was killed refuses at once: only for one that hangs is the service not to wait for long.
+    with Scene(timeout_s=1.0 if late_s else 4.0) as scene:
         leave(scene.primary)
         wrong = _answers(scene)
         expected = _goes_on(scene, wrong, late_s)

@@ -162,7 +162,10 @@ def test_held_requests_end_when_the_service_stops_or_the_store_is_away() -> None
         statuses = _hold_all(pollers, tags, service, server.pause)
         assert set(statuses) == {503}
         server.resume()
-        wait_until(lambda: pollers[0].poll().status == 200)
+        for (
+            poller
+        ) in pollers:  # each is with one of the processes, and each process has to see that the store is back
+            wait_until(lambda poller=poller: poller.poll().status == 200)
 
         # And when the service is told to stop, held requests are answered first
         statuses = _hold_all(pollers, tags, service, lambda: os.kill(service.pid, signal.SIGTERM))
