@@ -14,7 +14,7 @@ from tests.chaos.lost_index import cluster_index_lost
 from tests.chaos.lost_slots import cluster_slots_hang, cluster_slots_lost
 from tests.support.everything import do_everything
 from tests.support.permissions import as_user, documented_addition, documented_rule, make_user
-from tests.support.sdk import ORG
+from tests.support.sdk import ORG, PATIENT
 from tests.support.topologies import ClusterTopology
 
 POLLED_S = 2.0
@@ -29,7 +29,7 @@ def cluster() -> Iterator[ClusterTopology]:
 
 @pytest.mark.slow
 def test_everything_works_with_jobs_on_all_servers_of_a_cluster(cluster: ClusterTopology) -> None:
-    store = batchstatus.connect(cluster.url)
+    store = batchstatus.connect(cluster.url, **PATIENT)
     queued = [store.create(ORG, "transaction_batch").job_id for _ in range(50)]
     for _ in range(2):
         do_everything(cluster.url)

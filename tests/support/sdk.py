@@ -19,6 +19,8 @@ from batchstatus.transport.connection import Connection
 from tests.support.waiting import wait_until
 
 ORG = "org_acme"
+PATIENT = {"timeout_s": 30.0}
+"""Options of a store that is never away in a test: on a busy machine, an answer may take its time."""
 VERBS = {
     text: verb
     for verb in ("CREATE", "CLAIM", "REPORT", "FINISH", "SETTLE")
