@@ -1,1 +1,1 @@
-"""What a job is, and the words about it: values and checks, which do no input or output."""
+"""What a job is: values and their checks, errors, messages. No input or output but the file of kinds."""

@@ -13,13 +13,13 @@ from batchstatus.embedded import EmbeddedServer
 from tests.chaos.finding import Finding
 from tests.chaos.importing import import_until_told, trouble_at_the_end
 from tests.support.importers import Importer, Link
-from tests.support.sdk import ORG, PATIENT, fields
+from tests.support.sdk import ORG, UNHURRIED, fields
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
 HOUR_S = 3_600
 LEASE_S, FOUND_S = 1.0, 5.0
-OPTIONS: dict[str, Any] = {"lease_s": LEASE_S, **PATIENT}
+OPTIONS: dict[str, Any] = {"lease_s": LEASE_S, **UNHURRIED}
 CLOCK_OFF = Path(__file__).parent.parent / "support" / "clock_off"
 
 

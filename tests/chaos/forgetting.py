@@ -11,7 +11,7 @@ from tests.chaos.finding import Finding
 from tests.chaos.importing import import_until_told, trouble_at_the_end
 from tests.support.everything import do_everything
 from tests.support.importers import Importer
-from tests.support.sdk import ORG, PATIENT
+from tests.support.sdk import ORG, UNHURRIED
 
 PAUSE_S = 0.01
 ENOUGH = 10
@@ -47,14 +47,14 @@ def scripts_forgotten() -> Finding:
     with ExitStack() as running:
         url = running.enter_context(EmbeddedServer()).url
         client = running.enter_context(redis.Redis.from_url(url))
-        store = batchstatus.connect(url, **PATIENT)
+        store = batchstatus.connect(url, **UNHURRIED)
         running.callback(store.close)
         job_id = store.create(ORG, "transaction_batch").job_id
-        importer = running.enter_context(Importer(import_until_told, url, job_id, PATIENT))
+        importer = running.enter_context(Importer(import_until_told, url, job_id, UNHURRIED))
         assert importer.told() == "running"
         with Forgetting(client) as forgetting:
             while forgetting.times <= ENOUGH:
-                do_everything(url)
+                do_everything(url, **UNHURRIED)
         return Finding(
             fault="the store forgets its scripts",
             tried=forgetting.times,

@@ -16,10 +16,10 @@ from typing import Any
 import batchstatus
 from batchstatus import JobStore, Status
 from tests.support.importers import Importer, Link
-from tests.support.sdk import ORG, PATIENT, counters, rejected, skipped
+from tests.support.sdk import ORG, UNHURRIED, counters, rejected, skipped
 from tests.support.waiting import wait_until
 
-OPTIONS = {"lease_s": 0.6, "grace_s": 0.2, **PATIENT}
+OPTIONS = {"lease_s": 0.6, "grace_s": 0.2, **UNHURRIED}
 MIXES = {"a checkpoint a row": 1, "one a commit": 500, "rarely one": 9_000, "none": 0}
 """Every how many rows the importer commits, and gives a checkpoint; 0: it commits at the end and gives none."""
 

@@ -9,13 +9,13 @@ from batchstatus import Status
 from tests.chaos.finding import Finding
 from tests.chaos.importing import assert_exact, import_rows
 from tests.support.importers import Importer
-from tests.support.sdk import ORG, PATIENT
+from tests.support.sdk import ORG, UNHURRIED
 from tests.support.waiting import wait_until
 
 AT_ONCE, ROWS = 5, 4_000
 COMMIT_ROWS = (1, 300, ROWS + 1)
 """A checkpoint a row, one a commit, none."""
-OPTIONS = {"lease_s": 0.4, "grace_s": 0.2, **PATIENT}
+OPTIONS = {"lease_s": 0.4, "grace_s": 0.2, **UNHURRIED}
 
 
 class Killing:

@@ -13,11 +13,11 @@ from batchstatus import Status
 from tests.chaos.finding import Finding
 from tests.chaos.importing import outcome
 from tests.support.importers import Importer, Link
-from tests.support.sdk import ORG, PATIENT, counters, rejected, skipped
+from tests.support.sdk import ORG, UNHURRIED, counters, rejected, skipped
 from tests.support.waiting import wait_until
 
 PARTS, ROWS_A_PART, COMMIT_ROWS = 8, 2_000, 60
-OPTIONS = {"lease_s": 0.5, "grace_s": 0.2, **PATIENT}
+OPTIONS = {"lease_s": 0.5, "grace_s": 0.2, **UNHURRIED}
 
 
 def import_part(link: Link, url: str, job_id: str, part: int, database: str) -> None:

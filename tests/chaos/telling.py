@@ -20,11 +20,11 @@ from batchstatus.webhooks.sending import Answer, Sender
 from tests.chaos.finding import Finding
 from tests.support.notified import KIND, KNOWN, ORG, Notified
 from tests.support.receivers import answers, receiver
-from tests.support.sdk import PATIENT
+from tests.support.sdk import UNHURRIED
 from tests.support.waiting import wait_until
 
 HOLD_S = 0.05
-OPTIONS = {"lease_s": 0.2, "grace_s": 0.01, "retention_s": 600.0, **PATIENT}
+OPTIONS = {"lease_s": 0.2, "grace_s": 0.01, "retention_s": 600.0, **UNHURRIED}
 ENDS = ("job.completed", "job.cancelled", "job.interrupted", "job.failed")
 """How the jobs end, in turn."""
 

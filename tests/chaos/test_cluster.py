@@ -14,7 +14,7 @@ from tests.chaos.lost_index import cluster_index_lost
 from tests.chaos.lost_slots import cluster_slots_hang, cluster_slots_lost
 from tests.support.everything import do_everything
 from tests.support.permissions import as_user, documented_addition, documented_rule, make_user
-from tests.support.sdk import ORG, PATIENT
+from tests.support.sdk import ORG, UNHURRIED
 from tests.support.topologies import ClusterTopology
 
 POLLED_S = 2.0
@@ -29,10 +29,10 @@ def cluster() -> Iterator[ClusterTopology]:
 
 @pytest.mark.slow
 def test_everything_works_with_jobs_on_all_servers_of_a_cluster(cluster: ClusterTopology) -> None:
-    store = batchstatus.connect(cluster.url, **PATIENT)
+    store = batchstatus.connect(cluster.url, **UNHURRIED)
     queued = [store.create(ORG, "transaction_batch").job_id for _ in range(50)]
     for _ in range(2):
-        do_everything(cluster.url)
+        do_everything(cluster.url, **UNHURRIED)
     for job_id in queued:
         store.control(ORG, job_id, "cancel")
     found = store.get_many(ORG, queued)
@@ -46,7 +46,7 @@ def test_the_documented_permissions_are_sufficient(cluster: ClusterTopology) -> 
     for node in cluster.nodes:
         with redis.Redis(port=node.port) as client:
             make_user(client, documented_rule() + documented_addition("On a Cluster"))
-    do_everything(as_user(cluster.url))
+    do_everything(as_user(cluster.url), **UNHURRIED)
 
 
 @pytest.mark.slow

@@ -7,11 +7,11 @@ import batchstatus
 from batchstatus import JobStore, Status
 from tests.chaos.importing import assert_exact, import_rows, import_until_fenced_out, import_until_told
 from tests.support.importers import Importer
-from tests.support.sdk import ORG, PATIENT, fields, store_ms
+from tests.support.sdk import ORG, UNHURRIED, fields, store_ms
 from tests.support.waiting import wait_until
 
 LEASE_S, GRACE_S = 0.5, 0.4
-OPTIONS = {"lease_s": LEASE_S, "grace_s": GRACE_S, **PATIENT}
+OPTIONS = {"lease_s": LEASE_S, "grace_s": GRACE_S, **UNHURRIED}
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def lease_end(store: JobStore, job_id: str) -> float:
 def test_a_killed_workers_job_is_interrupted_within_5_s_of_its_lease_end(
     redis_url: str, redis_client: "redis.Redis"
 ) -> None:
-    lease = {"lease_s": 1.0, **PATIENT}  # and the default grace
+    lease = {"lease_s": 1.0, **UNHURRIED}  # and the default grace
     store = batchstatus.connect(redis_url, **lease)
     job_id = store.create(ORG, "transaction_batch").job_id
     with Importer(import_until_told, redis_url, job_id, lease) as importer:
@@ -88,7 +88,7 @@ def test_a_worker_that_wakes_up_cannot_undo_a_takeover(store: JobStore, redis_ur
 def test_a_worker_frozen_for_less_than_its_grace_goes_on(
     store: JobStore, redis_url: str, redis_client: "redis.Redis"
 ) -> None:
-    patient = {"lease_s": LEASE_S, "grace_s": 30.0, **PATIENT}
+    patient = {"lease_s": LEASE_S, "grace_s": 30.0, **UNHURRIED}
     looking = batchstatus.connect(redis_url, **patient)
     job = store.create(ORG, "transaction_batch")
     with Importer(import_until_told, redis_url, job.job_id, patient) as importer:

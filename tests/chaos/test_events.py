@@ -16,7 +16,7 @@ from batchstatus.embedded import EmbeddedServer
 from tests.support.listening import Listening
 from tests.support.ports import free_port
 from tests.support.rawhttp import exchange, request
-from tests.support.sdk import PATIENT
+from tests.support.sdk import UNHURRIED
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
@@ -36,7 +36,7 @@ def server() -> Iterator[EmbeddedServer]:
 
 @pytest.fixture
 def store(server: EmbeddedServer) -> Iterator[JobStore]:
-    with closing(connect(server.url, **PATIENT)) as store:
+    with closing(connect(server.url, **UNHURRIED)) as store:
         store.create(ORG, KIND, job_id="job-1", total_items=10)
         yield store
 

@@ -162,9 +162,8 @@ def test_held_requests_end_when_the_service_stops_or_the_store_is_away() -> None
         statuses = _hold_all(pollers, tags, service, server.pause)
         assert set(statuses) == {503}
         server.resume()
-        for (
-            poller
-        ) in pollers:  # each is with one of the processes, and each process has to see that the store is back
+        # Each is with one of the processes, and each process has to see that the store is back.
+        for poller in pollers:
             wait_until(lambda poller=poller: poller.poll().status == 200)
 
         # And when the service is told to stop, held requests are answered first

@@ -19,8 +19,8 @@ from batchstatus.transport.connection import Connection
 from tests.support.waiting import wait_until
 
 ORG = "org_acme"
-PATIENT = {"timeout_s": 30.0}
-"""Options of a store that is never away in a test: on a busy machine, an answer may take its time."""
+UNHURRIED = {"timeout_s": 30.0}
+"""Options of a store whose answers may take their time, as on a busy machine."""
 VERBS = {
     text: verb
     for verb in ("CREATE", "CLAIM", "REPORT", "FINISH", "SETTLE")

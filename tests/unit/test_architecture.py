@@ -1,7 +1,7 @@
 """The house: which way imports point, how large things may get, and what belongs in one place only.
 
-A room is a folder of the package. The modules at its root are the settings, which are a room of their own, and the
-faces, which users of the package import.
+A room is a folder of the package. The modules at its root are rooms too: the settings, `__main__`, and the faces,
+which users of the package import.
 """
 
 import ast

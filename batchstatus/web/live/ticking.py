@@ -1,7 +1,7 @@
 """One look at the store per tick and process, whoever waits for whatever job.
 
 A held request and an event stream cost a greenlet and an entry each. One thread looks at all jobs that anybody
-waits for, in one pipelined trip, and tells those who wait.
+waits for, some in each pipelined trip, and tells those who wait.
 """
 
 import logging
@@ -20,11 +20,14 @@ from batchstatus.web.breaker import Breaker
 TICK_S = 0.15
 
 LOOKED_AT_ONCE = 16
-"""The most jobs of one trip: hundreds of answers read in a row would hold up polls by some milliseconds."""
+"""The most jobs of one trip. A poll takes three turns of gevent's loop, and waits in each for what else runs."""
 WOKEN_AT_ONCE = 8
-"""How many are woken before others have their turn: a poll needs three turns, and each would wait for these."""
-PAUSE_S = 0.001
-"""Long enough for gevent to look for requests: after a pause of 0 it goes on with up to 50 who need not wait."""
+"""How many are woken before others have their turn, for the same reason."""
+PAUSE_S = 0.0002
+"""Long enough for gevent to look for requests: after a pause of 0 it goes on with up to 50 who need not wait.
+
+Shorter than those who were woken take, so that a thousand who wait for one job are told within a tick.
+"""
 
 Looks: TypeAlias = Mapping[JobKey, Seen | None]
 """What a look has seen of each job; None of one that is not there, or is damaged."""

@@ -2,7 +2,7 @@
 
 A command of its own costs a poll three system calls and two switches of greenlets, which is more than the rest of
 the poll costs. So there is one trip at a time, and reads that arrive meanwhile share the next one. Under load a
-trip has many reads; a lone read never waits for others.
+trip has many reads; a read that comes 2 ms after the last trip, or later, waits for no other.
 """
 
 import time

@@ -2,7 +2,7 @@
 
 A greenlet yields only where it has to wait. A greenlet whose caller has sent more already, or whose store answers
 at once, never waits, and would keep the hub from polling the other sockets. So it yields by itself after each
-answer, before each further piece of a request, and before a trip to the store.
+answer, before each further piece of a request, and before a trip to the store that follows another closely.
 """
 
 from contextlib import closing

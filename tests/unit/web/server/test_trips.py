@@ -116,11 +116,13 @@ def test_whose_request_has_come_already_gets_on_the_first_trip_while_reads_are_m
     assert trips_of_two(connection) == [2]
 
 
-def test_a_read_after_a_while_without_any_sets_out_at_once(
-    connection: Watched, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(trips, "GATHERING_S", 0.0)
+def test_the_first_read_of_all_sets_out_at_once(connection: Watched) -> None:
+    assert trips_of_two(connection) == [1, 1]
+
+
+def test_a_read_after_a_while_without_any_sets_out_at_once(connection: Watched) -> None:
     connection.hash("c")
+    connection._used_at -= 2 * trips.GATHERING_S
     assert trips_of_two(connection) == [1, 1]
 
 
