@@ -74,5 +74,6 @@ def test_exactly_the_jobs_in_lost_slots_are_unavailable(
 
 @pytest.mark.slow
 def test_a_lost_index_stops_only_history_and_creates_of_its_organization() -> None:
-    found = cluster_index_lost()  # `make chaos` also tries a hanging node, which takes a minute
+    # `make chaos` allows nothing for a busy machine, and also tries a hanging node, which takes a minute.
+    found = cluster_index_lost(busy_s=10)
     assert (found.lost, found.wrong) == ((), ())

@@ -164,7 +164,7 @@ def test_no_room_imports_from_one_above():
 
 @each_module
 def test_every_module_imports_only_the_distributions_of_its_room(module):
-    # `model` and `faces` name no library, and so need the standard one alone.
+    # `model`, `settings` and `faces` name no library, and so need the standard one alone.
     assert theirs(MODULES[module]) <= LIBRARIES.get(room_of(module), set())
 
 

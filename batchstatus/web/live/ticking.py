@@ -26,7 +26,7 @@ WOKEN_AT_ONCE = 8
 PAUSE_S = 0.0002
 """Long enough for gevent to look for requests: after a pause of 0 it goes on with up to 50 who need not wait.
 
-Shorter than those who were woken take, so that a thousand who wait for one job are told within a tick.
+Shorter than those who were woken take, so that the pauses add little where thousands wait for one job.
 """
 
 Looks: TypeAlias = Mapping[JobKey, Seen | None]
