@@ -32,9 +32,11 @@ from batchstatus.model.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from batchstatus.model.job import TERMINAL, Action, Job, JobFailure, Kind, Outcome, Part, Status
+from batchstatus.model.job import TERMINAL, Action, Job, JobFailure, Kind, Outcome, Page, Part, Status
 from batchstatus.model.kinds import JobKind
+from batchstatus.model.progress import Progress
 from batchstatus.store import JobStore
+from batchstatus.tickets import Ticket
 from batchstatus.worker.aio import AsyncRun
 from batchstatus.worker.run import Run
 
@@ -64,12 +66,15 @@ __all__ = [
     "LeaseLost",
     "NotReplicated",
     "Outcome",
+    "Page",
     "Part",
+    "Progress",
     "ReportsLost",
     "RowsLost",
     "Run",
     "Status",
     "StoreRefused",
     "StoreUnavailable",
+    "Ticket",
     "connect",
 ]

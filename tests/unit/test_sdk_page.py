@@ -11,10 +11,9 @@ import pytest
 import batchstatus
 from batchstatus import client, web
 from batchstatus.client import Client
-from batchstatus.model import errors, job
+from batchstatus.model import errors
 from batchstatus.reaper import Reaper
 from batchstatus.settings import Settings, StoreSettings
-from batchstatus.tickets import Ticket
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sdk.md").read_text()
 STORE = batchstatus.connect("redis://127.0.0.1:1/0")  # connects to nothing
@@ -35,8 +34,9 @@ VALUES = [
     batchstatus.Outcome,
     batchstatus.Part,
     batchstatus.ApiKey,
-    Ticket,
-    job.Page,
+    batchstatus.Page,
+    batchstatus.Progress,
+    batchstatus.Ticket,
 ]
 ENUMS = [batchstatus.Kind, batchstatus.Status, batchstatus.Action]
 ERRORS = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Exception)]
