@@ -12,7 +12,7 @@ import redis
 from batchstatus import JobStore
 from batchstatus.embedded import EmbeddedServer
 from batchstatus.settings import StoreSettings
-from tests.support.service import LiveService
+from tests.support.service import UNHURRIED_SERVICE, LiveService
 from tests.support.wire import ORG
 
 CHROMIUM = shutil.which("chromium")
@@ -40,7 +40,10 @@ def chromium() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def service_url() -> Iterator[tuple[LiveService, str]]:
     """A service, and the URL of its store."""
-    with EmbeddedServer() as valkey, LiveService(valkey.url, BATCHSTATUS_GRACE_S=str(NEVER_S)) as service:
+    with (
+        EmbeddedServer() as valkey,
+        LiveService(valkey.url, BATCHSTATUS_GRACE_S=str(NEVER_S), **UNHURRIED_SERVICE) as service,
+    ):
         yield service, valkey.url
 
 

@@ -38,7 +38,8 @@ class Scene:
 
     def __enter__(self) -> Self:
         with ExitStack() as running:
-            self.redis = running.enter_context(ClusterTopology())
+            # A failover on a busy machine would lose acknowledged reports of the jobs that are kept, too.
+            self.redis = running.enter_context(ClusterTopology(failover=False))
             self.store = batchstatus.connect(self.redis.url)
             running.callback(self.store.close)
             self.primary = self.redis.nodes[0]  # the node that clients ask first

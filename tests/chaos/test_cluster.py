@@ -17,7 +17,7 @@ from tests.support.permissions import as_user, documented_addition, documented_r
 from tests.support.sdk import ORG, UNHURRIED
 from tests.support.topologies import ClusterTopology
 
-POLLED_S = 2.0
+POLLED_S = 5.0  # the others take the nodes for dead after 3 s
 
 
 @pytest.fixture(scope="module")

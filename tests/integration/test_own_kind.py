@@ -20,7 +20,7 @@ from batchstatus.client import Client
 from batchstatus.embedded import EmbeddedServer
 from tests.support.commands import Result, Run, forget_environment, runner
 from tests.support.own_kinds import CSV, EXAMPLES, FAILURES, KINDS_FILE, USER
-from tests.support.service import LiveService
+from tests.support.service import UNHURRIED_SERVICE, LiveService
 
 PATHS = (FAILURES, CSV)
 SAMPLE = EXAMPLES / "samples" / "products.csv"
@@ -29,7 +29,10 @@ SAMPLE = EXAMPLES / "samples" / "products.csv"
 @pytest.fixture(scope="module")
 def service() -> Iterator[LiveService]:
     """The service with the kinds of the examples, on a Valkey of its own."""
-    with EmbeddedServer() as server, LiveService(server.url, BATCHSTATUS_KINDS=str(KINDS_FILE)) as service:
+    with (
+        EmbeddedServer() as server,
+        LiveService(server.url, BATCHSTATUS_KINDS=str(KINDS_FILE), **UNHURRIED_SERVICE) as service,
+    ):
         service.store_url = server.url  # type: ignore[attr-defined]
         yield service
 

@@ -10,10 +10,10 @@ from batchstatus.webhooks.notices import Notices
 from tests.support.commands import start
 from tests.support.notified import KEY, KIND, ORG, Notified
 from tests.support.receivers import Receiver, answers, receiver
-from tests.support.service import LiveService
+from tests.support.service import UNHURRIED_SERVICE, LiveService
 from tests.support.waiting import wait_until
 
-ENVIRONMENT = {"BATCHSTATUS_WEBHOOKS_KEY": KEY, "BATCHSTATUS_WEBHOOKS_ALLOW": "http,private"}
+ENVIRONMENT = {"BATCHSTATUS_WEBHOOKS_KEY": KEY, "BATCHSTATUS_WEBHOOKS_ALLOW": "http,private", **UNHURRIED_SERVICE}
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_service_tells_of_the_end_of_a_job(notified: Notified, redis_url: str,
 
 def test_a_service_without_the_key_loses_no_notice(notified: Notified, redis_url: str, told: Receiver) -> None:
     notified.endpoint(told.url)
-    with LiveService(redis_url):
+    with LiveService(redis_url, **UNHURRIED_SERVICE):
         job_id = notified.completed().job_id
         notices = Notices(notified.store.connection)
         wait_until(lambda: [each.state for each in notices.deliveries(ORG)] == ["due"])

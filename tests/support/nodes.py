@@ -73,14 +73,16 @@ class Node(EmbeddedServer):
 class ClusterNode(Node):
     """A Cluster node with an append-only file. The Cluster stays up while some slots have no server.
 
-    Nodes take another for dead that is silent for `timeout_ms`, and themselves for cut off if most others are.
+    Nodes take another for dead that is silent for `timeout_ms`, and themselves for cut off if most others are. A
+    replica takes a dead primary's place if there is `failover`.
     """
 
-    def __init__(self, timeout_ms: int) -> None:
+    def __init__(self, timeout_ms: int, failover: bool) -> None:
         self.bus_port = free_port()
         bus = ("--cluster-port", str(self.bus_port), "--cluster-node-timeout", str(timeout_ms))
         stays_up = ("--cluster-require-full-coverage", "no", "--appendonly", "yes")
-        super().__init__("--cluster-enabled", "yes", *stays_up, *bus)
+        follows = ("--cluster-replica-no-failover", "no" if failover else "yes")
+        super().__init__("--cluster-enabled", "yes", *stays_up, *follows, *bus)
 
 
 class Sentinel:

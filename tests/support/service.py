@@ -14,6 +14,9 @@ from tests.support.output import Output
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
+UNHURRIED_SERVICE = {"BATCHSTATUS_STORE_TIMEOUT_MS": "30000"}
+"""The environment of a service whose store is never away, and may take its time, as on a busy machine."""
+
 
 class LiveService:
     """`batchstatus serve` as a context manager. `environment` adds or overrides BATCHSTATUS_* variables.

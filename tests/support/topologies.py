@@ -92,14 +92,17 @@ class SentinelTopology:
 
 
 class ClusterTopology:
-    """A Cluster of three primaries with `replicas` replicas each, as a context manager."""
+    """A Cluster of three primaries with `replicas` replicas each, as a context manager.
 
-    def __init__(self, replicas: int = 1) -> None:
+    Without `failover` no replica takes the place of its primary.
+    """
+
+    def __init__(self, replicas: int = 1, *, failover: bool = True) -> None:
         self._replicas = replicas
         self._ending = ExitStack()
-        # Without replicas there is no failover to wait for: nodes that are slow on a busy machine are not dead.
-        timeout_ms = 1_000 if replicas else 3_000
-        self.nodes = [ClusterNode(timeout_ms) for _ in range(3 + 3 * replicas)]
+        # With no failover to wait for there is time: nodes that are slow on a busy machine are not dead.
+        timeout_ms = 1_000 if replicas and failover else 3_000
+        self.nodes = [ClusterNode(timeout_ms, failover) for _ in range(3 + 3 * replicas)]
 
     @property
     def url(self) -> str:
