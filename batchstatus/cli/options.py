@@ -11,7 +11,7 @@ import click
 from batchstatus.client import Client
 from batchstatus.client.answers import Unanswered
 from batchstatus.model.errors import InvalidValue, Refused, ServiceUnavailable, StoreUnavailable
-from batchstatus.settings import StoreSettings
+from batchstatus.settings import DAY_S, StoreSettings
 from batchstatus.store import JobStore
 
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -168,6 +168,33 @@ def min_replicas_option(command: Command) -> Command:
         default=0,
         help="How many Redis replicas must confirm a write. [env: BATCHSTATUS_MIN_REPLICAS]",
     )(command)
+
+
+def agreed_options(command: Command) -> Command:
+    """Add the settings that all who write to a store agree on; the command gets them as `agreed`."""
+
+    @wraps(command)
+    def with_agreed(grace_s: float, retention_days: float, min_replicas: int, **given: Any) -> Any:
+        agreed = {"grace_s": grace_s, "retention_s": retention_days * DAY_S, "min_replicas": min_replicas}
+        return command(agreed=agreed, **given)
+
+    grace = click.option(
+        "--grace-s",
+        type=float,
+        envvar="BATCHSTATUS_GRACE_S",
+        default=StoreSettings.grace_s,
+        show_default=True,
+        help="Seconds between the two looks at a job past its lease. [env: BATCHSTATUS_GRACE_S]",
+    )
+    retention = click.option(
+        "--retention-days",
+        type=float,
+        envvar="BATCHSTATUS_RETENTION_DAYS",
+        default=StoreSettings.retention_s / DAY_S,
+        show_default=True,
+        help="Days that a job is kept after the last write. [env: BATCHSTATUS_RETENTION_DAYS]",
+    )
+    return grace(retention(min_replicas_option(with_agreed)))
 
 
 def json_option(command: Command) -> Command:

@@ -3,10 +3,11 @@
 import math
 import signal
 import time
+from typing import Any
 
 import click
 
-from batchstatus.cli.options import StoreAt, kinds_option, store_options
+from batchstatus.cli.options import StoreAt, agreed_options, kinds_option, store_options
 from batchstatus.cli.webhooks import allow_option
 from batchstatus.doctor import log_warnings
 from batchstatus.model import values
@@ -18,14 +19,20 @@ from batchstatus.webhooks.secrets import Secrets
 
 @click.command()
 @click.option("--once", is_flag=True, help="Take two looks, a grace apart, then exit: for cron.")
-@click.option("--grace-s", type=float, default=3.0, show_default=True, help="Seconds between the two looks.")
-@click.option("--queued-at-most-s", type=float, default=0.0, help="Cancel jobs that nobody started for so long.")
+@agreed_options
+@click.option(
+    "--queued-at-most-s",
+    envvar="BATCHSTATUS_QUEUED_AT_MOST_S",
+    type=float,
+    default=0.0,
+    help="Cancel jobs that nobody started for so long. [env: BATCHSTATUS_QUEUED_AT_MOST_S]",
+)
 @allow_option
 @store_options
 @kinds_option
 def reap(
     once: bool,
-    grace_s: float,
+    agreed: dict[str, Any],
     queued_at_most_s: float,
     allow: str,
     at: StoreAt,
@@ -35,14 +42,13 @@ def reap(
 
     With BATCHSTATUS_WEBHOOKS_KEY, tell endpoints of the ends of jobs as well, as a service with that key does.
     """
-    kinds = declared_kinds(kinds_file)
-    store = at.open(grace_s=grace_s, queued_at_most_s=queued_at_most_s, kinds=kinds)
+    store = at.open(**agreed, queued_at_most_s=queued_at_most_s, kinds=declared_kinds(kinds_file))
     reaper = Reaper(store, notes_s=math.inf if once else NOTES_S)  # no later round of this process makes up for it
     keys, dispatcher = webhooks_keys(), None
     if keys:
         dispatcher = Dispatcher.of(store.connection, Secrets(keys), values.webhook_targets(allow))
     if once:
-        _once(reaper, dispatcher, grace_s)
+        _once(reaper, dispatcher, store.settings.grace_s)
         return
     store.ping()
     log_warnings(at.url, store.settings)

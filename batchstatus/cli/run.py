@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import click
 
-from batchstatus.cli.options import StoreAt, kinds_option, store_options
+from batchstatus.cli.options import StoreAt, agreed_options, kinds_option, store_options
 from batchstatus.model.errors import InvalidValue
 from batchstatus.model.job import MAX_PARTS
 from batchstatus.settings import declared_kinds
@@ -22,12 +22,14 @@ from batchstatus.worker.program import Program, ProgramFailed
 @click.option("--wait-s", type=float, default=0.0, help="Seconds to wait for another worker's lease to run out.")
 @click.option("--lease-s", type=float, default=30.0, show_default=True, help="Seconds that the lease lasts.")
 @click.option("--cancel-s", type=float, default=10.0, show_default=True, help="Seconds from a cancel to SIGTERM.")
+@agreed_options
 @store_options
 @kinds_option
 @click.argument("job_id", metavar="JOB")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- PROGRAM [ARGUMENT]…")
 def run(
     at: StoreAt,
+    agreed: dict[str, Any],
     org: str,
     kind: str | None,
     job_id: str,
@@ -42,7 +44,7 @@ def run(
         raise click.UsageError("--parts goes with --create")
     if shutil.which(command[0]) is None:
         raise InvalidValue(f"there is no program {command[0]!r}")
-    store = at.open(lease_s=seconds["lease_s"], kinds=declared_kinds(kinds_file))
+    store = at.open(**agreed, lease_s=seconds["lease_s"], kinds=declared_kinds(kinds_file))
     signal.signal(signal.SIGTERM, _stop)
     if kind is not None:
         store.create(org, kind, job_id=job_id, takeover_s=seconds["takeover_s"], parts=parts)

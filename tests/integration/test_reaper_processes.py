@@ -22,7 +22,7 @@ from batchstatus.embedded import EmbeddedServer
 from batchstatus.model.keys import Keys
 from batchstatus.model.messages import Look, Verdict
 from batchstatus.reaper import Reaper
-from batchstatus.settings import StoreSettings
+from batchstatus.settings import DAY_S, StoreSettings
 from tests.support.callers import poll
 from tests.support.sdk import store_ms
 from tests.support.service import LiveService
@@ -103,6 +103,31 @@ def test_reap_once_settles_what_is_due_and_says_how_many(
     # Then each is settled once
     assert said == [("settled 2 jobs\n", ""), ("settled 0 jobs\n", "")]
     assert [stored(redis_client, job)["status"] for job in [*dead, alive]] == [*["interrupted"] * 2, "completed"]
+
+
+@pytest.mark.slow
+def test_reap_keeps_what_it_has_settled_for_the_retention_of_the_services_variable(
+    store: JobStore, redis_url: str, redis_client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = store.create(ORG, KIND)
+    kill_a_worker(redis_url, job)
+    wait_until(lambda: _is_past_its_lease(redis_client, job))
+    monkeypatch.setenv("BATCHSTATUS_GRACE_S", "0.5")
+    monkeypatch.setenv("BATCHSTATUS_RETENTION_DAYS", "2")
+    assert reap(redis_url, "--once").communicate(timeout=60) == ("settled 1 jobs\n", "")
+    assert DAY_S < redis_client.ttl(Keys(PREFIX).job(ORG, job.job_id).job) <= 2 * DAY_S
+
+
+@pytest.mark.slow
+def test_reap_waits_for_the_replicas_of_the_services_variable(
+    store: JobStore, redis_url: str, redis_client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = store.create(ORG, KIND)
+    kill_a_worker(redis_url, job)
+    wait_until(lambda: _is_past_its_lease(redis_client, job))
+    monkeypatch.setenv("BATCHSTATUS_MIN_REPLICAS", "1")  # this server has none
+    printed, said = reap(redis_url, "--once", "--grace-s", "0.1").communicate(timeout=60)
+    assert (printed, "replica" in said) == ("", True)
 
 
 @pytest.mark.slow

@@ -221,6 +221,17 @@ def test_serve_prefers_options_to_the_environment(served, monkeypatch):
     assert settings.redis_url == f"redis://{NOBODY}"
 
 
+@pytest.mark.parametrize("command", [("reap", "--once"), ("run", "--org", "org_acme", "job", "--", "true")])
+@pytest.mark.parametrize("variable", ["GRACE_S", "RETENTION_DAYS", "MIN_REPLICAS"])
+def test_who_writes_beside_the_service_reads_its_variables(batchstatus, monkeypatch, command, variable):
+    monkeypatch.setenv("BATCHSTATUS_REDIS_URL", f"redis://{NOBODY}")
+    monkeypatch.setenv(f"BATCHSTATUS_{variable}", "-1")
+    setting = variable.lower().replace("_days", "_s")
+    refused = batchstatus(*command)
+    assert_refused(refused, 2)
+    assert setting in refused.err.replace("--", "").replace("-", "_")
+
+
 @pytest.mark.parametrize(
     ("variable", "value"),
     {
