@@ -64,7 +64,7 @@ class BatchTask(Task):
         def is_retried(error: Exception) -> bool:
             if isinstance(error, Retry) or (isinstance(error, Reject) and error.requeue):
                 return True
-            return isinstance(error, batch.retry_for) and request.retries < batch.max_retries
+            return batch.is_worth_a_retry(error) and request.retries < batch.max_retries
 
         try:
             return batch.attempt(work, batch.calling(work, args, kwargs), is_retried)
@@ -77,7 +77,7 @@ class BatchTask(Task):
             self._revoked(Status.CANCELLED)
         except (Retry, Reject, Ignore):
             raise
-        except batch.retry_for as error:
+        except Exception as error:
             if not is_retried(error):
                 raise
             countdown = batch.retry_delay(request.retries)
@@ -168,12 +168,13 @@ def batch_task(
     - `retry_delay_s`: time before the first retry (seconds); it doubles with each, up to 600 s.
     - `queued_at_most_s`: a message that comes later is dropped, and its job cancelled (seconds; None: never).
     - `takeover_s`: the jobs' takeover window (seconds). None: visibility timeout, longest delay and an hour.
-    - `options`: of the task, as `app.task` takes them, such as `soft_time_limit`.
+    - `options`: of the task, as `app.task` takes them, such as `soft_time_limit`. `base` is a class
+      of tasks whose methods the task has as well; without it those of the application's, `app.Task`.
 
         @batch_task(app, store, kind="transaction_batch", retry_for=(ConnectionError,))
         def import_file(run, path): ...
     """
-    for name in ("autoretry_for", "bind", "base", "acks_late", "reject_on_worker_lost", "expires"):
+    for name in ("autoretry_for", "bind", "acks_late", "reject_on_worker_lost", "expires"):
         if name in options:
             raise InvalidValue(f"{name} is the adapter's: leave it out" + _INSTEAD.get(name, ""))
 
@@ -201,7 +202,10 @@ def _made(app: Celery, batch: Batch, takeover_s: float | None, options: dict[str
         return task.start(Work.of_message(work_argument, task.request.id), args, kwargs)
 
     given = {"batch": batch, "takeover_s": takeover_s, "max_retries": batch.max_retries, **options}
-    return cast(EnqueuedTask, app.task(bind=True, base=BatchTask, **given)(started))
+    # What the application's tasks do around a call, ours do too: Flask's, for one, push the application context.
+    theirs = given.pop("base", None) or app.Task
+    base = type("BatchTask", (BatchTask, theirs), {"abstract": True, "__module__": __name__})
+    return cast(EnqueuedTask, app.task(bind=True, base=base, **given)(started))
 
 
 _INSTEAD = {

@@ -109,7 +109,7 @@ def _start(batch: Batch, message: Any, work: Work, call: Callable[[Run], Any]) -
     def is_retried(error: Exception) -> bool:
         if isinstance(error, dramatiq.Retry):
             return True
-        return isinstance(error, batch.retry_for) and retries < batch.max_retries
+        return batch.is_worth_a_retry(error) and retries < batch.max_retries
 
     def limited(run: Run) -> Any:
         try:
@@ -128,7 +128,7 @@ def _start(batch: Batch, message: Any, work: Work, call: Callable[[Run], Any]) -
         return str(Status.CANCELLED)
     except dramatiq.Retry:
         raise
-    except batch.retry_for as error:
+    except Exception as error:
         if not is_retried(error):
             raise
         message.options[_RETRIES] = retries + 1

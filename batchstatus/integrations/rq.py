@@ -115,7 +115,7 @@ def _start(batch: Batch, message: Message, work: Work, call: Callable[[Run], Any
     retries = message.meta.get(_RETRIES, 0)
 
     def is_retried(error: Exception) -> bool:
-        return isinstance(error, batch.retry_for) and retries < batch.max_retries
+        return batch.is_worth_a_retry(error) and retries < batch.max_retries
 
     try:
         result = batch.attempt(work, call, is_retried)

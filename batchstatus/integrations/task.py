@@ -1,6 +1,7 @@
 """What the adapters have in common: a job for each message, and what a delivery of the message does to the job."""
 
 import functools
+import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +24,7 @@ from batchstatus.model.errors import (
 )
 from batchstatus.model.job import MAX_PAGE, Job, Kind, Status
 from batchstatus.store import JobStore
+from batchstatus.worker.endings import is_every
 from batchstatus.worker.run import Run
 
 _log = logging.getLogger(__name__)
@@ -71,6 +73,7 @@ class Batch:
         errors = tuple(retry_for) if isinstance(retry_for, tuple | list) else (retry_for,)
         if not all(isinstance(each, type) and issubclass(each, Exception) for each in errors):
             raise InvalidValue(f"retry_for {retry_for!r} is neither an exception class nor a tuple of them")
+        _check_function(fields["function"])
         made = cls(max_retries=most, retry_for=errors, **fields)
         made.store.settings.kinds.named(made.kind)
         values.seconds_as_ms("retry_delay_s", made.retry_delay_s)
@@ -87,6 +90,10 @@ class Batch:
         """Maximum time for which a message is put off (seconds)."""
         last = self.retry_delay(max(self.max_retries - 1, 0))
         return max(self.longest_lease_s, STORE_AWAY_S, last if self.retry_for else 0.0)
+
+    def is_worth_a_retry(self, error: Exception) -> bool:
+        """Returns True for an error of `retry_for`, and for a group of such errors."""
+        return is_every(error, self.retry_for)
 
     def retry_delay(self, retries: int) -> float:
         """Returns how long to wait before the next try, after so many retries (seconds)."""
@@ -108,7 +115,7 @@ class Batch:
         try:
             with self.store.run(work.org, work.job_id, part=work.part, hand_back=_GivenBack) as run:
                 try:
-                    return call(run)
+                    return _made(call(run))
                 except (JobAborted, JobCancelled):
                     raise
                 except Exception as error:
@@ -139,7 +146,7 @@ class Batch:
         """
         if self.queued_at_most_s is None:
             raise InvalidValue("cancel_overdue needs the option queued_at_most_s")
-        before = datetime.now(UTC) - timedelta(seconds=self.queued_at_most_s)
+        before = self._now() - timedelta(seconds=self.queued_at_most_s)
         list_overdue = functools.partial(
             self.store.list,
             org,
@@ -163,11 +170,15 @@ class Batch:
             return
         try:
             job = self.store.get(org, job_id)
+            overdue = self._now() - job.created_at > timedelta(seconds=self.queued_at_most_s)
         except StoreUnavailable as reason:
             raise NotNow(reason, STORE_AWAY_S) from reason
-        age = datetime.now(UTC) - job.created_at
-        if job.status is Status.QUEUED and age > timedelta(seconds=self.queued_at_most_s):
+        if job.status is Status.QUEUED and overdue:
             self.cancel(org, job_id)
+
+    def _now(self) -> datetime:
+        """Returns the time by the store's clock, by which jobs are created."""
+        return datetime.fromtimestamp(self.store.connection.clock_ms() / 1000, UTC)
 
     def _delay(self, reason: Exception) -> float:
         """Returns when to look at the job again: past the lease, and the grace after a first look (seconds)."""
@@ -177,3 +188,23 @@ class Batch:
         if isinstance(reason, LeaseLost):  # the next claim tells whether the job has ended, or who has it
             return settings.grace_s + 0.1
         return STORE_AWAY_S if isinstance(reason, StoreUnavailable) else settings.lease_s + settings.grace_s
+
+
+def _check_function(function: Callable[..., Any]) -> None:
+    """Raise InvalidValue for a function that does its work only when somebody awaits or iterates its result."""
+    is_of = (inspect.iscoroutinefunction, inspect.isasyncgenfunction, inspect.isgeneratorfunction)
+    if any(is_that(function) for is_that in is_of):
+        name = getattr(function, "__name__", function)
+        raise InvalidValue(
+            f"{name} is async or a generator, and a call alone does not run it:"
+            " give a plain function, which may call asyncio.run"
+        )
+
+
+def _made(result: Any) -> Any:
+    """Returns the result; TypeError for one that would have to be awaited, since then nothing has been done."""
+    if inspect.isawaitable(result):
+        if inspect.iscoroutine(result):
+            result.close()
+        raise TypeError(f"the function returned a {type(result).__name__}, and nobody awaits it")
+    return result

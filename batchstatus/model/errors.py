@@ -71,6 +71,10 @@ class JobEnded(InvalidTransition):
         super().__init__(f"the job is {status} already: its end is final")
         self.status = status
 
+    def __reduce__(self) -> tuple[type["JobEnded"], tuple[Status]]:
+        """Pickle by status: a pool of processes makes the error anew from what this returns."""
+        return type(self), (self.status,)
+
 
 class LeaseHeld(BatchStatusError):
     """Another worker holds the job: its lease is live, or has expired but the worker is not yet settled as dead.

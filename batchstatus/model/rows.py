@@ -35,9 +35,9 @@ def failure(kind: JobKind, row: Row) -> Shaped:
     """Returns a failed row in its wire format. `code` is required. Raises InvalidValue naming the bad member."""
     shaped = _identity(kind, row)
     if kind.skips:
-        shaped["outcome"] = _text(row.get("outcome", FAILED))
+        shaped["outcome"] = _text(row.get("outcome"), FAILED)
     shaped["code"] = _code(row.get("code"))
-    shaped["message"] = _text(row.get("message", ""))
+    shaped["message"] = _text(row.get("message"))
     return shaped
 
 
@@ -45,7 +45,7 @@ def skip(kind: JobKind, row: Row) -> Shaped:
     """Returns a skipped row in its wire format, without message; `code` defaults to the kind's `skip_code`."""
     shaped = _identity(kind, row)
     if kind.skips:
-        shaped["outcome"] = _text(row.get("outcome", kind.skip_outcome))
+        shaped["outcome"] = _text(row.get("outcome"), kind.skip_outcome)
     shaped["code"] = _code(row.get("code", kind.skip_code))
     return shaped
 
@@ -109,8 +109,10 @@ def _identity(kind: JobKind, row: Row) -> Shaped:
     return found
 
 
-def _text(value: Any) -> str:
-    """Returns the value as an immutable text, cut at 1,000 characters."""
+def _text(value: Any, default: str = "") -> str:
+    """Returns the value as an immutable text, cut at 1,000 characters; the default in place of None."""
+    if value is None:
+        return default
     return value if value.__class__ is str and len(value) <= values.MAX_TEXT else str(value)[: values.MAX_TEXT]
 
 

@@ -38,6 +38,8 @@ class AsyncRun:
         self._run = run
         self.total, self.succeeded = run.total, run.succeeded
         self.wanted = run.wanted
+        self._entered = False
+        self._leavers = {0: True}  # a dict's pop is atomic
 
     @property
     def job(self) -> Job:
@@ -71,16 +73,30 @@ class AsyncRun:
             self._run.check()
 
     async def __aenter__(self) -> Self:
-        entering = _in_thread(self._run.__enter__)
+        entering = _in_thread(self._enter)
         try:
             await asyncio.shield(entering)
         except asyncio.CancelledError as cancelled:
             self._run._gives_up = True
-            await asyncio.wait({entering})
-            if entering.exception() is None:
-                await self.__aexit__(type(cancelled), cancelled, None)
+            try:
+                await asyncio.wait({entering})
+            finally:  # cancelled once more, the task waits no longer, and the thread leaves by itself
+                if self._is_to_leave():
+                    await self.__aexit__(type(cancelled), cancelled, None)
             raise
         return self
+
+    def _enter(self) -> None:
+        """Enter, in a thread; leave at once if the task was cancelled meanwhile."""
+        self._run.__enter__()
+        self._entered = True
+        if self._run._gives_up and self._is_to_leave():
+            cancelled = asyncio.CancelledError()
+            self._run.__exit__(type(cancelled), cancelled, None)
+
+    def _is_to_leave(self) -> bool:
+        """Returns True to one of two who ask, the task and its thread, once the run is entered."""
+        return self._entered and self._leavers.pop(0, False)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

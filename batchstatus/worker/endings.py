@@ -1,31 +1,59 @@
 """How a run ends, by the exception with which its block was left."""
 
+from collections.abc import Iterator
+
 from batchstatus.model import values
 from batchstatus.model.errors import JobAborted, JobCancelled
 from batchstatus.model.job import Status
 from batchstatus.model.messages import Ending
 
+Kinds = type[BaseException] | tuple[type[BaseException], ...]
+
 
 def ending(error: BaseException | None, hand_back: tuple[type[Exception], ...] = ()) -> Ending:
     """Returns how a run ends whose block was left with `error`; None for no error.
 
-    After an error of `hand_back` the lease is given back, except where the error states how the job ends.
+    After an error of `hand_back` the lease is given back, except where the error states how the job ends. A group
+    of errors, as an `asyncio.TaskGroup` raises it, counts as what all its errors are; one JobAborted is enough.
     """
     if error is None:
         return Ending(Status.COMPLETED)
-    if isinstance(error, JobCancelled):
+    if is_every(error, JobCancelled):
         return Ending(Status.CANCELLED)
     if not isinstance(error, Exception):
         return Ending(Status.INTERRUPTED)
-    if isinstance(error, JobAborted):
-        return Ending(Status.FAILED, None, values.job_failure(error.code, error.message, error.details))
-    if isinstance(error, hand_back):
+    for each in _errors_in(error):
+        if isinstance(each, JobAborted):
+            return Ending(Status.FAILED, None, values.job_failure(each.code, each.message, each.details))
+    if is_every(error, hand_back):
         return Ending(Status.INTERRUPTED)
-    message = values.text(f"{type(error).__name__}: {_said(error)}")
+    message = values.text(_described(error))
     return Ending(Status.FAILED, message, values.job_failure("WORKER_ERROR", message, None))
 
 
-def _said(error: Exception) -> str:
+def is_every(error: BaseException, kinds: Kinds) -> bool:
+    """Returns True if the error is of these kinds; of a group of errors, if all of them are."""
+    return all(isinstance(each, kinds) for each in _errors_in(error))
+
+
+def _errors_in(error: BaseException) -> Iterator[BaseException]:
+    """Yields the error itself, or the errors of a group, and of the groups in it."""
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _errors_in(each)
+    else:
+        yield error
+
+
+def _described(error: BaseException) -> str:
+    """Returns the error's type and text, and of a group those of each error in it."""
+    said = f"{type(error).__name__}: {_said(error)}"
+    if isinstance(error, BaseExceptionGroup):
+        said = "; ".join([said, *map(_described, _errors_in(error))])
+    return said
+
+
+def _said(error: BaseException) -> str:
     """Returns the error's text; the job must end even if making the text fails."""
     try:
         return str(error)

@@ -14,7 +14,6 @@ written in Python, such as Condition and Event, may then stay locked for ever. S
 again and again, and an operation of several steps may stop after each of them.
 """
 
-import sys
 import threading
 import time
 from collections import deque
@@ -26,10 +25,10 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any
 
-from batchstatus.model.errors import BatchStatusError, JobCancelled
+from batchstatus.model.errors import JobCancelled
 from batchstatus.model.messages import Batch, Wanted
 from batchstatus.model.rows import Shaped
-from batchstatus.worker.tally import Checkpoint, Rest, State, Tally, batch_between, rows_in
+from batchstatus.worker.tally import Checkpoint, Rest, State, Tally, batch_between, counts_between, rows_in
 
 _STATE = attrgetter("state")
 _RECHECK_S = 0.02
@@ -41,16 +40,14 @@ class Outbox:
 
     A batch is full with `flush_rows` failed and skipped rows, or one more for each further thread; while
     `max_waiting_rows` of them wait, adding blocks. After `fail`, every call raises the error that it was given.
-    Raises BatchStatusError in a Python that runs without the GIL.
     """
 
     def __init__(self, flush_rows: int, max_waiting_rows: int) -> None:
-        _require_gil()
         self._flush_rows, self._max_waiting_rows = flush_rows, max_waiting_rows
         self._tallies: dict[int, Tally] = {}
         self._taken: list[State] = []
         self._arrived: list[State] = []
-        self._sending: Batch | None = None
+        self.sending: Batch | None = None
         # The cuts of full batches wait here, so that a report never carries more rows than a full batch.
         self._full: deque[list[State]] = deque()
         self._rows_arrived = self._rows_cut = 0  # failed and skipped rows; cut: in the newest cut
@@ -60,6 +57,8 @@ class Outbox:
         # What every call does first: nothing, give way to the reporter, or raise the error.
         self._first: Callable[[], None] | None = None
         self._trace: TracebackType | None = None
+        self._say_late: Callable[[], None] | None = None
+        self.closed = False
         self.checks = 0
         self._pausing: set[int] = set()
         self._wanted = Wanted.RUN
@@ -119,6 +118,7 @@ class Outbox:
 
     def wanted(self) -> Wanted:
         """Returns what is asked of the worker, or raises the error that the run has failed with."""
+        self.checks += 1
         if self._first is not None:
             self._first()
         return self._wanted
@@ -134,7 +134,7 @@ class Outbox:
     def at_rest(self) -> bool:
         """Returns True if the run obeys a pause, and all rows that it counted before have arrived."""
         # The pause is read first: a thread that pauses has counted its rows before.
-        return self.paused > 0 and self._sending is None and self._cut() == self._taken
+        return self.paused > 0 and self.sending is None and self._cut() == self._taken
 
     def wait(self, timeout_s: float) -> None:
         """Wait until a batch is full, `wake` is called, or the time is up."""
@@ -149,17 +149,17 @@ class Outbox:
 
     def take(self) -> Batch | None:
         """Returns the next batch, or None if there is none; the same batch until `sent` is called."""
-        if self._sending is None:
+        if self.sending is None:
             before, self._taken = self._taken, self._next_cut()
-            self._sending = batch_between(before, self._taken, list(self._tallies.values())) or None
+            self.sending = batch_between(before, self._taken, list(self._tallies.values())) or None
             if self._full:
                 self.wake()
-        return self._sending
+        return self.sending
 
     def sent(self) -> None:
         """Note that the batch that was taken has arrived, or never will."""
         self._arrived, self._rows_arrived = self._taken, rows_in(self._taken)
-        self._sending = None
+        self.sending = None
 
     def fail(self, error: BaseException) -> None:
         """Make every later and every blocked call raise `error`; the first error stays."""
@@ -171,18 +171,28 @@ class Outbox:
         # Without its first trace the error's trace would grow each time that the error is raised.
         self._trace, self._error, self._first = error.__traceback__, error, self._raise
 
+    def close(self, error: BaseException, say_late: Callable[[], None] | None) -> None:
+        """Make later calls, and those under way, raise `error` or the error before it; the first says so."""
+        self._say_late = say_late
+        if self._error is None:
+            self.disown(error)
+            self._first = self.refuse
+        self.closed = True
+
+    def refuse(self) -> None:
+        """Raise what a closed box raises."""
+        say_late, self._say_late = self._say_late, None
+        if say_late is not None:
+            say_late()
+        self._raise()
+
     def open(self, first: Callable[[], None] | None = None) -> None:
         """Let calls count from now on; each calls `first` before that, if there is one."""
         self._error, self._first = None, first
 
     def undelivered(self) -> dict[str, int]:
         """Returns how many rows have not arrived, by outcome."""
-        now, arrived = self._cut(), self._arrived
-        return {
-            "succeeded": sum(state[0] for state in now) - sum(state[0] for state in arrived),
-            "failed": sum(state[2][0] for state in now) - sum(state[2][0] for state in arrived),
-            "skipped": sum(state[2][1] for state in now) - sum(state[2][1] for state in arrived),
-        }
+        return counts_between(self._arrived, self._cut())
 
     def _raise(self) -> None:
         if self._error is not None:
@@ -230,13 +240,10 @@ class Outbox:
         succeeded, before, _ = tally.state
         given = before if checkpoint is None else self.given(checkpoint, tally, succeeded, rest)
         tally.state = (succeeded, given, rest)
+        if self.closed:
+            self.refuse()
         if rows - self._rows_cut >= self._flush_rows:
             cut = self._cut()
             self._full.append(cut)
             self._rows_cut = rows_in(cut)
             self.wake()
-
-
-def _require_gil() -> None:
-    if hasattr(sys, "_is_gil_enabled") and not sys._is_gil_enabled():
-        raise BatchStatusError("a run needs Python's global interpreter lock: start this Python with PYTHON_GIL=1")

@@ -21,11 +21,12 @@ from batchstatus.model.errors import (
 )
 from batchstatus.model.job import MAX_COUNT, Status
 from batchstatus.model.messages import HEARTBEAT, Batch, Claim, Ending, Wanted
-from batchstatus.worker.endings import ending
+from batchstatus.worker.endings import ending, is_every
 from batchstatus.worker.greenlets import GivingWay
 from batchstatus.worker.options import RunOptions
 from batchstatus.worker.outbox import Outbox
 from batchstatus.worker.steps import Steps
+from batchstatus.worker.tally import listed
 
 MAX_HEARTBEAT_S = 1.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, SOON_S = 0.05, 0.5, 2.0
@@ -89,6 +90,10 @@ class Reporter(threading.Thread):
         self._leave_with(error, 0)
         with suppress(Empty):
             self._outcomes.get(timeout=SOON_S)
+
+    def say_late(self) -> None:
+        """Log that a thread goes on with a run whose block was left without an error."""
+        _log.error("%s: a thread counts on after its block was left, in vain", self._steps.name)
 
     def _leave_with(self, error: BaseException | None, give_up_s: float) -> None:
         self._left.put(error)
@@ -196,7 +201,8 @@ class Reporter(threading.Thread):
 
     def _leave(self, error: BaseException | None) -> bool:
         """Finish the job, for the block's exception or an earlier refusal. Returns True to suppress the former."""
-        refused, cancelled = self._refused, isinstance(error, JobCancelled)
+        refused = self._refused
+        cancelled = error is not None and is_every(error, JobCancelled)
         if isinstance(refused, LeaseLost | JobNotFound):
             if error is None or cancelled:
                 raise refused
@@ -239,6 +245,6 @@ class Reporter(threading.Thread):
                 raise
 
     def _undelivered(self) -> str:
-        if self._refused is not None:
-            return ""
-        return "".join(f"{n:,} {name}, " for name, n in self._outbox.undelivered().items() if n)
+        """Returns what the store has not taken. All that was counted before the block was left has been taken."""
+        waits = self._refused is None and self._outbox.sending
+        return listed(self._outbox.undelivered()) if waits else ""

@@ -1,6 +1,5 @@
 """The worker's side: run a job under a lease, count its rows, end the job truthfully whatever happens."""
 
-import json
 import logging
 import os
 import secrets
@@ -25,6 +24,7 @@ from batchstatus.worker.options import RunOptions
 from batchstatus.worker.outbox import Outbox
 from batchstatus.worker.reporter import Reporter
 from batchstatus.worker.steps import Steps
+from batchstatus.worker.tally import frozen, require_gil
 
 _log = logging.getLogger(__name__)
 _LONGEST_PAUSE_S = 0.5
@@ -54,6 +54,7 @@ class Run:
     """
 
     def __init__(self, steps: Steps, options: RunOptions) -> None:
+        require_gil()
         self._steps = steps
         self._options = options
         self._outbox = Outbox(options.flush_rows, options.max_waiting_rows)
@@ -102,13 +103,15 @@ class Run:
         if n.__class__ is not int or n < 0:
             n = values.count("n", n)
         if checkpoint is not None and checkpoint.__class__ is not int:
-            checkpoint = _frozen(checkpoint)
+            checkpoint = frozen(checkpoint)
         # The hot path: one tuple replaced, and no lock; see batchstatus.worker.outbox.
         tally = self._outbox.tally()
         succeeded, before, rest = tally.state
         succeeded += n
         given = before if checkpoint is None else self._outbox.given(checkpoint, tally, succeeded, rest)
         tally.state = (succeeded, given, rest)
+        if self._outbox.closed:
+            self._outbox.refuse()
 
     def failed(self, row: Row, *, checkpoint: Any = None) -> None:
         """Count a row that failed, such as `{"externalId": "T-7", "code": "VALIDATION_ERROR", "message": "…"}`.
@@ -121,7 +124,7 @@ class Run:
         except rows.BadCode as error:
             self._note_bad_code(error)
             shaped = rows.failure(self._kind(), rows.without_code(row))
-        self._outbox.failed(shaped, _frozen(checkpoint))
+        self._outbox.failed(shaped, frozen(checkpoint))
 
     def skipped(self, row: Row, *, checkpoint: Any = None) -> None:
         """Count a row that was skipped, such as `{"taxId": "30111222333", "type": "person"}`; no failure."""
@@ -130,7 +133,7 @@ class Run:
         except rows.BadCode as error:
             self._note_bad_code(error)
             shaped = rows.skip(self._kind(), {name: row[name] for name in row if name != "code"})
-        self._outbox.skipped(shaped, _frozen(checkpoint))
+        self._outbox.skipped(shaped, frozen(checkpoint))
 
     def check(self) -> None:
         """Obey control: raise JobCancelled on a cancel; while a pause is wanted wait, with the lease alive.
@@ -170,6 +173,9 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         try:
+            # From here on other threads count no more: the end would miss their rows, or wait for them for ever.
+            say_late = self._reporter.say_late if error is None else None
+            self._outbox.close(InvalidTransition("this run has ended"), say_late)
             return not self._inherited and self._reporter.finish(error)
         except BaseException as another:
             if not isinstance(another, Exception):
@@ -241,10 +247,3 @@ def _disown() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_disown)
-
-
-def _frozen(checkpoint: Any) -> Any:
-    """Returns a copy that the importer cannot change later; InvalidValue if the checkpoint cannot be JSON."""
-    if checkpoint is None or checkpoint.__class__ is int:
-        return checkpoint
-    return json.loads(values.checkpoint(checkpoint))

@@ -3,10 +3,15 @@
 See batchstatus.worker.outbox for why a state is an immutable tuple.
 """
 
+import json
+import sys
 from collections import deque
+from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any, TypeAlias
 
+from batchstatus.model import values
+from batchstatus.model.errors import BatchStatusError
 from batchstatus.model.messages import Batch, Counts
 from batchstatus.model.rows import Shaped
 
@@ -94,3 +99,30 @@ def _take_until(number: int, rows: Rows) -> list[Shaped]:
     while rows and rows[0][0] <= number:
         taken.update([rows.popleft()])
     return list(taken.values())
+
+
+def counts_between(before: list[State], cut: list[State]) -> dict[str, int]:
+    """Returns how many rows were counted between two cuts, by outcome."""
+    return {
+        "succeeded": sum(state[0] for state in cut) - sum(state[0] for state in before),
+        "failed": sum(state[2][0] for state in cut) - sum(state[2][0] for state in before),
+        "skipped": sum(state[2][1] for state in cut) - sum(state[2][1] for state in before),
+    }
+
+
+def frozen(checkpoint: Any) -> Any:
+    """Returns a copy that the importer cannot change later; InvalidValue if the checkpoint cannot be JSON."""
+    if checkpoint is None or checkpoint.__class__ is int:
+        return checkpoint
+    return json.loads(values.checkpoint(checkpoint))
+
+
+def listed(counts: Mapping[str, int]) -> str:
+    """Returns how many rows there are of each outcome, in words, each with a comma after it."""
+    return "".join(f"{n:,} {name}, " for name, n in counts.items() if n)
+
+
+def require_gil() -> None:
+    """Raise BatchStatusError in a Python that runs without the GIL: a cut would not be of one moment."""
+    if hasattr(sys, "_is_gil_enabled") and not sys._is_gil_enabled():
+        raise BatchStatusError("a run needs Python's global interpreter lock: start this Python with PYTHON_GIL=1")

@@ -102,6 +102,46 @@ def test_any_other_exception_fails_the_job_as_a_worker_error_and_is_raised_again
     assert ended.job_failure == JobFailure("WORKER_ERROR", ended.worker_error)
 
 
+ABORTED = JobAborted("BAD_FILE", "no header", {"line": 1})
+
+
+@pytest.mark.parametrize(
+    ("group", "status", "failure"),
+    [
+        (ExceptionGroup("tasks", [ValueError("x"), ABORTED]), Status.FAILED, ("BAD_FILE", "no header")),
+        (
+            ExceptionGroup("tasks", [ValueError("x"), ExceptionGroup("more", [KeyError("y")])]),
+            Status.FAILED,
+            ("WORKER_ERROR", "ExceptionGroup: tasks (2 sub-exceptions); ValueError: x; KeyError: 'y'"),
+        ),
+        (
+            ExceptionGroup("tasks", [ValueError("x"), JobCancelled()]),
+            Status.FAILED,
+            ("WORKER_ERROR", "ExceptionGroup: tasks (2 sub-exceptions); ValueError: x; JobCancelled: "),
+        ),
+        (BaseExceptionGroup("tasks", [ValueError("x"), KeyboardInterrupt()]), Status.INTERRUPTED, None),
+    ],
+    ids=["an abort", "errors", "a cancel and an error", "an interruption"],
+)
+def test_a_group_of_errors_ends_the_job_as_its_errors_do_and_is_raised_again(
+    store: JobStore, job: Job, group: BaseExceptionGroup[BaseException], status: Status, failure: object
+) -> None:
+    with pytest.raises(type(group)) as raised:
+        count_and_leave(store, job, group)
+    assert raised.value is group
+    ended = store.get(ORG, job.job_id)
+    told = ended.job_failure and (ended.job_failure.code, ended.job_failure.message)
+    assert (ended.status, told, counters(ended)) == (status, failure, (1, 1, 1))
+
+
+def test_a_group_of_cancels_is_a_cancel(store: JobStore, job: Job) -> None:
+    with store.run(ORG, job.job_id) as run:
+        count_three(run)
+        raise ExceptionGroup("tasks", [JobCancelled(), ExceptionGroup("more", [JobCancelled()])])
+    ended = store.get(ORG, job.job_id)
+    assert (ended.status, counters(ended), ended.worker_error) == (Status.CANCELLED, (1, 1, 1), None)
+
+
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
 def test_an_interruption_without_a_takeover_window_reads_interrupted_at_once(
     store: JobStore, job: Job, interruption: type[BaseException]

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from batchstatus import JobStore, LeaseHeld
+from batchstatus import AsyncRun, JobStore, LeaseHeld
 from batchstatus.jobs.transitions import Transitions
 from batchstatus.model.messages import Claim
 from batchstatus.settings import StoreSettings
+from tests.support.waiting import wait_until
 
 ORG = "org_asyncio"
 KIND = "transaction_batch"
@@ -133,6 +134,56 @@ def test_a_task_that_is_cancelled_while_its_claim_is_granted_gives_the_lease_bac
 
     asyncio.run(main())
     assert real_store.get(ORG, "entering").metadata["batchAwaitingWorker"] is True
+
+
+def test_a_task_that_is_cancelled_twice_while_its_claim_is_granted_leaves_no_run_behind(
+    real_store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_store.create(ORG, KIND, job_id="entering", takeover_s=LONG_S)
+    granted, go_on, claim = threading.Event(), threading.Event(), Transitions.claim
+
+    def slow(steps: Transitions, token: str, **given: Any) -> Claim:
+        answer = claim(steps, token, **given)
+        granted.set()
+        assert go_on.wait(60)
+        return answer
+
+    monkeypatch.setattr(Transitions, "claim", slow)
+
+    async def main() -> None:
+        task = asyncio.create_task(work(real_store, "entering", None))
+        await asyncio.to_thread(granted.wait, 60)
+        for _ in range(2):
+            task.cancel()
+            await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    # Given a task that has been cancelled twice, and is over before its claim has an answer
+    asyncio.run(main())
+    assert "batchAwaitingWorker" not in real_store.get(ORG, "entering").metadata
+    # When the answer comes, then the lease is given back all the same
+    go_on.set()
+    wait_until(lambda: "batchAwaitingWorker" in real_store.get(ORG, "entering").metadata)
+
+
+def test_a_cancel_within_a_group_of_tasks_cancels_the_job(real_store: JobStore) -> None:
+    real_store.create(ORG, KIND, job_id="grouped")
+
+    async def import_until_told(run: AsyncRun) -> None:
+        while True:
+            await run.check()
+            await asyncio.sleep(0.01)
+
+    async def main() -> None:
+        async with real_store.arun(ORG, "grouped") as run, asyncio.TaskGroup() as tasks:
+            for _ in range(3):
+                tasks.create_task(import_until_told(run))
+            await asyncio.to_thread(real_store.control, ORG, "grouped", "cancel")
+
+    asyncio.run(main())
+    ended = real_store.get(ORG, "grouped")
+    assert (ended.status, ended.worker_error) == ("cancelled", None)
 
 
 def test_a_task_that_waits_for_another_workers_lease_can_be_cancelled(real_store: JobStore) -> None:

@@ -1,5 +1,6 @@
 """What a run counts is what the store has: rows, totals, checkpoints, in few reports."""
 
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 import redis
 
-from batchstatus import InvalidValue, Job, JobStore, Status
+from batchstatus import InvalidTransition, InvalidValue, Job, JobStore, Run, Status
 from tests.support.sdk import ORG, TroubledClient, counters, keys_of, rejected, skipped
 from tests.support.waiting import wait_until
 
@@ -220,3 +221,46 @@ def test_threads_may_share_a_run(store: JobStore, job: Job) -> None:
     every = sorted(f"T-{number}" for number in range(threads * rows))
     assert sorted(row["externalId"] for row in now.failures) == every
     assert sorted(row["externalId"] for row in now.skips) == every
+
+
+@pytest.mark.parametrize("left_with", [None, ValueError("broken")], ids=["normally", "with an error"])
+def test_a_block_that_is_left_does_not_wait_for_threads_that_go_on_counting(
+    store: JobStore, job: Job, caplog: pytest.LogCaptureFixture, left_with: Exception | None
+) -> None:
+    counted = [0]
+
+    def go_on(run: Run) -> None:
+        with suppress(InvalidTransition):
+            while True:
+                run.succeeded()
+                counted[0] += 1
+
+    with suppress(ValueError), store.run(ORG, job.job_id) as run:
+        thread = threading.Thread(target=go_on, args=(run,))
+        thread.start()
+        wait_until(lambda: counted[0] > 100)
+        if left_with:
+            raise left_with
+    thread.join()
+    ended = store.get(ORG, job.job_id)
+    assert ended.status is (Status.FAILED if left_with else Status.COMPLETED)
+    # Each row whose call returned counts. Only the call that was under way may have counted and raised.
+    assert counted[0] <= ended.succeeded <= counted[0] + 1
+    said = [each.getMessage() for each in caplog.records if "in vain" in each.getMessage()]
+    assert [job.job_id in each for each in said] == ([] if left_with else [True])
+
+
+@pytest.mark.parametrize("call", ["succeeded", "failed"])
+def test_a_call_that_is_under_way_when_its_block_is_left_raises_since_its_row_may_not_count(
+    store: JobStore, job: Job, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    with store.run(ORG, job.job_id) as run:
+        given = run._outbox.given
+
+        def left_meanwhile(*arguments: Any) -> Any:
+            run._outbox.close(InvalidTransition("this run has ended"), None)
+            return given(*arguments)
+
+        monkeypatch.setattr(run._outbox, "given", left_meanwhile)
+        with pytest.raises(InvalidTransition, match="has ended"):
+            run.succeeded(checkpoint=1) if call == "succeeded" else run.failed(rejected(1), checkpoint=1)

@@ -56,6 +56,15 @@ def test_any_other_error_ends_the_job(store: JobStore, job: Job) -> None:
     assert store.get(ORG, job.job_id).status is Status.FAILED
 
 
+def test_a_group_is_handed_back_if_all_its_errors_are(store: JobStore, job: Job) -> None:
+    with pytest.raises(ExceptionGroup):
+        count_and_leave(store, job, ExceptionGroup("tasks", [Retry("1"), TimeoutError("2")]), hand_back=RETRIED)
+    assert store.get(ORG, job.job_id).metadata["batchAwaitingWorker"] is True
+    with pytest.raises(ExceptionGroup):
+        count_and_leave(store, job, ExceptionGroup("tasks", [Retry("1"), ValueError("2")]), hand_back=RETRIED)
+    assert store.get(ORG, job.job_id).status is Status.FAILED
+
+
 def test_an_error_that_states_the_jobs_end_ends_it_whatever_is_handed_back(store: JobStore, job: Job) -> None:
     leave_with(store, job, JobAborted("GAVE_UP", "3 tries"), hand_back=Exception)
     assert store.get(ORG, job.job_id).job_failure.code == "GAVE_UP"

@@ -8,6 +8,7 @@ import pytest
 import redis
 
 from batchstatus import InvalidValue, Job, JobNotFound, JobStore, LeaseLost, Status
+from batchstatus.model.messages import Wanted
 from batchstatus.settings import StoreSettings
 from tests.support.sdk import ORG, TroubledClient, counters, fields, keys_of, rejected
 from tests.support.waiting import wait_until
@@ -53,6 +54,21 @@ def test_a_hung_import_shows_where_stall_s_is_given(swift: JobStore) -> None:
             wait_until(hangs.check)
     ended = [swift.get(ORG, job.job_id).status for job in (hung, checking, trusted)]
     assert ended == [Status.INTERRUPTED, Status.COMPLETED, Status.COMPLETED]
+
+
+def test_asking_what_is_wanted_shows_that_an_import_does_not_hang(swift: JobStore) -> None:
+    hung, asking = (swift.create(ORG, "transaction_batch") for _ in range(2))
+    with (
+        swift.run(ORG, asking.job_id, stall_s=0.3) as asks,
+        suppress(LeaseLost),
+        swift.run(ORG, hung.job_id, stall_s=0.3) as hangs,
+    ):
+        swift.control(ORG, asking.job_id, "pause")
+        looked_at = (asking.job_id, hung.job_id)
+        wait_until(lambda: asks.wanted() and "interrupted" in [swift.get(ORG, each).status for each in looked_at])
+        assert asks.wanted() is Wanted.PAUSE
+        wait_until(hangs.check)
+    assert swift.get(ORG, asking.job_id).status is Status.COMPLETED
 
 
 def test_an_import_that_comes_back_in_time_keeps_its_lease(swift: JobStore, client: "redis.Redis") -> None:

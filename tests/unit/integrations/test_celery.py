@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from celery import Celery
+from celery import Celery, Task
 from celery.exceptions import Ignore
+from flask import Flask, current_app
 
 from batchstatus import InvalidValue, JobNotFound, JobStore, Run, Status
 from batchstatus.integrations.celery import batch_task
@@ -29,9 +30,7 @@ def make(app: Celery, store: JobStore, **options: Any) -> Any:
     return import_file
 
 
-@pytest.mark.parametrize(
-    "name", ["autoretry_for", "bind", "base", "acks_late", "reject_on_worker_lost", "expires"]
-)
+@pytest.mark.parametrize("name", ["autoretry_for", "bind", "acks_late", "reject_on_worker_lost", "expires"])
 def test_an_option_that_is_the_adapters_is_refused(app: Celery, store: JobStore, name: str) -> None:
     with pytest.raises(InvalidValue, match=f"^{name} is the adapter's"):
         make(app, store, **{name: True})
@@ -177,3 +176,28 @@ def test_a_part_of_a_chord_that_has_failed_stays_failed_when_its_message_comes_a
     with pytest.raises(Ignore):
         in_chord.start(Work(ORG, "november", 1), (), {})
     assert in_chord.AsyncResult("november-part-1").state == "FAILURE"
+
+
+class FlaskTask(Task):
+    """As Flask's documentation has it: a call within the application's context."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with Flask("host").app_context():
+            return self.run(*args, **kwargs)
+
+
+@pytest.mark.parametrize("way", ["of the application", "of the task"])
+def test_the_task_does_around_a_call_what_the_applications_tasks_do(store: JobStore, way: str) -> None:
+    of_app = way == "of the application"
+    theirs = {"task_cls": FlaskTask} if of_app else {}
+    with Celery("unit", broker="memory://", set_as_current=False, **theirs) as app:
+
+        @batch_task(app, store, kind=KIND, **({} if of_app else {"base": FlaskTask}))
+        def import_file(run: Run) -> str:
+            run.succeeded()
+            return current_app.name
+
+        store.create(ORG, KIND, job_id="november")
+        assert import_file.apply(args=(Work(ORG, "november").argument,), task_id="november").get() == "host"
+    assert store.get(ORG, "november").status is Status.COMPLETED
+    assert isinstance(import_file._get_current_object(), FlaskTask)

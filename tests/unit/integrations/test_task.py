@@ -1,11 +1,13 @@
 """What a delivery of a message does to its job or part, without a queue."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 import pytest
 
-from batchstatus import JobEnded, JobStore, Run, Status
+from batchstatus import InvalidValue, JobEnded, JobStore, Run, Status
 from batchstatus.integrations.task import Batch, NotNow
 from batchstatus.integrations.work import Work
 from tests.support.waiting import wait_until
@@ -55,3 +57,56 @@ def test_a_part_whose_job_another_part_has_failed_comes_again_soon_and_finds_it_
     with pytest.raises(JobEnded) as ended:
         attempt(Work(ORG, "november", 1), overtaken)
     assert ended.value.status is Status.FAILED
+
+
+async def import_later(run: Run) -> None:
+    run.succeeded()
+
+
+async def rows_later(run: Run) -> AsyncIterator[int]:
+    yield 1
+
+
+def rows(run: Run) -> Iterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize("function", [import_later, rows_later, rows, functools.partial(import_later)])
+def test_a_function_that_a_call_alone_does_not_run_is_refused(
+    batch_of: Callable[..., Batch], function: Callable[..., Any]
+) -> None:
+    with pytest.raises(InvalidValue, match="is async or a generator"):
+        batch_of(function)
+
+
+def test_a_result_that_nobody_awaits_fails_the_job(attempt: Callable[..., Any], store: JobStore) -> None:
+    store.create(ORG, KIND, job_id="later")
+    with pytest.raises(TypeError, match="returned a coroutine, and nobody awaits it"):
+        attempt(Work(ORG, "later"), lambda run: import_later(run))
+    assert store.get(ORG, "later").status is Status.FAILED
+
+
+def test_a_group_is_retried_if_all_its_errors_are_to_be(store: JobStore) -> None:
+    options = {"max_retries": None, "retry_delay_s": 1.0, "queued_at_most_s": None}
+    batch = Batch.checked(store=store, kind=KIND, function=fail, retry_for=(OSError, KeyError), **options)
+    assert batch.is_worth_a_retry(ExceptionGroup("", [OSError(), ExceptionGroup("", [KeyError()])]))
+    assert not batch.is_worth_a_retry(ExceptionGroup("", [OSError(), ValueError()]))
+
+
+def test_the_stores_clock_says_what_is_overdue_whatever_the_workers_says(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"retry_for": (), "max_retries": None, "retry_delay_s": 1.0, "queued_at_most_s": 60.0}
+    batch = Batch.checked(store=store, kind=KIND, function=lambda run: "done", **options)
+    store.create(ORG, KIND, job_id="new")
+    ahead = datetime.now(UTC) + timedelta(days=1)
+
+    class Fast(datetime):
+        @classmethod
+        def now(cls, zone: tzinfo | None = None) -> datetime:
+            return ahead
+
+    monkeypatch.setattr("batchstatus.integrations.task.datetime", Fast)
+    assert batch.cancel_overdue(ORG) == []
+    work = Work(ORG, "new")
+    assert batch.attempt(work, batch.calling(work, (), {}), lambda _: False) == "done"

@@ -6,7 +6,8 @@ import re
 import pytest
 
 from batchstatus.model import errors
-from batchstatus.model.errors import BatchStatusError, InvalidValue, JobAborted, LeaseHeld
+from batchstatus.model.errors import BatchStatusError, InvalidValue, JobAborted, JobEnded, LeaseHeld
+from batchstatus.model.job import Status
 
 
 def drawn() -> dict[str, str]:
@@ -67,3 +68,9 @@ def test_any_other_code_is_refused_and_named(code):
 def test_job_aborted_can_be_pickled():
     error = pickle.loads(pickle.dumps(JobAborted("AB", "why", [1])))
     assert (error.code, error.message, error.details) == ("AB", "why", [1])
+
+
+def test_job_ended_says_the_same_after_a_pool_of_processes():
+    ended = JobEnded(Status.CANCELLED)
+    error = pickle.loads(pickle.dumps(ended))
+    assert (str(error), error.status) == (str(ended), Status.CANCELLED)

@@ -61,6 +61,12 @@ def test_a_message_may_be_missing(kind):
     assert json.loads(failure(kind, {**NAMED[kind], "code": "AB"}))["message"] == ""
 
 
+def test_none_is_no_text():
+    assert json.loads(failure(T, {**NAMED[T], "code": "AB", "message": None}))["message"] == ""
+    assert json.loads(failure(E, {**NAMED[E], "code": "AB", "outcome": None}))["outcome"] == "failed"
+    assert json.loads(skip(E, {**NAMED[E], "outcome": None}))["outcome"] == "skipped_existing"
+
+
 @each_kind
 def test_the_members_that_identify_a_row_may_be_none(kind):
     stored = json.loads(failure(kind, dict.fromkeys(NAMED[kind]) | REASON))
