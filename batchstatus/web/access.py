@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from flask import Request
+from werkzeug.exceptions import UnsupportedMediaType
 
 from batchstatus.apikeys import KEY
 from batchstatus.model.errors import InvalidValue
@@ -20,6 +21,9 @@ from batchstatus.tickets import TICKET
 KNOWN_FOR_S = 4.0
 UNKNOWN_FOR_S = 1.0
 MAX_CACHED = 10_000
+
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+"""The methods that change nothing."""
 
 _BEARER = re.compile(rf"(?i:bearer) +({KEY.pattern}|{TICKET.pattern})")
 
@@ -108,10 +112,13 @@ class HostAccess:
     def caller(self, request: Request, store: AbstractContextManager[JobStore]) -> Caller | None:
         """Return who holds the ticket in the request; without one, what the host's `authorize` returns.
 
-        Raises TypeError unless that is a Caller or None.
+        Raises UnsupportedMediaType (415) for a change that a page of another origin could send with the user's
+        cookies, before anybody is asked; TypeError unless `authorize` returns a Caller or None.
         """
         if (secret_in(request) or "").startswith("bst_"):
             return self._tickets.caller(request, store)
+        if request.method not in READING and not (request.is_json or _is_from_no_page(request)):
+            raise UnsupportedMediaType
         found = self._authorize(request)
         if found is not None and not isinstance(found, Caller):
             raise TypeError(f"authorize returned {type(found).__name__}, not batchstatus.web.Caller or None")
@@ -163,6 +170,17 @@ class ApiKeyAccess:
         """Return until when the caller with this key or ticket is remembered; 0 if it is not, or is refused."""
         forget_at, caller = self._cache.get(secret_in(request) or "", (0.0, None))
         return forget_at if caller else 0.0
+
+
+def _is_from_no_page(request: Request) -> bool:
+    """Return True if the request shows a bearer token and comes from no page of a browser.
+
+    A page cannot send `Authorization`, or JSON, to another origin without a preflight (Fetch standard,
+    "CORS-safelisted request-header"). But the browser itself adds `Authorization: Basic`, and some proxies put a
+    bearer token in place of a cookie. Every POST of a browser has an `Origin`.
+    """
+    environ = request.environ
+    return "HTTP_ORIGIN" not in environ and environ.get("HTTP_AUTHORIZATION", "")[:7].lower() == "bearer "
 
 
 def secret_in(request: Request) -> str | None:

@@ -25,6 +25,7 @@ _WORDS = {
     404: ("NOT_FOUND", "There is nothing at this path."),
     405: ("METHOD_NOT_ALLOWED", "This path does not know this method."),
     413: ("PAYLOAD_TOO_LARGE", "The request body is larger than 64 KiB."),
+    415: ("UNSUPPORTED_MEDIA_TYPE", "Send the body as JSON, with the header Content-Type: application/json."),
     429: ("TOO_MANY_REQUESTS", "There were too many requests. Try again later."),
     500: ("INTERNAL_ERROR", "Something went wrong on our side."),
 }

@@ -3,6 +3,7 @@
 //   BATCHSTATUS_URL=unix:/run/batchstatus.sock BATCHSTATUS_API_KEY=… \
 //     node import.mjs transactions.csv --job november-1 --out imported.jsonl
 //
+// The header has external_id (or externalId), which names the row, and amount; other columns are kept as they are.
 // Killed and started again, it goes on at the last checkpoint, as would any other worker that counts rows.
 
 import { appendFileSync } from 'node:fs'
@@ -27,6 +28,14 @@ const { BATCHSTATUS_URL: url, BATCHSTATUS_API_KEY: key } = process.env
 if (!file || !asked.job || !url || !key) {
   console.error('usage: BATCHSTATUS_URL=… BATCHSTATUS_API_KEY=… node import.mjs FILE --job JOB')
   process.exit(2)
+}
+
+// What names a row: the cell of external_id or externalId, undefined if the header has neither.
+const idOf = (row) => row.external_id ?? row.externalId
+
+function checkHeader(row) {
+  if (idOf(row) !== undefined && row.amount !== undefined) return
+  throw new Error(`${file} needs the columns external_id (or externalId) and amount; it has ${Object.keys(row).join()}`)
 }
 
 // Your import of one row. After a kill the rows since the last checkpoint come again, so write by a key of the
@@ -54,12 +63,13 @@ async function importAll(run) {
 
   let number = 0
   for await (const row of rowsOf(file)) {
-    if (++number <= done) continue
+    if (++number === 1) checkHeader(row)
+    if (number <= done) continue
     try {
       lines.push(importRow(row))
     } catch (error) {
       if (!(error instanceof Rejected)) throw error
-      failures.push({ externalId: row.externalId, code: 'VALIDATION_ERROR', message: error.message })
+      failures.push({ externalId: idOf(row), code: 'VALIDATION_ERROR', message: error.message })
     }
     done = number
     if (Number(asked.rate)) await sleep(1000 / Number(asked.rate))

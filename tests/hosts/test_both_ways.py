@@ -10,7 +10,7 @@ from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Response
 
 from batchstatus import Job, JobStore, Kind, StoreUnavailable
-from batchstatus.web import create_app
+from batchstatus.web import Caller, create_app
 from tests.support.wire import (
     CSV,
     FAILURES,
@@ -91,6 +91,9 @@ class Both:
     def __init__(self, store: JobStore, **options: Any) -> None:
         direct, flasks = create_app(store, **options), create_app(store, **options)
         flasks.before_request(lambda: None)
+        if "authorize" in options:  # which goes through Flask, for it may need the contexts: not this one
+            assert not direct._may_go_directly
+            direct._may_go_directly = True
         self.direct, self.flasks = direct, flasks
         assert self.get("/livez").status_code == 200
         assert direct._goes_directly()
@@ -168,6 +171,20 @@ def test_the_host_makes_no_difference(both: Both, api_key: str, job_id: str, hos
 def test_a_body_has_one_answer(both: Both, api_key: str, job_id: str, body: bytes) -> None:
     for path in (f"{JOB}/control", JOB, "/nothing"):
         both.open(path.format(job_id), method="POST", data=body, headers=bearer(api_key))
+
+
+@pytest.mark.parametrize("path", [f"{JOB}/control", "/batch-import/jobs", "/batch-import/tickets", JOB, "/no"])
+@pytest.mark.parametrize("media_type", [None, "text/plain", "multipart/form-data", "application/json"])
+def test_a_body_of_any_type_has_one_answer(
+    store: JobStore, api_key: str, job_id: str, path: str, media_type: str | None
+) -> None:
+    body = {"data": b'{"kind":"transaction_batch","action":"pause"}', "content_type": media_type}
+    with_key = Both(store).open(path.format(job_id), method="POST", headers=bearer(api_key), **body)
+    assert with_key.status_code in (200, 400, 404, 405)  # a key is no cookie: it needs no type
+    of_a_host = Both(store, authorize=lambda _: Caller(ORG, ["transactions:create"]))
+    answer = of_a_host.open(path.format(job_id), method="POST", **body)
+    refused = media_type != "application/json" and with_key.status_code in (200, 400)
+    assert answer.status_code == (415 if refused else with_key.status_code)
 
 
 def test_a_request_without_a_host_has_one_answer(both: Both) -> None:

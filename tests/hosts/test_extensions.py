@@ -77,6 +77,24 @@ def test_flask_login_says_who_may(portal: flask.Flask, store: JobStore) -> None:
     assert cancelled.json["job"]["status"] == "cancelled"  # type: ignore[index]
 
 
+@pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
+def test_a_foreign_page_does_nothing_with_the_cookie_of_flask_login(
+    portal: flask.Flask, store: JobStore, media_type: str
+) -> None:
+    client, job_id = portal.test_client(), store.create(ORG, "transaction_batch").job_id
+    client.get("/login/ann")
+    path, body = f"{PREFIX}{JOB.format(job_id)}/control", '{"kind":"transaction_batch","action":"cancel"}'
+    foreign = {"Origin": "https://evil.example"}
+    forged = client.post(path, data=body, content_type=media_type, headers=foreign)
+    assert error_of(forged) == (415, "UNSUPPORTED_MEDIA_TYPE")
+    asked = {**foreign, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    assert not [
+        name for name, _ in client.options(path, headers=asked).headers if name.startswith("Access-Control")
+    ]
+    assert store.get(ORG, job_id).status == "queued"
+    assert client.post(path, data=body, content_type="application/json").status_code == 200
+
+
 # A JWT
 
 

@@ -57,7 +57,8 @@ class Host:
         with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
             sent = None if body is None else json.dumps(body)
             named = {name.replace("_", "-"): value for name, value in headers.items()}
-            connection.request(method, path, sent, headers=COOKIE | named)
+            declared = {} if body is None else {"Content-Type": "application/json"}
+            connection.request(method, path, sent, headers=COOKIE | declared | named)
             response = connection.getresponse()
             self.headers = response.headers
             return response.status, response.read()

@@ -1,6 +1,8 @@
 """The worker of examples/node: real processes that are killed, stopped, held up, paused, and taken over from."""
 
+import csv
 import json
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -18,7 +20,8 @@ from tests.support.programs import finished as ended
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
-FOLDER = Path(__file__).parents[2] / "examples" / "node"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+FOLDER, SAMPLE = EXAMPLES / "node", EXAMPLES / "samples" / "transactions.csv"
 ROWS, BAD = 240, 24
 FAST, SLOW = ("--lease", "1"), ("--lease", "1", "--rate", "200")
 Start = Callable[..., Program]
@@ -59,9 +62,11 @@ def start(live: LiveService, key: str, file: Path, tmp_path: Path) -> Iterator[S
     """Starts the importer of the file for the job `november`."""
     with programs() as begin:
 
-        def begun(*options: str, url: str = live.url, node: tuple[str, ...] = (), **given: str) -> Program:
+        def begun(
+            *options: str, url: str = live.url, node: tuple[str, ...] = (), source: Path = file, **given: str
+        ) -> Program:
             out = str(tmp_path / "imported.jsonl")
-            command = ["node", *node, str(FOLDER / "import.mjs"), str(file), "--job", "november", "--out", out]
+            command = ["node", *node, str(FOLDER / "import.mjs"), str(source), "--job", "november", "--out", out]
             variables = {"BATCHSTATUS_URL": url, "BATCHSTATUS_API_KEY": key, **given}
             return begin([*command, "--batch", "20", *options], variables)
 
@@ -114,6 +119,30 @@ def import_in_python(store: JobStore, imported: Path) -> int:
 def test_it_imports_a_csv_over_tcp(start: Start, real_store: JobStore, tmp_path: Path) -> None:
     assert finished(start(*FAST)) == (0, "november completed: 216 succeeded, 24 failed\n", "")
     assert_exact(real_store, tmp_path)
+
+
+def test_it_imports_the_sample_of_the_other_importers(start: Start, real_store: JobStore, tmp_path: Path) -> None:
+    with SAMPLE.open(encoding="utf-8-sig", newline="") as lines:
+        rows = [*csv.DictReader(lines)]
+    bad = [row["external_id"] for row in rows if not re.fullmatch(r"-?\d+(\.\d+)?", row["amount"])]
+    assert bad
+    code, _, errors = finished(start("--batch", "500", source=SAMPLE))
+    assert (code, errors) == (0, "")
+    outcome = real_store.outcome(ORG, "november")
+    assert (outcome.job.succeeded, outcome.job.failed) == (len(rows) - len(bad), len(bad))
+    assert [row["externalId"] for row in outcome.failures] == bad
+    imported = (tmp_path / "imported.jsonl").read_text().splitlines()
+    assert len(imported) == outcome.job.succeeded
+
+
+def test_a_file_with_other_columns_fails_the_job_and_names_them(
+    start: Start, real_store: JobStore, file: Path
+) -> None:
+    file.write_text("id,amount\nT-1,x\n")
+    assert finished(start(*FAST))[0] == 1
+    job = real_store.get(ORG, "november")
+    assert job.status == "failed"
+    assert "needs the columns external_id (or externalId) and amount; it has id,amount" in (job.worker_error or "")
 
 
 def test_it_imports_a_csv_over_the_unix_socket_of_a_sidecar(
