@@ -33,6 +33,15 @@ ENV PATH=/venv/bin:$PATH \
 USER 10001:10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
+# /livez, not /readyz: a restart mends no store that is away. The address is HOST:PORT, [IPv6]:PORT or unix:/PATH.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
-    CMD ["python", "-c", "import os, urllib.request as r; port = os.environ['BATCHSTATUS_BIND'].rpartition(':')[2]; r.build_opener(r.ProxyHandler({})).open(f'http://127.0.0.1:{port}/readyz', timeout=2)"]
+    CMD ["python", "-c", "import http.client, os, socket; \
+socket.setdefaulttimeout(2); \
+host, _, port = os.environ['BATCHSTATUS_BIND'].rpartition(':'); \
+asked = http.client.HTTPConnection('localhost'); \
+is_tcp = host != 'unix'; \
+asked.sock = socket.create_connection((host.strip('[]'), port)) if is_tcp else socket.socket(socket.AF_UNIX); \
+is_tcp or asked.sock.connect(port); \
+asked.request('GET', '/livez'); \
+raise SystemExit(asked.getresponse().status != 200)"]
 CMD ["batchstatus", "serve"]
