@@ -27,6 +27,8 @@ class BatchTask(Task):
 
     abstract = True
     typing = False
+    autoretry_for = ()  # the application's tasks may have these two, and ours must not
+    expires = None
     acks_late = True
     reject_on_worker_lost = True
     batch: Batch

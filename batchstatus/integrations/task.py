@@ -13,7 +13,6 @@ from batchstatus.integrations.work import Work
 from batchstatus.model import values
 from batchstatus.model.errors import (
     InvalidValue,
-    JobAborted,
     JobCancelled,
     JobEnded,
     JobNotFound,
@@ -23,8 +22,9 @@ from batchstatus.model.errors import (
     StoreUnavailable,
 )
 from batchstatus.model.job import MAX_PAGE, Job, Kind, Status
+from batchstatus.model.keys import Keys
 from batchstatus.store import JobStore
-from batchstatus.worker.endings import is_every
+from batchstatus.worker.endings import errors_in, is_every, states_the_end
 from batchstatus.worker.run import Run
 
 _log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ QUEUE_BUSY_S = 3_600.0
 """How long a redelivered message may wait for a worker that is free (seconds)."""
 STORE_AWAY_S = 10.0
 """How long a message waits for a store that is away (seconds)."""
+_COMES_AGAIN = (LeaseHeld, LeaseLost, ReportsLost, StoreUnavailable)
 
 
 class NotNow(Exception):
@@ -116,16 +117,16 @@ class Batch:
             with self.store.run(work.org, work.job_id, part=work.part, hand_back=_GivenBack) as run:
                 try:
                     return _made(call(run))
-                except (JobAborted, JobCancelled):
-                    raise
                 except Exception as error:
-                    if is_retried(error):
+                    if not states_the_end(error) and is_retried(error):
                         raise _GivenBack(error) from error
                     raise
         except _GivenBack as given_back:
             raise given_back.error from None
-        except (LeaseHeld, LeaseLost, ReportsLost, StoreUnavailable) as reason:
-            raise NotNow(reason, self._delay(reason)) from reason
+        except Exception as reason:
+            if not is_every(reason, _COMES_AGAIN):
+                raise
+            raise NotNow(reason, self._delay(next(errors_in(reason)))) from reason
         raise JobCancelled("the job was cancelled")
 
     def cancel(self, org: str, job_id: str) -> None:
@@ -146,7 +147,9 @@ class Batch:
         """
         if self.queued_at_most_s is None:
             raise InvalidValue("cancel_overdue needs the option queued_at_most_s")
-        before = self._now() - timedelta(seconds=self.queued_at_most_s)
+        before = self._now(self._keys.index(org, self.kind, Status.QUEUED)) - timedelta(
+            seconds=self.queued_at_most_s
+        )
         list_overdue = functools.partial(
             self.store.list,
             org,
@@ -170,17 +173,23 @@ class Batch:
             return
         try:
             job = self.store.get(org, job_id)
-            overdue = self._now() - job.created_at > timedelta(seconds=self.queued_at_most_s)
+            if job.status is not Status.QUEUED:
+                return
+            overdue = self._now(self._keys.job(org, job_id).job) - job.created_at
         except StoreUnavailable as reason:
             raise NotNow(reason, STORE_AWAY_S) from reason
-        if job.status is Status.QUEUED and overdue:
+        if overdue > timedelta(seconds=self.queued_at_most_s):
             self.cancel(org, job_id)
 
-    def _now(self) -> datetime:
-        """Returns the time by the store's clock, by which jobs are created."""
-        return datetime.fromtimestamp(self.store.connection.clock_ms() / 1000, UTC)
+    @property
+    def _keys(self) -> Keys:
+        return self.store.connection.keys
 
-    def _delay(self, reason: Exception) -> float:
+    def _now(self, key: str) -> datetime:
+        """Returns the time by the clock of the server that has `key`: jobs are created by it."""
+        return datetime.fromtimestamp(self.store.connection.clock_ms(key) / 1000, UTC)
+
+    def _delay(self, reason: BaseException) -> float:
         """Returns when to look at the job again: past the lease, and the grace after a first look (seconds)."""
         settings = self.store.settings
         if isinstance(reason, LeaseHeld):
@@ -202,9 +211,9 @@ def _check_function(function: Callable[..., Any]) -> None:
 
 
 def _made(result: Any) -> Any:
-    """Returns the result; TypeError for one that would have to be awaited, since then nothing has been done."""
-    if inspect.isawaitable(result):
+    """Returns the result; TypeError for one that is yet to be awaited or iterated, since nothing has been done."""
+    if inspect.isawaitable(result) or inspect.isasyncgen(result) or inspect.isgenerator(result):
         if inspect.iscoroutine(result):
             result.close()
-        raise TypeError(f"the function returned a {type(result).__name__}, and nobody awaits it")
+        raise TypeError(f"the function returned a {type(result).__name__}, and nobody runs it")
     return result

@@ -22,7 +22,7 @@ def ending(error: BaseException | None, hand_back: tuple[type[Exception], ...] =
         return Ending(Status.CANCELLED)
     if not isinstance(error, Exception):
         return Ending(Status.INTERRUPTED)
-    for each in _errors_in(error):
+    for each in errors_in(error):
         if isinstance(each, JobAborted):
             return Ending(Status.FAILED, None, values.job_failure(each.code, each.message, each.details))
     if is_every(error, hand_back):
@@ -33,14 +33,21 @@ def ending(error: BaseException | None, hand_back: tuple[type[Exception], ...] =
 
 def is_every(error: BaseException, kinds: Kinds) -> bool:
     """Returns True if the error is of these kinds; of a group of errors, if all of them are."""
-    return all(isinstance(each, kinds) for each in _errors_in(error))
+    if isinstance(error, kinds):
+        return True
+    return isinstance(error, BaseExceptionGroup) and all(is_every(each, kinds) for each in error.exceptions)
 
 
-def _errors_in(error: BaseException) -> Iterator[BaseException]:
+def states_the_end(error: BaseException) -> bool:
+    """Returns True if the error, or one in the group, says how the job ends: nothing else is to be made of it."""
+    return is_every(error, JobCancelled) or any(isinstance(each, JobAborted) for each in errors_in(error))
+
+
+def errors_in(error: BaseException) -> Iterator[BaseException]:
     """Yields the error itself, or the errors of a group, and of the groups in it."""
     if isinstance(error, BaseExceptionGroup):
         for each in error.exceptions:
-            yield from _errors_in(each)
+            yield from errors_in(each)
     else:
         yield error
 
@@ -49,7 +56,7 @@ def _described(error: BaseException) -> str:
     """Returns the error's type and text, and of a group those of each error in it."""
     said = f"{type(error).__name__}: {_said(error)}"
     if isinstance(error, BaseExceptionGroup):
-        said = "; ".join([said, *map(_described, _errors_in(error))])
+        said = "; ".join([said, *map(_described, errors_in(error))])
     return said
 
 

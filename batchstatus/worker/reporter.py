@@ -93,7 +93,7 @@ class Reporter(threading.Thread):
 
     def say_late(self) -> None:
         """Log that a thread goes on with a run whose block was left without an error."""
-        _log.error("%s: a thread counts on after its block was left, in vain", self._steps.name)
+        _log.warning("%s: a call came after the block was left, and counts nothing", self._steps.name)
 
     def _leave_with(self, error: BaseException | None, give_up_s: float) -> None:
         self._left.put(error)

@@ -1,5 +1,6 @@
 """What Sentry and OpenTelemetry see of the service: the real packages, with transports that record."""
 
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,6 +33,19 @@ class Recorded(Transport):
     def capture_envelope(self, envelope: Any) -> None:
         if (event := envelope.get_event()) is not None:
             self.events.append(event)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _flask_as_it_was() -> Iterator[None]:
+    """Take back what Sentry does to Flask itself, for good: other tests may follow in this process."""
+    call, signals = flask.Flask.__call__, (flask.request_started, flask.got_request_exception)
+    known = {each: set(each.receivers) for each in signals}
+    yield
+    flask.Flask.__call__ = call  # type: ignore[method-assign]
+    for signal in signals:
+        for name, receiver in [*signal.receivers.items()]:
+            if name not in known[signal]:
+                signal.disconnect(receiver() if isinstance(receiver, weakref.ReferenceType) else receiver)
 
 
 @pytest.fixture

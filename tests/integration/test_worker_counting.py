@@ -246,7 +246,7 @@ def test_a_block_that_is_left_does_not_wait_for_threads_that_go_on_counting(
     assert ended.status is (Status.FAILED if left_with else Status.COMPLETED)
     # Each row whose call returned counts. Only the call that was under way may have counted and raised.
     assert counted[0] <= ended.succeeded <= counted[0] + 1
-    said = [each.getMessage() for each in caplog.records if "in vain" in each.getMessage()]
+    said = [each.getMessage() for each in caplog.records if "counts nothing" in each.getMessage()]
     assert [job.job_id in each for each in said] == ([] if left_with else [True])
 
 

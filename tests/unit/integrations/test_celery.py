@@ -201,3 +201,18 @@ def test_the_task_does_around_a_call_what_the_applications_tasks_do(store: JobSt
         assert import_file.apply(args=(Work(ORG, "november").argument,), task_id="november").get() == "host"
     assert store.get(ORG, "november").status is Status.COMPLETED
     assert isinstance(import_file._get_current_object(), FlaskTask)
+
+
+class Retrying(Task):
+    """A base with options that the adapter refuses."""
+
+    autoretry_for = (ValueError,)
+    expires = 60
+    acks_late = False
+    rate_limit = "9/s"
+
+
+def test_what_the_adapter_refuses_is_not_inherited_either(app: Celery, store: JobStore) -> None:
+    task = make(app, store, base=Retrying)
+    assert (task.autoretry_for, task.expires, task.acks_late, task.rate_limit) == ((), None, True, "9/s")
+    assert not hasattr(task, "_orig_run")  # as Celery wraps the function for autoretry_for

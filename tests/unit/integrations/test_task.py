@@ -7,7 +7,18 @@ from typing import Any
 
 import pytest
 
-from batchstatus import InvalidValue, JobEnded, JobStore, Run, Status
+from batchstatus import (
+    InvalidValue,
+    JobAborted,
+    JobCancelled,
+    JobEnded,
+    JobStore,
+    LeaseLost,
+    ReportsLost,
+    Run,
+    Status,
+    StoreUnavailable,
+)
 from batchstatus.integrations.task import Batch, NotNow
 from batchstatus.integrations.work import Work
 from tests.support.waiting import wait_until
@@ -79,11 +90,46 @@ def test_a_function_that_a_call_alone_does_not_run_is_refused(
         batch_of(function)
 
 
-def test_a_result_that_nobody_awaits_fails_the_job(attempt: Callable[..., Any], store: JobStore) -> None:
+@pytest.mark.parametrize(
+    ("function", "result"), [(import_later, "coroutine"), (rows_later, "async_generator"), (rows, "generator")]
+)
+def test_a_result_that_is_yet_to_be_run_fails_the_job(
+    attempt: Callable[..., Any], store: JobStore, function: Callable[..., Any], result: str
+) -> None:
     store.create(ORG, KIND, job_id="later")
-    with pytest.raises(TypeError, match="returned a coroutine, and nobody awaits it"):
-        attempt(Work(ORG, "later"), lambda run: import_later(run))
+    with pytest.raises(TypeError, match=f"returned a {result}, and nobody runs it"):
+        attempt(Work(ORG, "later"), lambda run: function(run))
     assert store.get(ORG, "later").status is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(JobAborted("BAD_FILE", "no header"), Status.FAILED), (JobCancelled(), Status.CANCELLED)],
+)
+def test_a_group_that_states_the_jobs_end_is_not_retried(
+    store: JobStore, error: Exception, status: Status, batch_of: Callable[..., Batch]
+) -> None:
+    def grouped(run: Run) -> None:
+        raise ExceptionGroup("tasks", [error])
+
+    store.create(ORG, KIND, job_id="stated", takeover_s=60)
+    batch, work = batch_of(grouped), Work(ORG, "stated")
+    with pytest.raises((ExceptionGroup, JobCancelled)):
+        batch.attempt(work, batch.calling(work, (), {}), lambda _: True)
+    assert store.get(ORG, "stated").status is status
+
+
+@pytest.mark.parametrize("error", [LeaseLost("taken over"), ReportsLost("lost"), StoreUnavailable("away")])
+def test_a_group_of_errors_after_which_a_message_comes_again_puts_it_off(
+    attempt: Callable[..., Any], store: JobStore, error: Exception
+) -> None:
+    def grouped(run: Run) -> None:
+        raise ExceptionGroup("tasks", [ExceptionGroup("more", [error])])
+
+    store.create(ORG, KIND, job_id="again", takeover_s=60)
+    with pytest.raises(NotNow) as put_off:
+        attempt(Work(ORG, "again"), grouped)
+    assert put_off.value.delay_s > 0
 
 
 def test_a_group_is_retried_if_all_its_errors_are_to_be(store: JobStore) -> None:
@@ -91,6 +137,8 @@ def test_a_group_is_retried_if_all_its_errors_are_to_be(store: JobStore) -> None
     batch = Batch.checked(store=store, kind=KIND, function=fail, retry_for=(OSError, KeyError), **options)
     assert batch.is_worth_a_retry(ExceptionGroup("", [OSError(), ExceptionGroup("", [KeyError()])]))
     assert not batch.is_worth_a_retry(ExceptionGroup("", [OSError(), ValueError()]))
+    groups = Batch.checked(store=store, kind=KIND, function=fail, retry_for=ExceptionGroup, **options)
+    assert groups.is_worth_a_retry(ExceptionGroup("", [ValueError()]))
 
 
 def test_the_stores_clock_says_what_is_overdue_whatever_the_workers_says(
