@@ -86,8 +86,8 @@ class Calling:
             if not kept:
                 connection.connect()
             connection.sock.settimeout(wait_s + self._timeout_s)
-            method = "GET" if body is None else "POST"
-            connection.request(method, path, body, headers={**self._headers, **extra})
+            method, declared = ("GET", {}) if body is None else ("POST", {"Content-Type": "application/json"})
+            connection.request(method, path, body, headers={**self._headers, **declared, **extra})
             response = connection.getresponse()
         except (OSError, HTTPException) as error:
             self.close()

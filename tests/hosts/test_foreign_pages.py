@@ -160,8 +160,14 @@ def test_a_ticket_is_answered_as_ever(browser: FlaskClient, job_id: str, asked: 
     assert asked == []
 
 
-def test_our_own_client_shows_a_token_of_the_hosts(register: Register, store: JobStore, clerk: Caller) -> None:
-    host = register(authorize=lambda request: clerk if "of.the.host" in request.headers["Authorization"] else None)
+def test_our_own_client_shows_a_token_of_the_hosts_and_declares_json(
+    register: Register, store: JobStore, clerk: Caller
+) -> None:
+    def authorize(request: flask.Request) -> Caller | None:
+        assert request.is_json == (request.method == "POST")
+        return clerk if "of.the.host" in request.headers["Authorization"] else None
+
+    host = register(authorize=authorize)
     with served(host) as url, Client(f"{url}{PREFIX}", "of.the.host") as client:
         job_id = client.create("transaction_batch").job_id
         assert client.control(job_id, "cancel").status == "cancelled"
