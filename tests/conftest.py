@@ -8,7 +8,8 @@ import os
 import signal
 import tempfile
 from collections.abc import Generator, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import fakeredis
 import pytest
@@ -16,6 +17,7 @@ import redis
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, settings
 from werkzeug.test import TestResponse
+from xdist.scheduler import LoadFileScheduling
 
 from batchstatus import JobStore
 from batchstatus.embedded import EmbeddedServer
@@ -23,6 +25,7 @@ from batchstatus.settings import StoreSettings
 from batchstatus.web import create_app
 from tests.support.keyleaks import keys_without_ttl
 from tests.support.output import Output
+from tests.support.sdk import plain_client
 from tests.support.service import UNHURRIED_SERVICE, LiveService
 
 ORG = "org_acme"
@@ -50,6 +53,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the files with slow tests first, so that none of them is left over at the end; called by pytest."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+class ChaosApart(LoadFileScheduling):
+    """Gives out whole files, but the chaos to two workers at most.
+
+    Its tests start dozens of processes each: five of them at once would starve one another on a small machine.
+    """
+
+    _chaos: ClassVar = sorted(path.name for path in (Path(__file__).parent / "chaos").glob("test_*.py"))
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = str(super()._split_scope(nodeid))
+        return f"chaos {self._chaos.index(Path(file).name) % 2}" if "/chaos/" in file else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ChaosApart | None:
+    """Return what gives out tests to the workers; called by pytest-xdist."""
+    return ChaosApart(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_runtest_setup() -> None:
@@ -97,7 +119,7 @@ def redis_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """The URL of a real and empty Valkey; that of the service in a test that uses `live`."""
     name = "valkey_of_live" if "live" in request.fixturenames else "valkey"
     valkey: EmbeddedServer = request.getfixturevalue(name)
-    with redis.Redis.from_url(valkey.url) as client:
+    with plain_client(valkey.url) as client:
         client.flushall()
         yield valkey.url
         assert keys_without_ttl(client) == []
@@ -106,7 +128,7 @@ def redis_url(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture
 def redis_client(redis_url: str) -> Iterator["redis.Redis"]:
     """A plain client of the real Valkey, to look at what was written."""
-    with redis.Redis.from_url(redis_url) as client:
+    with plain_client(redis_url) as client:
         yield client
 
 

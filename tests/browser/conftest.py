@@ -12,6 +12,7 @@ import redis
 from batchstatus import JobStore
 from batchstatus.embedded import EmbeddedServer
 from batchstatus.settings import StoreSettings
+from tests.support.sdk import plain_client
 from tests.support.service import UNHURRIED_SERVICE, LiveService
 from tests.support.wire import ORG
 
@@ -50,7 +51,7 @@ def service_url() -> Iterator[tuple[LiveService, str]]:
 @pytest.fixture
 def at(service_url: tuple[LiveService, str]) -> str:
     """The URL of a store that is empty."""
-    with redis.Redis.from_url(service_url[1]) as client:
+    with plain_client(service_url[1]) as client:
         client.flushall()
     return service_url[1]
 
@@ -58,7 +59,7 @@ def at(service_url: tuple[LiveService, str]) -> str:
 @pytest.fixture
 def client(at: str) -> Iterator["redis.Redis"]:
     """A plain client of the service's store."""
-    with redis.Redis.from_url(at) as plain:
+    with plain_client(at) as plain:
         yield plain
 
 

@@ -12,8 +12,6 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from threading import Event
 from typing import Any, Self
 
-import redis
-
 import batchstatus
 from batchstatus import JobStore, LeaseHeld, Status, StoreUnavailable
 from batchstatus.embedded import EmbeddedServer
@@ -22,7 +20,7 @@ from tests.chaos.finding import Finding
 from tests.chaos.importing import import_until_told, trouble_at_the_end
 from tests.support.importers import Importer
 from tests.support.keyleaks import keys_without_ttl
-from tests.support.sdk import ORG, store_ms
+from tests.support.sdk import ORG, plain_client, store_ms
 from tests.support.service import LiveService
 from tests.support.settling import Settler
 from tests.support.waiting import wait_until
@@ -120,7 +118,7 @@ class Scene:
 
     def store_ms(self) -> int:
         """The store's clock."""
-        with redis.Redis.from_url(self.server.url) as client:
+        with plain_client(self.server.url) as client:
             return store_ms(client)
 
     def done(self) -> dict[str, int]:
@@ -164,15 +162,15 @@ def _away(
             for _ in range(times):
                 dead, worker = scene.import_one(dying)
                 seen = scene.done()
-                wait_until(lambda seen=seen: scene.goes_on(seen), 30)  # type: ignore[misc]
-                wait_until(lambda: takers.refused, 30, "the takers have tried")
+                wait_until(lambda seen=seen: scene.goes_on(seen), 60)  # type: ignore[misc]
+                wait_until(lambda: takers.refused, 60, "the takers have tried")
                 failed = settler.failed_looks
                 leave(scene.server)
                 left_at = time.monotonic()
                 worker.kill()
                 if replicas_too:
                     scene.restart_replicas()
-                wait_until(lambda failed=failed: settler.failed_looks > failed, 30)  # type: ignore[misc]
+                wait_until(lambda failed=failed: settler.failed_looks > failed, 60)  # type: ignore[misc]
                 time.sleep(max(0.0, left_at + 2 * LEASE_S - time.monotonic()))
                 come_back(scene.server)
                 back_at, back_at_ms = time.monotonic(), scene.store_ms()
@@ -181,7 +179,7 @@ def _away(
         wrong += [f"{job_id} was taken over" for job_id in takers.taken]
         wrong += [f"a live worker's job has read {status}" for status in settler.statuses - {Status.RUNNING}]
         lost = scene.lost()
-        with redis.Redis.from_url(scene.server.url) as client:
+        with plain_client(scene.server.url) as client:
             wrong += [f"{key} has no time to live" for key in keys_without_ttl(client)]
         return Finding(
             fault=fault + ", all replicas restart" * replicas_too,
@@ -196,14 +194,14 @@ def _away(
 def _recover(scene: Scene, back_at: float) -> float:
     """Wait until the rows of all live workers arrive again. Returns the time since `back_at`."""
     before = scene.done()
-    wait_until(lambda: scene.goes_on(before), 30, "the live workers go on")
+    wait_until(lambda: scene.goes_on(before), 60, "the live workers go on")
     return time.monotonic() - back_at
 
 
 def _settled_late(scene: Scene, dead: str, back_at_ms: int, at_most_s: float) -> list[str]:
     """Wait until the replicas settle a dead worker's job that nobody polls. Returns complaints if too late."""
     key = Keys("batchstatus").job(ORG, dead).job
-    with redis.Redis.from_url(scene.server.url) as client:
-        wait_until(lambda: client.hget(key, "status") == b"interrupted", 30, "the dead worker is found")
+    with plain_client(scene.server.url) as client:
+        wait_until(lambda: client.hget(key, "status") == b"interrupted", 60, "the dead worker is found")
         late_s = (int(client.hget(key, "completedAt") or 0) - back_at_ms) / 1000
     return [f"the worker of {dead} is dead, and settled after {late_s:.1f} s"] * (late_s > at_most_s)

@@ -13,7 +13,7 @@ from batchstatus.embedded import EmbeddedServer
 from tests.chaos.finding import Finding
 from tests.chaos.importing import import_until_told, trouble_at_the_end
 from tests.support.importers import Importer, Link
-from tests.support.sdk import ORG, UNHURRIED, fields
+from tests.support.sdk import ORG, UNHURRIED, fields, plain_client
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
@@ -34,7 +34,7 @@ def workers_vanish(times: int) -> Finding:
     """Kill workers: replicas an hour ahead and an hour behind must settle their jobs, but not live ones."""
     with ExitStack() as running:
         url = running.enter_context(EmbeddedServer()).url
-        client = running.enter_context(redis.Redis.from_url(url))
+        client = running.enter_context(plain_client(url))
         store = batchstatus.connect(url, **OPTIONS)
         running.callback(store.close)
         for off_s in (-HOUR_S, HOUR_S):

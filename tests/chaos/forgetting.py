@@ -11,7 +11,7 @@ from tests.chaos.finding import Finding
 from tests.chaos.importing import import_until_told, trouble_at_the_end
 from tests.support.everything import do_everything
 from tests.support.importers import Importer
-from tests.support.sdk import ORG, UNHURRIED
+from tests.support.sdk import ORG, UNHURRIED, plain_client
 
 PAUSE_S = 0.01
 ENOUGH = 10
@@ -46,7 +46,7 @@ def scripts_forgotten() -> Finding:
     """Try every operation while scripts are forgotten: they must be sent again unnoticed."""
     with ExitStack() as running:
         url = running.enter_context(EmbeddedServer()).url
-        client = running.enter_context(redis.Redis.from_url(url))
+        client = running.enter_context(plain_client(url))
         store = batchstatus.connect(url, **UNHURRIED)
         running.callback(store.close)
         job_id = store.create(ORG, "transaction_batch").job_id

@@ -4,14 +4,12 @@ import time
 from contextlib import ExitStack
 from typing import Any, Self
 
-import redis
-
 import batchstatus
 from batchstatus import Job, Run, StoreRefused
 from batchstatus.embedded import EmbeddedServer
 from batchstatus.web import create_app
 from tests.chaos.finding import Finding
-from tests.support.sdk import ORG, claim_and_vanish, counters, fields, raises, rejected
+from tests.support.sdk import ORG, claim_and_vanish, counters, fields, plain_client, raises, rejected
 from tests.support.waiting import wait_until
 
 KIND = "transaction_batch"
@@ -23,7 +21,7 @@ class Scene:
     def __enter__(self) -> Self:
         with ExitStack() as starting:
             server = starting.enter_context(EmbeddedServer())
-            self.client = starting.enter_context(redis.Redis.from_url(server.url))
+            self.client = starting.enter_context(plain_client(server.url))
             self.store = batchstatus.connect(server.url, lease_s=3.0, grace_s=0.1)
             starting.callback(self.store.close)
             key, _ = self.store.api_keys.create(ORG, ["transactions:create"])

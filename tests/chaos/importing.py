@@ -81,7 +81,7 @@ def import_until_told(link: Link, url: str, job_id: str, options: dict[str, Any]
     """Import row after row until told to stop; then complete the job and send the number of rows."""
     store = batchstatus.connect(url, **options)
     number = 0
-    with store.run(ORG, job_id, flush_s=0.02) as run:
+    with store.run(ORG, job_id, wait_s=60, flush_s=0.02) as run:
         link.send("running")
         while not link.poll():
             run.check()

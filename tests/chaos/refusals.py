@@ -20,7 +20,7 @@ from tests.support.callers import poll
 from tests.support.importers import Importer
 from tests.support.keyleaks import keys_without_ttl
 from tests.support.load import SLOWEST_POLL_S
-from tests.support.sdk import ORG, claim_and_vanish, raises
+from tests.support.sdk import ORG, claim_and_vanish, plain_client, raises
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
@@ -37,7 +37,7 @@ class Scene:
         with ExitStack() as starting:
             debug = ("--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024")
             self.server = starting.enter_context(EmbeddedServer("--appendonly", "yes", *debug))
-            self.client = starting.enter_context(redis.Redis.from_url(self.server.url))
+            self.client = starting.enter_context(plain_client(self.server.url))
             self.store = batchstatus.connect(self.server.url)
             starting.callback(self.store.close)
             self.job_id = self.store.create(ORG, "transaction_batch").job_id
@@ -86,7 +86,7 @@ def loading(scene: Scene) -> Iterator[None]:
     scene.client.config_set("key-load-delay", 100_000)
     reading = threading.Thread(target=lambda: scene.client.execute_command("DEBUG", "RELOAD"))
     reading.start()
-    with redis.Redis.from_url(scene.server.url) as other:
+    with plain_client(scene.server.url) as other:
         wait_until(lambda: raises(redis.exceptions.BusyLoadingError, other.ping))
         try:
             yield

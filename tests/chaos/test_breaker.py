@@ -8,12 +8,12 @@ from contextlib import ExitStack, closing
 from urllib.parse import urlsplit
 
 import pytest
-import redis
 
 from batchstatus import connect
 from batchstatus.embedded import EmbeddedServer
 from tests.support.callers import Answer, poll, poll_at_once
 from tests.support.rawhttp import RawConnection, request
+from tests.support.sdk import plain_client
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
@@ -123,7 +123,7 @@ def test_polls_neither_wait_nor_queue_up_while_the_breaker_is_open() -> None:
         server.resume()
         wait_until(lambda: service.metric("batchstatus_breaker_open") == 0)
         assert {answer.status for answer in poll_at_once(service.url, path, key, CALLERS)} == {200}
-        with redis.Redis.from_url(server.url) as client:
+        with plain_client(server.url) as client:
             asked = client.info("commandstats")["cmdstat_hgetall"]["calls"]
         # Each poll before and after looked up the key and the job.
         assert asked <= 2 * (CALLERS + len(first) + CALLERS) < len(later)

@@ -5,6 +5,7 @@ import pytest
 from tests.chaos.failovers import sentinel_primary_killed
 from tests.chaos.frozen import sentinel_primary_frozen
 from tests.support.everything import do_everything
+from tests.support.sdk import UNHURRIED
 from tests.support.topologies import SentinelTopology
 
 
@@ -24,4 +25,4 @@ def test_a_deposed_primary_that_wakes_up_acknowledges_nothing_and_ends_no_job() 
 @pytest.mark.slow
 def test_everything_works_behind_sentinel_with_replicas_that_confirm() -> None:
     with SentinelTopology() as topology:
-        do_everything(topology.url, min_replicas=1)
+        do_everything(topology.url, min_replicas=1, **UNHURRIED)

@@ -23,7 +23,7 @@ from tests.support.permissions import (
     make_user,
     with_keys,
 )
-from tests.support.sdk import ORG
+from tests.support.sdk import ORG, plain_client
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -81,7 +81,7 @@ def server() -> Iterator[Node]:
 
 @pytest.fixture
 def admin(server: Node) -> Iterator["redis.Redis"]:
-    with redis.Redis.from_url(server.url) as client:
+    with plain_client(server.url) as client:
         client.flushall()
         yield client
 

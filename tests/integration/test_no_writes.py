@@ -6,14 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import redis
 from flask.testing import FlaskClient
 
 from batchstatus import JobStore
 from batchstatus.settings import StoreSettings
 from batchstatus.web import create_app
 from tests.support.nodes import Node
-from tests.support.sdk import ORG, claim_and_vanish
+from tests.support.sdk import ORG, claim_and_vanish, plain_client
 from tests.support.waiting import wait_until
 
 KIND = "transaction_batch"
@@ -25,7 +24,7 @@ class Scene:
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        with closing(JobStore.open(node.url, SETTINGS)) as store, redis.Redis.from_url(node.url) as client:
+        with closing(JobStore.open(node.url, SETTINGS)) as store, plain_client(node.url) as client:
             self.dead = [store.create(ORG, KIND).job_id for _ in range(2)]
             self.queued = store.create(ORG, KIND).job_id
             for job_id in self.dead:
@@ -125,7 +124,7 @@ def test_readyz_of_a_read_only_replica_is_200_and_says_so(scene: Scene) -> None:
 
 def test_readyz_writes_nothing(scene: Scene) -> None:
     store, web = service_over(scene.node.url)
-    with closing(store), redis.Redis.from_url(scene.node.url) as client:
+    with closing(store), plain_client(scene.node.url) as client:
         before = {key: client.dump(key) for key in client.scan_iter()}
         assert web.get("/readyz").json == {"success": True}
         assert {key: client.dump(key) for key in client.scan_iter()} == before

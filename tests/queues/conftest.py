@@ -15,12 +15,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import redis
 
 from batchstatus import Job, JobStore, Status
 from batchstatus.embedded import EmbeddedServer
 from tests.queues import settings
 from tests.support.output import Output
+from tests.support.sdk import plain_client
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -93,7 +93,7 @@ def broker() -> Iterator[EmbeddedServer]:
 @pytest.fixture
 def queue_store(redis_url: str, broker: EmbeddedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[JobStore]:
     """The store as the workers use it; they find store and broker, which is empty, in the environment."""
-    with redis.Redis.from_url(broker.url) as client:
+    with plain_client(broker.url) as client:
         client.flushall()
     monkeypatch.setenv("QUEUES_STORE", redis_url)
     monkeypatch.setenv("QUEUES_BROKER", broker.url)

@@ -7,7 +7,6 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import redis
 
 import batchstatus
 from batchstatus import Job, Status
@@ -16,6 +15,7 @@ from batchstatus.jobs import transitions
 from batchstatus.reaper import Reaper
 from tests.queues.conftest import Import, counted
 from tests.queues.settings import ORG
+from tests.support.sdk import plain_client
 from tests.support.waiting import wait_until
 
 pytest.importorskip("celery", reason="needs the extra celery")
@@ -30,7 +30,7 @@ def enqueue(app: ModuleType, imported: Import, rows: int = ROWS, task: str = "im
 
 def drop_messages(broker: EmbeddedServer) -> None:
     """Drop all messages, those that were delivered and not acknowledged too."""
-    with redis.Redis.from_url(broker.url) as client:
+    with plain_client(broker.url) as client:
         client.flushall()
 
 

@@ -6,13 +6,13 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import redis
 
 from batchstatus import Job, Status
 from batchstatus.web import create_app
 from tests.queues.conftest import Import, counted
 from tests.queues.settings import ORG
 from tests.support.controls import Controls
+from tests.support.sdk import plain_client
 from tests.support.waiting import wait_until
 
 pytest.importorskip("celery", reason="needs the extra celery")
@@ -182,7 +182,7 @@ def test_messages_that_were_lost_are_sent_again_and_a_part_that_has_completed_is
     with queue_store.run(ORG, job.job_id, part=1) as run:
         run.total(ROWS)
         run.succeeded(ROWS)
-    with redis.Redis.from_url(broker.url) as client:
+    with plain_client(broker.url) as client:
         client.flushall()
     worker()
     enqueue(app, imported, job_id="november", callback=callback(app, imported))

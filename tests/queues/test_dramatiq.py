@@ -7,11 +7,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import redis
 
 from batchstatus import Job, JobStore, Status
 from tests.queues.conftest import Import, Worker, counted
 from tests.queues.settings import ORG
+from tests.support.sdk import plain_client
 from tests.support.waiting import wait_until
 
 pytest.importorskip("dramatiq", reason="needs the extra dramatiq")
@@ -185,7 +185,7 @@ def test_a_message_that_comes_too_late_cancels_its_job(app, worker, imported, en
 
 def test_a_message_that_the_broker_lost_leaves_an_overdue_job_to_cancel(app, imported, broker, queue_store):
     job = enqueue(app, imported, task="import_soon")
-    with redis.Redis.from_url(broker.url) as client:
+    with plain_client(broker.url) as client:
         client.flushall()
     wait_until(lambda: app.import_soon.batch.cancel_overdue(ORG))
     assert queue_store.get(ORG, job.job_id).status is Status.CANCELLED

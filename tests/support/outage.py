@@ -13,6 +13,7 @@ from batchstatus.embedded import EmbeddedServer
 from batchstatus.settings import StoreSettings
 from batchstatus.store import JobStore
 from tests.support.rawhttp import Answer, RawConnection, exchange, request
+from tests.support.sdk import plain_client
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 from tests.support.wire import ORG, put_job
@@ -43,7 +44,7 @@ def own_stage(*server_options: str) -> Iterator[Stage]:
         store = JobStore.open(server.url, StoreSettings())
         key, _ = store.api_keys.create(ORG, ["transactions:create"])
         store.close()
-        with redis.Redis.from_url(server.url) as client:
+        with plain_client(server.url) as client:
             yield Stage(server, service, client, key)
 
 

@@ -21,6 +21,13 @@ from tests.support.waiting import wait_until
 ORG = "org_acme"
 UNHURRIED = {"timeout_s": 30.0}
 """Options of a store whose answers may take their time, as on a busy machine."""
+
+
+def plain_client(url: str) -> "redis.Redis":
+    """Returns a client that only looks on: its answers may take their time, too."""
+    return redis.Redis.from_url(url, socket_timeout=30, socket_connect_timeout=30)
+
+
 VERBS = {
     text: verb
     for verb in ("CREATE", "CLAIM", "REPORT", "FINISH", "SETTLE")
