@@ -19,6 +19,8 @@ from batchstatus.store import JobStore
 
 ORG, KIND = "org_conformance", Kind.TRANSACTION_BATCH
 LEASE_S, GRACE_S, RETENTION_S, TAKEOVER_S = 2.0, 0.5, 86_400.0, 3_600.0
+TIMEOUT_S = 30.0
+"""How long the store may take to answer the scene, which only looks on: a busy machine is no worker's fault."""
 EVERY = 10
 """After how many rows the worker gives a checkpoint."""
 
@@ -57,9 +59,13 @@ class Scene:
         self._created: dict[str, Any] | None = None
         self._prefix = f"conformance:{secrets.token_hex(4)}"
         self.lines = LINES
-        self.store: JobStore = connect(
-            url, prefix=self._prefix, lease_s=LEASE_S, grace_s=GRACE_S, retention_s=RETENTION_S
-        )
+        timing: dict[str, Any] = {
+            "lease_s": LEASE_S,
+            "grace_s": GRACE_S,
+            "retention_s": RETENTION_S,
+            "timeout_s": TIMEOUT_S,
+        }
+        self.store: JobStore = connect(url, prefix=self._prefix, **timing)
         self.job_id = self.store.create(ORG, KIND, takeover_s=TAKEOVER_S).job_id
         self.keys = self.store.connection.keys.job(ORG, self.job_id)
 

@@ -11,9 +11,9 @@ from tests.support.topologies import ClusterTopology, SentinelTopology
 from tests.support.wire import job_key
 
 
-def sentinel_primary_killed(times: int) -> Finding:
+def sentinel_primary_killed(times: int, busy_s: float = 0.0) -> Finding:
     """Kill the primary right after an acknowledgement; the dead node comes back as a replica."""
-    with SentinelTopology() as redis, Work(redis.url) as work:
+    with SentinelTopology(busy_s=busy_s) as redis, Work(redis.url, busy_s=busy_s) as work:
         for number in range(times):
             paused = work.imports[number % len(work.imports)]
             primary = redis.wait_ready()
@@ -27,9 +27,9 @@ def sentinel_primary_killed(times: int) -> Finding:
         return work.finding("Sentinel: the primary is killed")
 
 
-def cluster_primary_killed(times: int) -> Finding:
+def cluster_primary_killed(times: int, busy_s: float = 0.0) -> Finding:
     """Kill a primary of a Cluster likewise. Its slots accept writes again once it is back as a replica."""
-    with ClusterTopology() as redis, Work(redis.url) as work:
+    with ClusterTopology(busy_s=busy_s) as redis, Work(redis.url, busy_s=busy_s) as work:
         for number in range(times):
             paused = work.imports[number % len(work.imports)]
             redis.wait_ready()

@@ -102,14 +102,14 @@ class OldPrimary:
         self._over.wait(0.05)
 
 
-def sentinel_primary_frozen() -> Finding:
+def sentinel_primary_frozen(busy_s: float = 0.0) -> Finding:
     """Freeze the primary until it is deposed; after waking up it acts as the primary for some seconds.
 
     Clients still connected to it may read outdated data: nothing else is promised.
     """
     with (
-        SentinelTopology(hasty=False) as redis,
-        Work(redis.url, lease_s=SETTINGS.lease_s, reads_may_be_old=True) as work,
+        SentinelTopology(hasty=False, busy_s=busy_s) as redis,
+        Work(redis.url, lease_s=SETTINGS.lease_s, reads_may_be_old=True, busy_s=busy_s) as work,
     ):
         node = redis.wait_ready()
         old = OldPrimary(node, alive=work.imports[0])
@@ -127,9 +127,12 @@ def sentinel_primary_frozen() -> Finding:
         return work.finding("Sentinel: the primary freezes, is deposed, wakes up")
 
 
-def cluster_primary_frozen() -> Finding:
+def cluster_primary_frozen(busy_s: float = 0.0) -> Finding:
     """Freeze a primary of a Cluster likewise. It soon learns of the failover, and has no replica until then."""
-    with ClusterTopology() as redis, Work(redis.url, lease_s=SETTINGS.lease_s, reads_may_be_old=True) as work:
+    with (
+        ClusterTopology(busy_s=busy_s) as redis,
+        Work(redis.url, lease_s=SETTINGS.lease_s, reads_may_be_old=True, busy_s=busy_s) as work,
+    ):
         redis.wait_ready()
         imported = work.imports[0]
         primary = redis.node_of(job_key(imported))

@@ -12,6 +12,7 @@ from tests.chaos.finding import Finding
 from tests.chaos.frozen import cluster_primary_frozen
 from tests.chaos.lost_index import cluster_index_lost
 from tests.chaos.lost_slots import cluster_slots_hang, cluster_slots_lost
+from tests.chaos.working import BUSY_S
 from tests.support.everything import do_everything
 from tests.support.permissions import as_user, documented_addition, documented_rule, make_user
 from tests.support.sdk import ORG, UNHURRIED
@@ -51,14 +52,14 @@ def test_the_documented_permissions_are_sufficient(cluster: ClusterTopology) -> 
 
 @pytest.mark.slow
 def test_no_acknowledged_write_is_lost_with_a_killed_primary() -> None:
-    found = cluster_primary_killed(1)
+    found = cluster_primary_killed(1, BUSY_S)
     assert (found.lost, found.wrong) == ((), ())
     assert found.acknowledged > 100
 
 
 @pytest.mark.slow
 def test_a_deposed_primary_that_wakes_up_undoes_nothing_and_ends_no_job() -> None:
-    found = cluster_primary_frozen()
+    found = cluster_primary_frozen(BUSY_S)
     assert (found.lost, found.wrong) == ((), ())
     assert found.acknowledged > 100
 

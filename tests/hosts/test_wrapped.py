@@ -24,7 +24,7 @@ SERVICE = """
 import os
 import batchstatus
 from batchstatus.web import Caller, blueprint, create_app
-store = batchstatus.connect(os.environ["STORE"])
+store = batchstatus.connect(os.environ["STORE"], timeout_s=30)
 service = create_app(store)
 """
 

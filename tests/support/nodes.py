@@ -88,7 +88,8 @@ class ClusterNode(Node):
 class Sentinel:
     """A Sentinel, run by the server's binary in a directory of its own.
 
-    `lines` are more lines of its configuration, such as a `requirepass`, which then has the `password`.
+    `lines` are more lines of its configuration, such as a `requirepass`, which then has the `password`. It takes
+    servers for dead that are silent for `silence_s`.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Sentinel:
         primary_port: int,
         *lines: str,
         hasty: bool,
+        silence_s: float = 1.5,
         quorum: int = 2,
         binary: str | None = None,
         password: str | None = None,
@@ -106,7 +108,7 @@ class Sentinel:
         config.write_text(
             f"port {self.port}\nbind {HOST}\ndir {directory}\nlogfile {directory}/sentinel.log\n"
             f"sentinel monitor mymaster {HOST} {primary_port} {quorum}\n"
-            "sentinel down-after-milliseconds mymaster 1500\n"
+            f"sentinel down-after-milliseconds mymaster {silence_s * 1000:.0f}\n"
             "sentinel failover-timeout mymaster 3000\n"
             "sentinel parallel-syncs mymaster 2\n" + "".join(f"{line}\n" for line in lines)
         )

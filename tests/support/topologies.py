@@ -26,11 +26,12 @@ class SentinelTopology:
     """One primary, two replicas and three Sentinels of which two must agree, as a context manager.
 
     `hasty` Sentinels soon make a restarted node a replica. Others leave a primary that was deposed while frozen
-    alone for a while.
+    alone for a while. On a busy machine a node may be silent for `busy_s` longer before it counts as dead: a
+    failover to a replica that lags behind, because the best one seems dead, loses what was acknowledged.
     """
 
-    def __init__(self, *, hasty: bool = True) -> None:
-        self._hasty = hasty
+    def __init__(self, *, hasty: bool = True, busy_s: float = 0.0) -> None:
+        self._hasty, self._silence_s = hasty, 1.5 + busy_s
         self._ending = ExitStack()
         self.nodes = [Node() for _ in range(3)]
         self.sentinels: list[Sentinel] = []
@@ -69,7 +70,7 @@ class SentinelTopology:
             for replica in self.nodes[1:]:
                 replica.tell("REPLICAOF", HOST, self.nodes[0].port)
             for _ in range(3):
-                self.sentinels.append(Sentinel(self.nodes[0].port, hasty=self._hasty))
+                self.sentinels.append(Sentinel(self.nodes[0].port, hasty=self._hasty, silence_s=self._silence_s))
                 starting.callback(self.sentinels[-1].stop)
             self.wait_ready()
             self._ending = starting.pop_all()
@@ -94,14 +95,14 @@ class SentinelTopology:
 class ClusterTopology:
     """A Cluster of three primaries with `replicas` replicas each, as a context manager.
 
-    Without `failover` no replica takes the place of its primary.
+    Without `failover` no replica takes the place of its primary. `busy_s` is as of SentinelTopology.
     """
 
-    def __init__(self, replicas: int = 1, *, failover: bool = True) -> None:
+    def __init__(self, replicas: int = 1, *, failover: bool = True, busy_s: float = 0.0) -> None:
         self._replicas = replicas
         self._ending = ExitStack()
         # With no failover to wait for there is time: nodes that are slow on a busy machine are not dead.
-        timeout_ms = 1_000 if replicas and failover else 3_000
+        timeout_ms = (1_000 if replicas and failover else 3_000) + round(1_000 * busy_s)
         self.nodes = [ClusterNode(timeout_ms, failover) for _ in range(3 + 3 * replicas)]
 
     @property

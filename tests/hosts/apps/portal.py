@@ -17,7 +17,7 @@ def by_cookie(request: flask.Request) -> Caller | None:
     return Caller(org, ["transactions:create", "entities:bulk_import"]) if org else None
 
 
-store = batchstatus.connect(os.environ["PORTAL_REDIS_URL"])
+store = batchstatus.connect(os.environ["PORTAL_REDIS_URL"], timeout_s=30)
 app = flask.Flask("portal")
 app.register_error_handler(404, lambda _: ("the host's own page", 404))
 app.add_url_rule("/", "home", lambda: "home")
