@@ -3,7 +3,7 @@
 import argparse
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -30,15 +30,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _tell(rules: Sequence[str], command: Sequence[str], at_once: int) -> int:
-    """Print one line a rule, in their order. Returns 0 if the command keeps them all, else 1."""
-    width, broken = max(map(len, rules)), 0
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(at_once) as pool:
-        reasons = pool.map(partial(_broken, command=command, folder=Path(folder)), rules)
-        for name, reason in zip(rules, reasons, strict=True):
-            kept = f"passed  {name:{width}}  {_promise(name)}"
-            print(kept if reason is None else f"FAILED  {name:{width}}  {reason}", flush=True)
-            broken += reason is not None
-    return 1 if broken else 0
+    """Print one line a rule. Returns 0 if the command keeps them all, else 1.
+
+    What fails beside other rules is tried once more, alone: rules are about time too, and a busy machine breaks
+    those.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        reason_of = partial(_broken, command=command, folder=Path(folder))
+        with ThreadPoolExecutor(at_once) as pool:
+            failed = _failed(rules, pool.map(reason_of, rules), is_last=at_once == 1)
+        if at_once > 1:
+            failed = _failed(failed, map(reason_of, failed), is_last=True)
+    return 1 if failed else 0
+
+
+def _failed(rules: Sequence[str], reasons: Iterable[str | None], *, is_last: bool) -> list[str]:
+    """Print a line for each rule, and return those that failed, without a line unless this `is_last`."""
+    width, failed = max(map(len, RULES)), []
+    for name, reason in zip(rules, reasons, strict=True):
+        if reason is None:
+            print(f"passed  {name:{width}}  {_promise(name)}", flush=True)
+            continue
+        failed.append(name)
+        if is_last:
+            print(f"FAILED  {name:{width}}  {reason}", flush=True)
+    return failed
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from batchstatus.conformance import __main__ as command_line
 from batchstatus.conformance.__main__ import main
 from batchstatus.conformance.rules import RULES
 
@@ -101,15 +102,34 @@ def conformance(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 def test_a_worker_in_python_keeps_all_rules() -> None:
     run = conformance("--at-once", "7", "--", sys.executable, "-m", "tests.support.conforming")
-    assert [line.split()[:2] for line in run.stdout.splitlines()] == [["passed", rule] for rule in RULES], run
+    said = sorted(line.split()[:2] for line in run.stdout.splitlines())
+    assert said == sorted(["passed", rule] for rule in RULES), run
     assert run.returncode == 0
 
 
 @with_node
 def test_a_worker_in_node_that_speaks_the_protocol_itself_keeps_all_rules() -> None:
     run = conformance("--at-once", "7", "--", "node", str(WORKER))
-    assert [line.split()[:2] for line in run.stdout.splitlines()] == [["passed", rule] for rule in RULES], run
+    said = sorted(line.split()[:2] for line in run.stdout.splitlines())
+    assert said == sorted(["passed", rule] for rule in RULES), run
     assert run.returncode == 0
+
+
+@pytest.mark.parametrize(("fails", "said"), [(1, "passed"), (2, "FAILED")])
+def test_a_rule_that_fails_beside_others_is_tried_once_more_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fails: int, said: str
+) -> None:
+    tried: list[str] = []
+
+    def reason_of(name: str, **_: Any) -> str | None:
+        tried.append(name)
+        return "too slow" if name == "counts" and tried.count(name) <= fails else None
+
+    monkeypatch.setattr(command_line, "_broken", reason_of)
+    code = command_line.main(["--only", "counts", "--only", "creates", "--", "worker"])
+    lines = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    assert (lines, code) == ([["passed", "creates"], [said, "counts"]], fails - 1)
+    assert sorted(tried) == ["counts", "counts", "creates"]
 
 
 def test_each_rule_is_broken_by_a_wrong_worker() -> None:
