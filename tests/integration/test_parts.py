@@ -338,3 +338,22 @@ def test_a_report_for_a_part_is_one_script(store: JobStore, job: Job, monkeypatc
     for seq in (1, 2, 3):
         steps.report(granted, seq, verbs.Batch(succeeded=1), paused=False)
     assert [each for each in sent if each == "EVALSHA"] == ["EVALSHA"] * 3
+
+
+@pytest.mark.parametrize("awaits", [False, True], ids=["queued", "one part awaits a worker"])
+def test_a_cancel_that_ends_a_split_job_leaves_nothing_of_its_parts_windows(
+    store: JobStore, client: "redis.Redis", awaits: bool
+) -> None:
+    job = store.create(ORG, "transaction_batch", parts=2, takeover_s=60)
+    if awaits:
+        with store.run(ORG, job.job_id, part=1) as run:
+            run.succeeded()
+        with pytest.raises(SystemExit), store.run(ORG, job.job_id, part=2):
+            raise SystemExit
+    assert store.control(ORG, job.job_id, "cancel").status == "cancelled"
+    left = {name for name in fields(client, job) if name.startswith(("parts", "window", "renewed", "lease"))}
+    assert left == {"parts"}
+    assert [each.status for each in store.parts(ORG, job.job_id)] == [
+        "completed" if awaits else "cancelled",
+        "cancelled",
+    ]

@@ -18,7 +18,8 @@
 -- WRITES
 --   job: status completedAt rev pace batchPauseRequested batchCancelRequested -token -seq -checkpoint -kept -takeoverMs
 --        -suspectAt -leaseExpiresAt -pace -worker -batchCancelRequested -batchPauseRequested -batchPaused
---        -batchAwaitingWorker
+--        -batchAwaitingWorker -windowEndsAt -windowMs -renewedAt -partsAtWork -partsCompleted -partsPaused
+--        -partsCounted -partsTotal
 
 local action, retention_ms, placed = ARGV[1], ARGV[2], ARGV[3]
 local expires = action == 'expire'
@@ -58,7 +59,8 @@ elseif changes and not unheld then
   redis.call('HSET', KEYS[1], 'batchCancelRequested', 1)
 elseif changes then
   redis.call('HDEL', KEYS[1], 'token', 'seq', 'checkpoint', 'kept', 'takeoverMs', 'suspectAt', 'leaseExpiresAt', 'pace',
-    'worker', 'batchCancelRequested', 'batchPauseRequested', 'batchPaused', 'batchAwaitingWorker')
+    'worker', 'batchCancelRequested', 'batchPauseRequested', 'batchPaused', 'batchAwaitingWorker', 'windowEndsAt',
+    'windowMs', 'renewedAt', 'partsAtWork', 'partsCompleted', 'partsPaused', 'partsCounted', 'partsTotal')
   redis.call('HSET', KEYS[1], 'status', 'cancelled', 'completedAt', string.format('%.0f', now))
 end
 return {'OK', redis.call('HGETALL', KEYS[1])}
