@@ -116,7 +116,7 @@ class Batch:
         try:
             with self.store.run(work.org, work.job_id, part=work.part, hand_back=_GivenBack) as run:
                 try:
-                    return _made(call(run))
+                    return _done(call(run))
                 except Exception as error:
                     if not states_the_end(error) and is_retried(error):
                         raise _GivenBack(error) from error
@@ -210,7 +210,7 @@ def _check_function(function: Callable[..., Any]) -> None:
         )
 
 
-def _made(result: Any) -> Any:
+def _done(result: Any) -> Any:
     """Returns the result; TypeError for one that is yet to be awaited or iterated, since nothing has been done."""
     if inspect.isawaitable(result) or inspect.isasyncgen(result) or inspect.isgenerator(result):
         if inspect.iscoroutine(result):

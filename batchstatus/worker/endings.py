@@ -7,7 +7,7 @@ from batchstatus.model.errors import JobAborted, JobCancelled
 from batchstatus.model.job import Status
 from batchstatus.model.messages import Ending
 
-Kinds = type[BaseException] | tuple[type[BaseException], ...]
+Classes = type[BaseException] | tuple[type[BaseException], ...]
 
 
 def ending(error: BaseException | None, hand_back: tuple[type[Exception], ...] = ()) -> Ending:
@@ -31,11 +31,11 @@ def ending(error: BaseException | None, hand_back: tuple[type[Exception], ...] =
     return Ending(Status.FAILED, message, values.job_failure("WORKER_ERROR", message, None))
 
 
-def is_every(error: BaseException, kinds: Kinds) -> bool:
-    """Returns True if the error is of these kinds; of a group of errors, if all of them are."""
-    if isinstance(error, kinds):
+def is_every(error: BaseException, classes: Classes) -> bool:
+    """Returns True if the error is of these classes; of a group of errors, if all of them are."""
+    if isinstance(error, classes):
         return True
-    return isinstance(error, BaseExceptionGroup) and all(is_every(each, kinds) for each in error.exceptions)
+    return isinstance(error, BaseExceptionGroup) and all(is_every(each, classes) for each in error.exceptions)
 
 
 def states_the_end(error: BaseException) -> bool:

@@ -172,7 +172,7 @@ class Outbox:
         self._trace, self._error, self._first = error.__traceback__, error, self._raise
 
     def close(self, error: BaseException, say_late: Callable[[], None] | None) -> None:
-        """Make later calls, and those under way, raise `error` or the error before it; the first says so."""
+        """Make later calls, and those under way, raise `error` or an earlier one; the first calls `say_late`."""
         self._say_late = say_late
         if self._error is None:
             self.disown(error)

@@ -1,6 +1,6 @@
 """Pages of another origin in a real browser, and the pages of a host where the user is logged in by a cookie."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import flask
@@ -13,8 +13,6 @@ from tests.support.waiting import wait_until
 from tests.support.wire import JOB, ORG
 
 pytestmark = pytest.mark.slow
-
-Open = Callable[..., Any]
 
 SEND = """([to, type]) => fetch(to, {
     method: "POST", mode: type === "text/plain" ? "no-cors" : "cors", credentials: "include",

@@ -52,6 +52,14 @@ def kill_a_worker(url: str, job: Job, *, prefix: str = PREFIX) -> None:
         worker.kill()
 
 
+def job_past_its_lease(store: JobStore, url: str, client: "redis.Redis") -> Job:
+    """Create a job, kill its worker, and wait until the lease is out."""
+    job = store.create(ORG, KIND)
+    kill_a_worker(url, job)
+    wait_until(lambda: _is_past_its_lease(client, job))
+    return job
+
+
 def stored(client: "redis.Redis", job: Job, prefix: str = PREFIX) -> dict[str, str]:
     """The job's hash: looking at it settles nothing."""
     found = client.hgetall(Keys(prefix).job(ORG, job.job_id).job)
@@ -109,9 +117,7 @@ def test_reap_once_settles_what_is_due_and_says_how_many(
 def test_reap_keeps_what_it_has_settled_for_the_retention_of_the_services_variable(
     store: JobStore, redis_url: str, redis_client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = store.create(ORG, KIND)
-    kill_a_worker(redis_url, job)
-    wait_until(lambda: _is_past_its_lease(redis_client, job))
+    job = job_past_its_lease(store, redis_url, redis_client)
     monkeypatch.setenv("BATCHSTATUS_GRACE_S", "0.5")
     monkeypatch.setenv("BATCHSTATUS_RETENTION_DAYS", "2")
     assert reap(redis_url, "--once").communicate(timeout=60) == ("settled 1 jobs\n", "")
@@ -122,9 +128,7 @@ def test_reap_keeps_what_it_has_settled_for_the_retention_of_the_services_variab
 def test_reap_waits_for_the_replicas_of_the_services_variable(
     store: JobStore, redis_url: str, redis_client: "redis.Redis", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = store.create(ORG, KIND)
-    kill_a_worker(redis_url, job)
-    wait_until(lambda: _is_past_its_lease(redis_client, job))
+    job_past_its_lease(store, redis_url, redis_client)
     monkeypatch.setenv("BATCHSTATUS_MIN_REPLICAS", "1")  # this server has none
     printed, said = reap(redis_url, "--once", "--grace-s", "0.1").communicate(timeout=60)
     assert (printed, "replica" in said) == ("", True)

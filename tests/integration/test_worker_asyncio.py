@@ -109,10 +109,9 @@ def test_a_task_that_is_cancelled_gives_the_lease_back(real_store: JobStore, pau
     assert real_store.get(ORG, job_id).metadata["batchAwaitingWorker"] is True
 
 
-def test_a_task_that_is_cancelled_while_its_claim_is_granted_gives_the_lease_back(
-    real_store: JobStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real_store.create(ORG, KIND, job_id="entering", takeover_s=LONG_S)
+@pytest.fixture
+def slow_claim(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
+    """Claims whose answer takes its time: one event is set once they are granted, the other lets them go on."""
     granted, go_on, claim = threading.Event(), threading.Event(), Transitions.claim
 
     def slow(steps: Transitions, token: str, **given: Any) -> Claim:
@@ -122,6 +121,14 @@ def test_a_task_that_is_cancelled_while_its_claim_is_granted_gives_the_lease_bac
         return answer
 
     monkeypatch.setattr(Transitions, "claim", slow)
+    return granted, go_on
+
+
+def test_a_task_that_is_cancelled_while_its_claim_is_granted_gives_the_lease_back(
+    real_store: JobStore, slow_claim: tuple[threading.Event, threading.Event]
+) -> None:
+    real_store.create(ORG, KIND, job_id="entering", takeover_s=LONG_S)
+    granted, go_on = slow_claim
 
     async def main() -> None:
         task = asyncio.create_task(work(real_store, "entering", None))
@@ -137,18 +144,10 @@ def test_a_task_that_is_cancelled_while_its_claim_is_granted_gives_the_lease_bac
 
 
 def test_a_task_that_is_cancelled_twice_while_its_claim_is_granted_leaves_no_run_behind(
-    real_store: JobStore, monkeypatch: pytest.MonkeyPatch
+    real_store: JobStore, slow_claim: tuple[threading.Event, threading.Event]
 ) -> None:
     real_store.create(ORG, KIND, job_id="entering", takeover_s=LONG_S)
-    granted, go_on, claim = threading.Event(), threading.Event(), Transitions.claim
-
-    def slow(steps: Transitions, token: str, **given: Any) -> Claim:
-        answer = claim(steps, token, **given)
-        granted.set()
-        assert go_on.wait(60)
-        return answer
-
-    monkeypatch.setattr(Transitions, "claim", slow)
+    granted, go_on = slow_claim
 
     async def main() -> None:
         task = asyncio.create_task(work(real_store, "entering", None))
