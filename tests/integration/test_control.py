@@ -37,6 +37,7 @@ def test_a_pause_shows_at_once_and_that_it_is_obeyed_once_it_is(store: JobStore)
         asked = store.control(ORG, job.job_id, "pause")
         assert (asked.status, asked.metadata) == (Status.RUNNING, {PAUSE: True})
         wait_until(lambda: store.get(ORG, job.job_id).heartbeat_at != asked.heartbeat_at)
+        wait_until(lambda: run.wanted() == "pause")  # the store has the heartbeat before the worker has its answer
         assert flags(store, job) == {PAUSE}  # the worker knows, and is busy with a row
         checking = aside(run.check)
         wait_until(lambda: flags(store, job) == {PAUSE, PAUSED})
