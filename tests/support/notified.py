@@ -66,7 +66,7 @@ class Notified:
         self.notices = Notices(store.connection)
         self.endpoints = self.notices.endpoints
         self.counted: list[str] = []
-        self.reaper = Reaper(store)
+        self.reaper = Reaper(store, notes_s=60)  # a busy machine notes all ends in one round too
         self.dispatcher = self.another(waits_s=waits_s)
 
     def another(self, known: Secrets = KNOWN, **options: Any) -> Dispatcher:
