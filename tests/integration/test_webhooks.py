@@ -389,7 +389,7 @@ def test_of_many_dispatchers_one_sends_a_notice(notified: Notified) -> None:
         wait_until(lambda: (dispatcher.dispatch(), len(notified.receiver.requests) >= 20)[-1])
 
     for sending in [aside(partial(send_all, each)) for each in dispatchers]:
-        sending.result(60)
+        sending.result()  # wait_until has the limit, and says more
     wait_until(lambda: not any(each.under_way() for each in dispatchers))
     assert len(notified.receiver.requests) == len({*notified.receiver.ids}) == 20
 

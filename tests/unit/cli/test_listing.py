@@ -22,7 +22,6 @@ JOBS = [of for of, _ in STATES.values()]
 KEY = ApiKey(
     "org_acme.0123456789ab", "org_acme", frozenset({"transactions:create", "events:create"}), "importer", NOW, None
 )
-SHORT_LIVED = ApiKey("org_acme.0123456789ac", "org_acme", frozenset({"jobs:run"}), None, NOW, NOW)
 TICKET = Ticket("org_acme.0123456789ad", "org_acme", JOB_ID, NOW, NOW + timedelta(hours=20))
 
 
@@ -91,7 +90,8 @@ def test_scripts_read_a_job_in_one_line(capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize("width", WIDTHS)
 def test_keys_have_a_name_times_and_permissions(width: int) -> None:
     now = datetime.now(UTC)
-    short_lived = replace(SHORT_LIVED, expires_at=now + timedelta(days=89.9))
+    expires_at = now + timedelta(days=89.9)
+    short_lived = ApiKey("org_acme.0123456789ac", "org_acme", frozenset({"jobs:run"}), None, NOW, expires_at)
     ticket = replace(TICKET, expires_at=now + timedelta(hours=20))
     lines = printed(width, lambda console: print_keys([KEY, short_lived], [ticket], console))
     text = " ".join(" ".join(lines).split())
