@@ -16,18 +16,19 @@ import batchstatus
 from batchstatus import JobStore, LeaseHeld, Status, StoreUnavailable
 from batchstatus.embedded import EmbeddedServer
 from batchstatus.model.keys import Keys
+from batchstatus.settings import StoreSettings
 from tests.chaos.finding import Finding
 from tests.chaos.importing import import_until_told, trouble_at_the_end
 from tests.support.importers import Importer
 from tests.support.keyleaks import keys_without_ttl
+from tests.support.nodes import KEEPS_DATA
 from tests.support.sdk import ORG, plain_client, store_ms
 from tests.support.service import LiveService
 from tests.support.settling import Settler
 from tests.support.waiting import wait_until
 
-LIVE, REPLICAS, LEASE_S = 8, 2, 1.0
-OPTIONS: dict[str, Any] = {"lease_s": LEASE_S}
-SETTLED_S = 5.0
+LIVE, REPLICAS, LEASE_S, GRACE_S = 8, 2, 1.0, StoreSettings().grace_s
+SETTLED_S = GRACE_S + 2.0
 """Time limit, from the store's return, for settling a job whose lease expired meanwhile."""
 
 
@@ -66,14 +67,20 @@ class Takers:
 
 
 class Scene:
-    """A store that loses nothing it has acknowledged, replicas with their reapers, live workers and dying ones."""
+    """A store that loses nothing it has acknowledged, replicas with their reapers, live workers and dying ones.
+
+    On a busy machine all workers have `busy_s` longer, from the store's return, to be heard again.
+    """
+
+    def __init__(self, busy_s: float) -> None:
+        self._grace_s = GRACE_S + busy_s
+        self._options: dict[str, Any] = {"lease_s": LEASE_S, "grace_s": self._grace_s}
 
     def __enter__(self) -> Self:
         with ExitStack() as starting:
-            always = ("--appendonly", "yes", "--appendfsync", "always")
-            self.server = starting.enter_context(EmbeddedServer(*always))
+            self.server = starting.enter_context(EmbeddedServer(*KEEPS_DATA))
             # The scene only looks on: on a busy machine an answer may take a while.
-            self.store = batchstatus.connect(self.server.url, timeout_s=30, **OPTIONS)
+            self.store = batchstatus.connect(self.server.url, timeout_s=30, **self._options)
             starting.callback(self.store.close)
             self._running = starting.enter_context(ExitStack())
             self._start_replicas()
@@ -88,7 +95,7 @@ class Scene:
     def import_one(self, ending: ExitStack, takeover_s: float = 0) -> tuple[str, Importer]:
         """Create a job and start a worker that imports until told to stop. Returns both."""
         job_id = self.store.create(ORG, "transaction_batch", takeover_s=takeover_s).job_id
-        importer = ending.enter_context(Importer(import_until_told, self.server.url, job_id, OPTIONS))
+        importer = ending.enter_context(Importer(import_until_told, self.server.url, job_id, self._options))
         assert importer.told() == "running"
         return job_id, importer
 
@@ -100,13 +107,14 @@ class Scene:
         self._start_replicas()
 
     def _start_replicas(self) -> None:
-        replicas = (LiveService(self.server.url, wait_for="/livez") for _ in range(REPLICAS))
+        grace = {"BATCHSTATUS_GRACE_S": f"{self._grace_s:g}"}
+        replicas = (LiveService(self.server.url, wait_for="/livez", **grace) for _ in range(REPLICAS))
         self._replicas = [self._running.enter_context(each) for each in replicas]
 
     @contextmanager
     def watched(self) -> Iterator[tuple[Takers, Settler]]:
         """Let others look at the live workers' jobs, and try to take them over, inside the block."""
-        options = {**OPTIONS, "timeout_s": 0.5}
+        options = {**self._options, "timeout_s": 0.5}
         with closing(batchstatus.connect(self.server.url, **options)) as store:
             jobs = [*self.live]
             with Takers(store, jobs) as takers, Settler(store, jobs) as settler:
@@ -153,9 +161,10 @@ def _away(
 ) -> Finding:
     """Take the store away `times` times. With `replicas_too`, restart all replicas before the store is back.
 
-    A dead worker's job may be settled `busy_s` later than promised, where other processes use the machine.
+    Where other processes use the machine, live workers may be heard again `busy_s` later than promised. A dead
+    worker's job is then settled as much later, and may be late by `busy_s` itself.
     """
-    with Scene() as scene, ExitStack() as dying:
+    with Scene(busy_s) as scene, ExitStack() as dying:
         wrong: list[str] = []
         recovery_s: list[float] = []
         with scene.watched() as (takers, settler):
@@ -175,7 +184,7 @@ def _away(
                 come_back(scene.server)
                 back_at, back_at_ms = time.monotonic(), scene.store_ms()
                 recovery_s.append(_recover(scene, back_at))
-                wrong += _settled_late(scene, dead, back_at_ms, SETTLED_S + busy_s)
+                wrong += _settled_late(scene, dead, back_at_ms, SETTLED_S + 2 * busy_s)
         wrong += [f"{job_id} was taken over" for job_id in takers.taken]
         wrong += [f"a live worker's job has read {status}" for status in settler.statuses - {Status.RUNNING}]
         lost = scene.lost()

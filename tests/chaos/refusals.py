@@ -20,6 +20,7 @@ from tests.support.callers import poll
 from tests.support.importers import Importer
 from tests.support.keyleaks import keys_without_ttl
 from tests.support.load import SLOWEST_POLL_S
+from tests.support.nodes import KEEPS_DATA
 from tests.support.sdk import ORG, claim_and_vanish, plain_client, raises
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
@@ -36,7 +37,7 @@ class Scene:
     def __enter__(self) -> Self:
         with ExitStack() as starting:
             debug = ("--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024")
-            self.server = starting.enter_context(EmbeddedServer("--appendonly", "yes", *debug))
+            self.server = starting.enter_context(EmbeddedServer(*KEEPS_DATA, *debug))
             self.client = starting.enter_context(plain_client(self.server.url))
             self.store = batchstatus.connect(self.server.url)
             starting.callback(self.store.close)

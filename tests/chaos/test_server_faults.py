@@ -13,6 +13,7 @@ from tests.chaos.finding import Finding
 from tests.chaos.forgetting import scripts_forgotten
 from tests.chaos.full import store_full
 from tests.chaos.refusals import REFUSALS, store_is_read_only, store_refuses
+from tests.chaos.working import BUSY_S
 from tests.support.everything import do_everything
 from tests.support.nodes import Node
 from tests.support.permissions import (
@@ -36,7 +37,7 @@ OF_THE_ADMINISTRATOR = {"acl|setuser", "client|setinfo", "config|resetstat", "in
 def test_no_live_worker_loses_its_job_while_the_store_is_away(
     away: Callable[..., Finding], replicas_too: bool
 ) -> None:
-    found = away(1, replicas_too=replicas_too, busy_s=10)  # `make chaos` allows nothing for a busy machine
+    found = away(1, replicas_too=replicas_too, busy_s=BUSY_S)
     assert (found.lost, found.wrong) == ((), ())
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Self
 
 import batchstatus
+from batchstatus.settings import StoreSettings
 from tests.chaos.finding import Finding
 from tests.chaos.importing import import_until_told, trouble_at_the_end
 from tests.support.importers import Importer
@@ -34,7 +35,7 @@ class Work:
     """The load on the store at `url`, as a context manager. A Redis replica confirms every write.
 
     `lost` and `wrong` collect what is found on the way and by `finding`, which ends the load. On a busy machine
-    writes may take `busy_s` longer to work again.
+    writes may take `busy_s` longer to work again, and live workers to be heard again.
     """
 
     def __init__(
@@ -42,7 +43,9 @@ class Work:
     ) -> None:
         self._url, self._busy_s = url, busy_s
         self._reads_may_be_old = reads_may_be_old
-        self._options: dict[str, Any] = {"min_replicas": 1, "lease_s": lease_s}
+        grace_s = StoreSettings().grace_s + busy_s
+        self._options: dict[str, Any] = {"min_replicas": 1, "lease_s": lease_s, "grace_s": grace_s}
+        self._environment = {"BATCHSTATUS_MIN_REPLICAS": "1", "BATCHSTATUS_GRACE_S": f"{grace_s:g}"}
         self._ledger = Ledger()
         self._importers: dict[str, Importer] = {}
         self._clerk_and_pollers: list[Clerk | Poller] = []
@@ -65,7 +68,7 @@ class Work:
                 assert importer.told() == "running"
                 self._importers[job_id] = importer
             self._clerk_and_pollers.append(Clerk(self.store, self._ledger, "clerk"))
-            service = starting.enter_context(LiveService(self._url, BATCHSTATUS_MIN_REPLICAS="1"))
+            service = starting.enter_context(LiveService(self._url, **self._environment))
             key, _ = insist(lambda: self.store.api_keys.create(ORG, ["transactions:create"]))
             for number in range(POLLERS):
                 job_id = self.imports[number % IMPORTERS]

@@ -19,6 +19,7 @@ import pytest
 from batchstatus import Job, JobStore, Status
 from batchstatus.embedded import EmbeddedServer
 from tests.queues import settings
+from tests.support.nodes import KEEPS_DATA
 from tests.support.output import Output
 from tests.support.sdk import plain_client
 from tests.support.waiting import wait_until
@@ -86,7 +87,7 @@ class Import:
 @pytest.fixture(scope="module")
 def broker() -> Iterator[EmbeddedServer]:
     """A Valkey for the queue alone."""
-    with EmbeddedServer("--appendonly", "yes", "--appendfsync", "always") as server:
+    with EmbeddedServer(*KEEPS_DATA) as server:
         yield server
 
 

@@ -12,6 +12,7 @@ from batchstatus import StoreUnavailable
 from batchstatus.embedded import EmbeddedServer
 from batchstatus.settings import StoreSettings
 from batchstatus.store import JobStore
+from tests.support.nodes import KEEPS_DATA
 from tests.support.rawhttp import Answer, RawConnection, exchange, request
 from tests.support.sdk import plain_client
 from tests.support.service import LiveService
@@ -40,7 +41,7 @@ class Stage:
 @contextmanager
 def own_stage(*server_options: str) -> Iterator[Stage]:
     """Yield a stage whose store keeps its data when killed."""
-    with EmbeddedServer("--appendonly", "yes", *server_options) as server, LiveService(server.url) as service:
+    with EmbeddedServer(*KEEPS_DATA, *server_options) as server, LiveService(server.url) as service:
         store = JobStore.open(server.url, StoreSettings())
         key, _ = store.api_keys.create(ORG, ["transactions:create"])
         store.close()
