@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from batchstatus.conformance.proxy import LosingProxy
@@ -71,7 +71,7 @@ def repeats(scene: Scene) -> None:
 def heartbeats(scene: Scene) -> None:
     """A row that takes longer than the lease costs no lease."""
     scene.lines = LINES[:1]
-    worker = scene.start(row_ms=round(LEASE_S * 1500))
+    worker = scene.start(row_ms=round(LEASE_S * 2500))
     until(lambda: scene.job().status is Status.RUNNING, "a claim")
     while not scene.job().terminal:
         if not scene.lease_is_alive() and not scene.job().terminal:
@@ -86,13 +86,12 @@ def pauses(scene: Scene) -> None:
     scene.until_done(10)
     scene.control(Action.PAUSE)
     until(lambda: "batchPaused" in scene.stored(), "batchPaused", 5)
-    before, end = scene.job().done, time.monotonic() + 1.5 * LEASE_S
-    while time.monotonic() < end:
+    before = scene.job().done
+    for _ in _longer_than_a_lease():
         if scene.job().done != before:
             raise Broken("rows were counted during the pause")
         if not scene.lease_is_alive():
             raise Broken("the lease ran out during the pause")
-        time.sleep(0.05)
     scene.control(Action.RESUME)
     scene.ends(Status.COMPLETED, worker)
 
@@ -163,11 +162,9 @@ def outlives_full_memory(scene: Scene) -> None:
     worker = scene.start()
     scene.until_done(10)
     scene.set_memory("1")
-    end = time.monotonic() + 1.5 * LEASE_S
-    while time.monotonic() < end:
+    for _ in _longer_than_a_lease():
         if not scene.lease_is_alive():
             raise Broken("the lease ran out while reports were refused")
-        time.sleep(0.05)
     scene.set_memory("0")
     scene.ends(Status.COMPLETED, worker)
 
@@ -201,6 +198,8 @@ def tells_of_lost_reports(scene: Scene) -> None:
     before, rows = scene.stored(), scene.job().failed
     scene.until_done(25)
     now = scene.stored()
+    if scene.job().terminal:
+        raise Broken("the job was over before a report could be lost")
     lost = before | {name: now[name] for name in ("heartbeatAt", "leaseExpiresAt")}
     fields = [each for pair in lost.items() for each in pair]
     keep = ("LTRIM", scene.keys.failures, 0, rows - 1) if rows else ("DEL", scene.keys.failures)
@@ -208,6 +207,15 @@ def tells_of_lost_reports(scene: Scene) -> None:
     until(lambda: worker.poll() is not None, "the end of the worker's process", 30)
     if scene.job().status is Status.COMPLETED:
         raise Broken("the job reads completed, and rows are missing from its counters")
+
+
+def _longer_than_a_lease() -> Iterator[None]:
+    """Yield again and again, and once more when a lease would have run out, however late that is."""
+    end, is_over = time.monotonic() + 1.5 * LEASE_S, False
+    while not is_over:
+        is_over = time.monotonic() >= end
+        yield
+        time.sleep(0.05)
 
 
 def _freeze(worker: "subprocess.Popen[bytes]") -> None:
