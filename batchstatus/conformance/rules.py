@@ -71,6 +71,7 @@ def repeats(scene: Scene) -> None:
 def heartbeats(scene: Scene) -> None:
     """A row that takes longer than the lease costs no lease."""
     scene.lines = LINES[:1]
+    # Without heartbeats the lease is over for 3 s, so that even a slow look sees it.
     worker = scene.start(row_ms=round(LEASE_S * 2500))
     until(lambda: scene.job().status is Status.RUNNING, "a claim")
     while not scene.job().terminal:

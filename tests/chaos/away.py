@@ -28,8 +28,8 @@ from tests.support.settling import Settler
 from tests.support.waiting import wait_until
 
 LIVE, REPLICAS, LEASE_S, GRACE_S = 8, 2, 1.0, StoreSettings().grace_s
-SETTLED_S = GRACE_S + 2.0
-"""Time limit, from the store's return, for settling a job whose lease expired meanwhile."""
+SETTLED_S = 5.0
+"""Time limit, from the store's return, for settling a job whose lease expired meanwhile, with that grace."""
 
 
 class Takers:

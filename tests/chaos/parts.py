@@ -47,7 +47,7 @@ def import_part(link: Link, url: str, job_id: str, part: int, database: str) -> 
                 run.succeeded(0, checkpoint=number)
             if number % COMMIT_ROWS == COMMIT_ROWS // 2 and not hurried:
                 hurried = link.poll(0.05)  # with rows that are reported, and that no checkpoint covers
-            if number >= ROWS_A_PART * 3 // 4 and not hurried:  # one that took over too
+            if number >= ROWS_A_PART * 3 // 4 and not hurried:  # one that takes over there waits, too
                 rows_of.commit()
                 hurried = link.poll(None)
         rows_of.commit()

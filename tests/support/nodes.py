@@ -24,7 +24,7 @@ KEEPS_DATA = ("--appendonly", "yes", "--appendfsync", "no")
 """Options of a server that, killed and started again, has all that it acknowledged.
 
 It writes to its file before it answers, and what is written outlives the process. Only a crash of the machine
-would need a sync too. On a busy machine a sync for each write has been seen to stop the server for eleven seconds.
+would need a sync too. On a busy machine a single sync has been seen to take eleven seconds.
 """
 T = TypeVar("T")
 
