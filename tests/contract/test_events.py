@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 import pytest
@@ -22,19 +22,30 @@ from tests.support.waiting import wait_until
 from tests.support.wire import bearer, checked_error
 
 ORG, OTHER = "org_acme", "org_globex"
+ORGS = count()
 KIND = "transaction_batch"
 JOB_EVENTS, EVENTS = "/batch-import/jobs/job-1/events", "/batch-import/events"
 
 
 @pytest.fixture
-def key(real_store: JobStore) -> str:
-    made, _ = real_store.api_keys.create(ORG, ["transactions:create"])
+def org() -> str:
+    """An organization that no earlier test has listened to.
+
+    The service notices that a listener has gone only when it writes to it. Until then it looks for it at what it
+    listened to, and who listens to the same meanwhile is told what such a look finds.
+    """
+    return f"org_{next(ORGS)}"
+
+
+@pytest.fixture
+def key(real_store: JobStore, org: str) -> str:
+    made, _ = real_store.api_keys.create(org, ["transactions:create"])
     return made
 
 
 @pytest.fixture
-def job_id(real_store: JobStore) -> str:
-    return real_store.create(ORG, KIND, job_id="job-1", total_items=100).job_id
+def job_id(real_store: JobStore, org: str) -> str:
+    return real_store.create(org, KIND, job_id="job-1", total_items=100).job_id
 
 
 Listen = Callable[..., Listening]
@@ -77,17 +88,17 @@ def test_the_job_comes_at_once_as_a_poll_gives_it(
 
 
 def test_every_change_comes_and_the_stream_ends_with_the_job(
-    live: LiveService, key: str, real_store: JobStore, job_id: str, listen: Listen
+    live: LiveService, key: str, real_store: JobStore, org: str, job_id: str, listen: Listen
 ) -> None:
     stream = listen()
     assert stream.next().job["status"] == "queued"
-    with real_store.run(ORG, job_id) as run:
+    with real_store.run(org, job_id) as run:
         assert stream.next().job["status"] == "running"
         run.succeeded(40)
         assert stream.next().job["succeeded"] == 40
-        real_store.control(ORG, job_id, "pause")
+        real_store.control(org, job_id, "pause")
         assert stream.next().job["metadata"] == {"batchPauseRequested": True}
-        real_store.control(ORG, job_id, "resume")
+        real_store.control(org, job_id, "resume")
         assert stream.next().job["metadata"] == {}
     *_, last = stream.rest()
     assert last.job["status"] == "completed"
@@ -95,10 +106,10 @@ def test_every_change_comes_and_the_stream_ends_with_the_job(
 
 
 def test_there_are_at_most_four_events_a_second_and_the_newest_is_among_them(
-    real_store: JobStore, job_id: str, listen: Listen
+    real_store: JobStore, org: str, job_id: str, listen: Listen
 ) -> None:
     stream, found = listen(), []
-    with real_store.run(ORG, job_id, flush_s=0.02) as run:
+    with real_store.run(org, job_id, flush_s=0.02) as run:
         while len(found) < 8:
             run.succeeded()
             found.append(stream.next())
@@ -109,19 +120,19 @@ def test_there_are_at_most_four_events_a_second_and_the_newest_is_among_them(
     assert len(found) <= 4 * (last.at - first.at) + 3
 
 
-def test_a_heartbeat_is_no_event(real_store: JobStore, job_id: str, listen: Listen) -> None:
-    with real_store.run(ORG, job_id):
+def test_a_heartbeat_is_no_event(real_store: JobStore, org: str, job_id: str, listen: Listen) -> None:
+    with real_store.run(org, job_id):
         stream = listen()
         before = stream.next().job["heartbeatAt"]
-        wait_until(lambda: real_store.get(ORG, job_id).heartbeat_at.isoformat()[:23] > before[:23])
-        real_store.control(ORG, job_id, "pause")
+        wait_until(lambda: real_store.get(org, job_id).heartbeat_at.isoformat()[:23] > before[:23])
+        real_store.control(org, job_id, "pause")
         assert "batchPauseRequested" in stream.next().job["metadata"]
 
 
-def test_what_is_known_is_not_sent_again(real_store: JobStore, job_id: str, listen: Listen) -> None:
+def test_what_is_known_is_not_sent_again(real_store: JobStore, org: str, job_id: str, listen: Listen) -> None:
     tag = listen().next().tag
     again = listen(Last_Event_ID=tag)
-    real_store.control(ORG, job_id, "pause")
+    real_store.control(org, job_id, "pause")
     assert again.next().job["metadata"] == {"batchPauseRequested": True}
 
 
@@ -133,9 +144,9 @@ def test_another_last_event_id_skips_nothing(
 
 
 def test_the_end_is_sent_to_who_has_not_seen_it_and_204_to_who_has(
-    real_store: JobStore, job_id: str, listen: Listen
+    real_store: JobStore, org: str, job_id: str, listen: Listen
 ) -> None:
-    real_store.control(ORG, job_id, "cancel")
+    real_store.control(org, job_id, "cancel")
     (end,) = listen().rest()
     assert end.job["status"] == "cancelled"
     again = listen(Last_Event_ID=end.tag)
@@ -144,31 +155,31 @@ def test_the_end_is_sent_to_who_has_not_seen_it_and_204_to_who_has(
 
 
 def test_another_replica_goes_on_where_the_first_was(
-    live: LiveService, redis_url: str, real_store: JobStore, key: str, job_id: str, listen: Listen
+    live: LiveService, redis_url: str, real_store: JobStore, org: str, key: str, job_id: str, listen: Listen
 ) -> None:
     known = listen().next().tag
     with (
         LiveService(redis_url, **UNHURRIED_SERVICE) as replica,
         Listening(replica.port, JOB_EVENTS, key, Last_Event_ID=known) as stream,
     ):
-        real_store.control(ORG, job_id, "cancel")
+        real_store.control(org, job_id, "cancel")
         (end,) = stream.rest()
     assert end.job["status"] == "cancelled"
     assert listen(Last_Event_ID=end.tag).response.status == 204
 
 
-def test_a_job_that_is_gone_ends_the_stream(real_store: JobStore, job_id: str, listen: Listen) -> None:
+def test_a_job_that_is_gone_ends_the_stream(real_store: JobStore, org: str, job_id: str, listen: Listen) -> None:
     stream = listen()
     stream.next()
-    real_store.connection.command("DEL", real_store.connection.keys.job(ORG, job_id).job)
+    real_store.connection.command("DEL", real_store.connection.keys.job(org, job_id).job)
     (gone,) = stream.rest()
     assert (gone.name, gone.data["error"]["code"]) == ("error", "JOB_NOT_FOUND")
 
 
-def test_a_damaged_job_ends_the_stream(real_store: JobStore, job_id: str, listen: Listen) -> None:
+def test_a_damaged_job_ends_the_stream(real_store: JobStore, org: str, job_id: str, listen: Listen) -> None:
     stream = listen()
     stream.next()
-    job_key = real_store.connection.keys.job(ORG, job_id).job
+    job_key = real_store.connection.keys.job(org, job_id).job
     real_store.connection.command("HSET", job_key, "succeeded", "many", "rev", "99")
     (broken,) = stream.rest()
     assert (broken.name, broken.data["error"]["code"]) == ("error", "INTERNAL_ERROR")
@@ -178,13 +189,13 @@ def test_a_damaged_job_ends_the_stream(real_store: JobStore, job_id: str, listen
 
 
 def test_an_organization_hears_of_its_jobs_that_have_not_ended_and_of_their_ends(
-    real_store: JobStore, listen: Listen
+    real_store: JobStore, org: str, listen: Listen
 ) -> None:
     for name in ("ended", "waits", "runs"):
-        real_store.create(ORG, KIND, job_id=name)
+        real_store.create(org, KIND, job_id=name)
     real_store.create(OTHER, KIND, job_id="theirs")
-    real_store.control(ORG, "ended", "cancel")
-    with real_store.run(ORG, "runs") as run:
+    real_store.control(org, "ended", "cancel")
+    with real_store.run(org, "runs") as run:
         stream = listen(EVENTS)
         assert {stream.next().job["jobId"] for _ in range(2)} == {"waits", "runs"}
         run.succeeded(3)
@@ -193,60 +204,66 @@ def test_an_organization_hears_of_its_jobs_that_have_not_ended_and_of_their_ends
     assert (end := stream.next().job)["jobId"] == "runs"
     assert end["status"] == "completed"
     real_store.create(OTHER, KIND, job_id="theirs-too")
-    real_store.create(ORG, "entity_automatic", job_id="new")
+    real_store.create(org, "entity_automatic", job_id="new")
     assert stream.next().job["jobId"] == "new"
-    real_store.control(ORG, "waits", "cancel")
+    real_store.control(org, "waits", "cancel")
     assert (end := stream.next().job)["jobId"] == "waits"
     assert end["status"] == "cancelled"
 
 
-def test_two_streams_of_an_organization_each_hear_of_every_end(real_store: JobStore, listen: Listen) -> None:
-    real_store.create(ORG, KIND, job_id="first")
+def test_two_streams_of_an_organization_each_hear_of_every_end(
+    real_store: JobStore, org: str, listen: Listen
+) -> None:
+    real_store.create(org, KIND, job_id="first")
     streams = [listen(EVENTS) for _ in range(4)]  # on both processes, most likely
     assert {stream.next().job["jobId"] for stream in streams} == {"first"}
     for number in range(5):
-        real_store.create(ORG, KIND, job_id=f"job-{number}")
+        real_store.create(org, KIND, job_id=f"job-{number}")
         assert {stream.next().job["status"] for stream in streams} == {"queued"}
-        real_store.control(ORG, f"job-{number}", "cancel")
+        real_store.control(org, f"job-{number}", "cancel")
         assert {(stream.next().job["status"]) for stream in streams} == {"cancelled"}
 
 
-def test_a_late_stream_does_not_hear_of_ends_that_others_are_told(real_store: JobStore, listen: Listen) -> None:
+def test_a_late_stream_does_not_hear_of_ends_that_others_are_told(
+    real_store: JobStore, org: str, listen: Listen
+) -> None:
     for name in ("one", "two"):
-        real_store.create(ORG, KIND, job_id=name)
+        real_store.create(org, KIND, job_id=name)
     early = listen(EVENTS)
     assert {early.next().job["jobId"] for _ in range(2)} == {"one", "two"}
-    real_store.control(ORG, "one", "cancel")
+    real_store.control(org, "one", "cancel")
     assert early.next().job["status"] == "cancelled"
     late = listen(EVENTS)
     assert late.next().job["jobId"] == "two"
-    real_store.control(ORG, "two", "cancel")
+    real_store.control(org, "two", "cancel")
     assert late.next().job["status"] == "cancelled"
 
 
-def test_of_many_jobs_the_newest_hundred_are_sent(real_store: JobStore, listen: Listen) -> None:
+def test_of_many_jobs_the_newest_hundred_are_sent(real_store: JobStore, org: str, listen: Listen) -> None:
     for number in range(103):
-        real_store.create(ORG, KIND, job_id=f"job-{number:03}")
+        real_store.create(org, KIND, job_id=f"job-{number:03}")
     stream = listen(EVENTS)
     found = [stream.next().job["jobId"] for _ in range(100)]
-    newest = [job.job_id for job in real_store.list(ORG, limit=100).jobs]
+    newest = [job.job_id for job in real_store.list(org, limit=100).jobs]
     assert found == newest[::-1]
 
 
 def test_jobs_that_are_new_in_one_look_are_sent_in_the_order_of_their_creation(
-    real_store: JobStore, listen: Listen
+    real_store: JobStore, org: str, listen: Listen
 ) -> None:
     stream = listen(EVENTS)
-    made = [real_store.create(ORG, KIND, job_id=f"new-{number:03}").job_id for number in range(40)]
+    made = [real_store.create(org, KIND, job_id=f"new-{number:03}").job_id for number in range(40)]
     assert [stream.next().job["jobId"] for _ in made] == made
 
 
 # Who may listen
 
 
-def test_a_stream_is_refused_as_a_poll_is(live: LiveService, real_store: JobStore, key: str, job_id: str) -> None:
+def test_a_stream_is_refused_as_a_poll_is(
+    live: LiveService, real_store: JobStore, org: str, key: str, job_id: str
+) -> None:
     strangers, _ = real_store.api_keys.create(OTHER, ["transactions:create"])
-    reader, _ = real_store.api_keys.create(ORG, ["transactions:read"])
+    reader, _ = real_store.api_keys.create(org, ["transactions:read"])
     for path in (JOB_EVENTS, EVENTS):
         assert exchange(live.port, request("GET", path)).refusal == (401, "UNAUTHENTICATED")
         assert exchange(live.port, request("GET", path, key=f"bsk_{'x' * 43}")).refusal == (401, "UNAUTHENTICATED")
@@ -258,21 +275,23 @@ def test_a_stream_is_refused_as_a_poll_is(live: LiveService, real_store: JobStor
 
 
 def test_a_ticket_for_a_job_listens_to_this_job_alone(
-    live: LiveService, real_store: JobStore, job_id: str, listen: Listen
+    live: LiveService, real_store: JobStore, org: str, job_id: str, listen: Listen
 ) -> None:
-    real_store.create(ORG, KIND, job_id="job-2")
-    ticket, _ = real_store.tickets.create(ORG, job_id=job_id)
+    real_store.create(org, KIND, job_id="job-2")
+    ticket, _ = real_store.tickets.create(org, job_id=job_id)
     assert listen(key=ticket).next().job["jobId"] == job_id
     other = exchange(live.port, request("GET", "/batch-import/jobs/job-2/events", key=ticket))
     assert other.refusal == (404, "JOB_NOT_FOUND")
     assert exchange(live.port, request("GET", EVENTS, key=ticket)).refusal == (403, "FORBIDDEN")
-    every, _ = real_store.tickets.create(ORG)
+    every, _ = real_store.tickets.create(org)
     assert listen(EVENTS, key=every).next().job["jobId"] == job_id
 
 
 @pytest.mark.parametrize("path", [JOB_EVENTS, EVENTS])
-def test_a_revoked_key_ends_the_stream(real_store: JobStore, job_id: str, listen: Listen, path: str) -> None:
-    secret, record = real_store.api_keys.create(ORG, ["transactions:create"])
+def test_a_revoked_key_ends_the_stream(
+    real_store: JobStore, org: str, job_id: str, listen: Listen, path: str
+) -> None:
+    secret, record = real_store.api_keys.create(org, ["transactions:create"])
     stream = listen(path, key=secret)
     stream.next()
     real_store.api_keys.revoke(record.id)
@@ -295,9 +314,9 @@ def test_head_has_no_body_and_holds_nothing(live: LiveService, key: str, job_id:
 
 
 def test_a_caller_in_http_1_0_gets_the_same_without_chunks(
-    live: LiveService, real_store: JobStore, key: str, job_id: str
+    live: LiveService, real_store: JobStore, org: str, key: str, job_id: str
 ) -> None:
-    real_store.control(ORG, job_id, "cancel")
+    real_store.control(org, job_id, "cancel")
     with connect(live.port) as connection:
         connection.sendall(request("GET", JOB_EVENTS, key=key, version="1.0"))
         head, _, body = read_to_the_end(connection).partition(b"\r\n\r\n")
@@ -306,9 +325,9 @@ def test_a_caller_in_http_1_0_gets_the_same_without_chunks(
 
 
 def test_listeners_are_counted_until_they_go(
-    live: LiveService, real_store: JobStore, job_id: str, listen: Listen
+    live: LiveService, real_store: JobStore, org: str, job_id: str, listen: Listen
 ) -> None:
-    with real_store.run(ORG, job_id) as run:
+    with real_store.run(org, job_id) as run:
         streams = [listen() for _ in range(3)]
         for stream in streams:
             stream.next()
