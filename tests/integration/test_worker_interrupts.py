@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -43,20 +42,20 @@ def store(troubled: TroubledClient) -> JobStore:
     return JobStore(troubled, StoreSettings())
 
 
-def is_leaving(thread_id: int) -> bool:
-    """Returns True if a thread is in a run's `__exit__`."""
-    frame = sys._current_frames().get(thread_id)
-    while frame and frame.f_code is not Run.__exit__.__code__:
-        frame = frame.f_back
-    return frame is not None
+def is_being_left(run: Run) -> bool:
+    """Returns True once leaving the run has begun. For another thread than the importer's."""
+    try:
+        run.wanted()
+    except InvalidTransition:
+        return True
+    return False
 
 
 def count_and_be_interrupted_while_leaving(run: Run, interrupted: threading.Event) -> None:
     """Count three rows, and get the signal while what is left is being delivered."""
-    importer = threading.get_ident()
 
     def interrupt() -> None:
-        wait_until(lambda: is_leaving(importer))
+        wait_until(lambda: is_being_left(run))
         os.kill(os.getpid(), signal.SIGUSR1)
         interrupted.set()
 
