@@ -158,8 +158,9 @@ def test_sentinels_and_their_primary_are_reached_over_tls_with_a_login_each(cert
 @pytest.mark.slow
 @needs_cluster
 def test_a_cluster_is_reached_over_tls(certificates: Certificates) -> None:
-    # The second --tls-cluster is for the servers among themselves; one server alone has nobody to talk to.
-    with tls_server(certificates, "--cluster-enabled", "yes", "--tls-cluster", "yes") as server:
+    # By itself the port for the servers among themselves is 10,000 above the other, and may be somebody's by now.
+    among_themselves = ("--cluster-port", str(free_port()), "--tls-cluster", "yes")
+    with tls_server(certificates, "--cluster-enabled", "yes", *among_themselves) as server:
         port = server.server.port
         ask(port, lambda client: client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16_383))
         wait_until(lambda: "cluster_state:ok" in (ask(port, _cluster_info) or ""), 30, "the Cluster is well")
