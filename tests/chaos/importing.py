@@ -8,7 +8,7 @@ import batchstatus
 from batchstatus import JobStore, LeaseHeld, LeaseLost, Run, Status
 from tests.support.importers import Importer, Link
 from tests.support.load import insist
-from tests.support.sdk import ORG, counters, rejected, skipped
+from tests.support.sdk import ORG, UNHURRIED, counters, rejected, skipped
 
 
 def outcome(number: int) -> str:
@@ -110,7 +110,7 @@ def import_until_fenced_out(link: Link, url: str, job_id: str, options: dict[str
 
 def claim_each(link: Link, url: str, job_ids: list[str]) -> None:
     """Claim one job after the other, each on a message, and send whether the claim succeeded."""
-    store = batchstatus.connect(url)
+    store = batchstatus.connect(url, **UNHURRIED)
     for job_id in job_ids:
         link.recv()
         try:

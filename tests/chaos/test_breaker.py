@@ -13,7 +13,7 @@ from batchstatus import connect
 from batchstatus.embedded import EmbeddedServer
 from tests.support.callers import Answer, poll, poll_at_once
 from tests.support.rawhttp import RawConnection, request
-from tests.support.sdk import plain_client
+from tests.support.sdk import UNHURRIED, plain_client
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
@@ -59,7 +59,7 @@ def poll_together(service: LiveService, path: str, key: str) -> Iterator[tuple[i
 def test_an_open_breaker_refuses_polls_at_once_until_the_store_is_back() -> None:
     with EmbeddedServer() as server, LiveService(server.url, BATCHSTATUS_WORKERS="1") as service:
         # Given a job that is polled, in a store that then hangs
-        store = connect(server.url)
+        store = connect(server.url, **UNHURRIED)
         key, _ = store.api_keys.create(ORG, ["transactions:create"])
         path = f"/batch-import/jobs/{store.create(ORG, 'transaction_batch').job_id}"
         assert {answer.status for answer in poll_at_once(service.url, path, key, 4)} == {200}
@@ -97,7 +97,11 @@ def test_an_open_breaker_refuses_polls_at_once_until_the_store_is_back() -> None
 
 @pytest.mark.slow
 def test_polls_neither_wait_nor_queue_up_while_the_breaker_is_open() -> None:
-    with EmbeddedServer() as server, LiveService(server.url) as service, closing(connect(server.url)) as store:
+    with (
+        EmbeddedServer() as server,
+        LiveService(server.url) as service,
+        closing(connect(server.url, **UNHURRIED)) as store,
+    ):
         # Given a service of two processes whose breakers are both open, because the store hangs
         key, _ = store.api_keys.create(ORG, ["transactions:create"])
         path = f"/batch-import/jobs/{store.create(ORG, 'transaction_batch').job_id}"

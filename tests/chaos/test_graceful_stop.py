@@ -17,7 +17,7 @@ from batchstatus import JobStore, connect
 from batchstatus.embedded import EmbeddedServer
 from tests.support.callers import poll
 from tests.support.rawhttp import RawConnection, download, exchange, request
-from tests.support.sdk import rejected
+from tests.support.sdk import UNHURRIED, rejected
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
@@ -79,7 +79,7 @@ def service(server: EmbeddedServer) -> Iterator[LiveService]:
 
 @pytest.fixture
 def store(server: EmbeddedServer) -> Iterator[JobStore]:
-    with closing(connect(server.url)) as store:
+    with closing(connect(server.url, **UNHURRIED)) as store:
         yield store
 
 

@@ -24,7 +24,7 @@ from tests.support.permissions import (
     make_user,
     with_keys,
 )
-from tests.support.sdk import ORG, plain_client
+from tests.support.sdk import ORG, UNHURRIED, plain_client
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -139,7 +139,7 @@ def test_api_keys_are_created_and_revoked_with_min_replicas(
 def test_a_worker_needs_no_access_to_api_keys(server: Node, admin: "redis.Redis") -> None:
     make_user(admin, with_keys(documented_rule(), documented_keys("neither read nor make")))
     create_one(as_user(server.url))
-    store = batchstatus.connect(as_user(server.url))
+    store = batchstatus.connect(as_user(server.url), **UNHURRIED)
     for call in (lambda: store.api_keys.create(ORG, ["a:b"]), lambda: store.api_keys.verify(f"bsk_{'x' * 43}")):
         with pytest.raises(StoreRefused):
             call()
@@ -147,11 +147,11 @@ def test_a_worker_needs_no_access_to_api_keys(server: Node, admin: "redis.Redis"
 
 
 def test_a_service_needs_only_read_access_to_api_keys(server: Node, admin: "redis.Redis") -> None:
-    store = batchstatus.connect(server.url)
+    store = batchstatus.connect(server.url, **UNHURRIED)
     key, _ = store.api_keys.create(ORG, ["transactions:create"])
     store.close()
     make_user(admin, with_keys(documented_rule(), documented_keys("enough for it")))
-    limited = batchstatus.connect(as_user(server.url))
+    limited = batchstatus.connect(as_user(server.url), **UNHURRIED)
     job_id = limited.create(ORG, "transaction_batch").job_id
     assert limited.api_keys.verify(key)
     assert limited.get(ORG, job_id).status == "queued"

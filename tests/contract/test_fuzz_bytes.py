@@ -21,6 +21,7 @@ from batchstatus.settings import StoreSettings
 from tests.conftest import ORG
 from tests.support.fuzzing import answers, complaint, corpus, exchange_to_the_end, mutant
 from tests.support.rawhttp import request
+from tests.support.sdk import UNHURRIED
 from tests.support.service import UNHURRIED_SERVICE, LiveService
 
 CALLERS = 8
@@ -125,7 +126,7 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, default=int(time.time()))
     given = arguments.parse_args()
     with EmbeddedServer() as server, LiveService(server.url, **UNHURRIED_SERVICE) as live:
-        store = JobStore.open(server.url, StoreSettings())
+        store = JobStore.open(server.url, StoreSettings(**UNHURRIED))
         findings = fuzz_and_watch(live, store, given.seconds, given.seed)
         store.close()
     lines = [f"seed {given.seed}: {findings}; {len(findings.complaints)} complaints", *findings.complaints[:20]]

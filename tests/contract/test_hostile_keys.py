@@ -22,6 +22,7 @@ from tests.support.hostile import (
     ask,
 )
 from tests.support.rawhttp import Answer, exchange, request
+from tests.support.sdk import UNHURRIED
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
@@ -199,7 +200,7 @@ def own_store() -> Iterator[EmbeddedServer]:
 @pytest.mark.slow
 def test_a_revoked_key_is_not_honoured_while_the_store_is_away(own_store: EmbeddedServer) -> None:
     # Given a key that every process has cached, and that is revoked just before the store goes away
-    store = JobStore.open(own_store.url, StoreSettings())
+    store = JobStore.open(own_store.url, StoreSettings(**UNHURRIED))
     key, record = store.api_keys.create(ORG, READ)
     path = f"/batch-import/jobs/{store.create(ORG, 'transaction_batch').job_id}"
     with LiveService(own_store.url) as live:

@@ -11,6 +11,7 @@ from batchstatus.settings import StoreSettings
 from batchstatus.web import create_app
 from tests.support.outage import Stage, Timed, at_once, is_whole, mend, own_stage
 from tests.support.rawhttp import Answer, exchange, request
+from tests.support.sdk import UNHURRIED
 from tests.support.waiting import wait_until
 from tests.support.wire import JOB, JOB_ROUTES, ORG, checked_error, error_of, get, put_job
 
@@ -98,7 +99,7 @@ def test_many_polls_are_answered_in_time_and_the_service_recovers_soon(stage: St
 
 @HANGS_OR_IS_GONE
 def test_a_key_that_is_not_cached_is_503_not_401(stage: Stage, trouble: str) -> None:
-    store = JobStore.open(stage.server.url, StoreSettings())
+    store = JobStore.open(stage.server.url, StoreSettings(**UNHURRIED))
     fresh = [store.api_keys.create(ORG, ["events:create"])[0] for _ in range(POLLERS)]
     store.close()
     TROUBLE[trouble](stage)

@@ -14,6 +14,7 @@ import pytest
 
 from batchstatus import JobStore, connect
 from batchstatus.embedded import EmbeddedServer
+from tests.support.sdk import UNHURRIED
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
@@ -153,7 +154,7 @@ def test_a_key_revoked_during_the_wait_is_401(live: LiveService, real_store: Job
 @pytest.mark.slow
 def test_held_requests_end_when_the_service_stops_or_the_store_is_away() -> None:
     with EmbeddedServer() as server, LiveService(server.url) as service:
-        store = connect(server.url)
+        store = connect(server.url, **UNHURRIED)
         key, _ = store.api_keys.create(ORG, ["events:create"])
         pollers = [Poller(service, key, store.create(ORG, "transaction_batch").job_id) for _ in range(20)]
         tags = [poller.poll().headers["ETag"] for poller in pollers]

@@ -8,7 +8,7 @@ from threading import Thread
 from batchstatus import connect
 from tests.support.rawhttp import RawConnection, request
 from tests.support.rawhttp import connect as connect_http
-from tests.support.sdk import ORG
+from tests.support.sdk import ORG, UNHURRIED
 from tests.support.service import UNHURRIED_SERVICE, LiveService
 from tests.support.waiting import wait_until
 
@@ -35,7 +35,7 @@ def most_answers_until_all_have_one(port: int, poll: bytes) -> int:
 
 def test_new_callers_do_not_wait_for_busy_ones(redis_url: str) -> None:
     with (
-        closing(connect(redis_url)) as store,
+        closing(connect(redis_url, **UNHURRIED)) as store,
         LiveService(redis_url, BATCHSTATUS_WORKERS="2", **UNHURRIED_SERVICE) as service,
     ):
         key, _ = store.api_keys.create(ORG, ["transactions:create"])

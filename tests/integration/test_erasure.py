@@ -17,7 +17,7 @@ from batchstatus.transport.connection import Connection
 from batchstatus.webhooks.notices import Notices
 from tests.support.notified import KNOWN
 from tests.support.permissions import USER, as_user, documented_addition, documented_rule, make_user
-from tests.support.sdk import rejected, skipped
+from tests.support.sdk import UNHURRIED, rejected, skipped
 from tests.support.topologies import ClusterTopology, needs_cluster
 from tests.support.waiting import wait_until
 
@@ -39,7 +39,7 @@ OF_ONE_JOB = {
 def snapshot(url: str) -> dict[str, Any]:
     """All that is in the store, of a Cluster in all of its servers: each key with its value."""
     found: dict[str, Any] = {}
-    with closing(JobStore.open(url, StoreSettings())) as store:
+    with closing(JobStore.open(url, StoreSettings(**UNHURRIED))) as store:
         for key in {*store.connection.scan("*")}:
             found[key.decode()] = value_of(store.connection, key.decode())
     return found
@@ -66,7 +66,7 @@ def own_kind() -> JobKind:
 def fill(url: str, org: str) -> None:
     """Give an organization everything that the store can have of one."""
     kinds = declared_kinds([own_kind(), KIND])
-    with closing(JobStore.open(url, StoreSettings(kinds=kinds, grace_s=0.05))) as store:
+    with closing(JobStore.open(url, StoreSettings(kinds=kinds, grace_s=0.05, **UNHURRIED))) as store:
         key, _ = store.api_keys.create(org, ["transactions:create"], name="one", expires_in_s=3600)
         store.api_keys.create(org, ["transactions:create"])
         store.tickets.create(org, api_key=key)
@@ -127,7 +127,7 @@ def check_everything(url: str) -> None:
     fill(url, OTHER)
     before = snapshot(url)
     fill(url, GONE)
-    with closing(JobStore.open(url, StoreSettings())) as store:
+    with closing(JobStore.open(url, StoreSettings(**UNHURRIED))) as store:
         found = Erasure(store).erase(GONE)
         assert found.complete
         assert mentioning(url, GONE) == []
@@ -153,7 +153,7 @@ def check_everything(url: str) -> None:
 def check_one_job(url: str) -> None:
     """Erase single jobs of an organization that has everything."""
     fill(url, GONE)
-    with closing(JobStore.open(url, StoreSettings())) as store:
+    with closing(JobStore.open(url, StoreSettings(**UNHURRIED))) as store:
         before = {job.job_id: job for job in store.list(GONE, limit=100).jobs}
         assert Erasure(store).erase(GONE, "job-done").removed == OF_ONE_JOB
         assert Erasure(store).erase(GONE, "job-failed").removed["jobs"] == 1
@@ -192,7 +192,7 @@ def test_nothing_is_left_in_a_cluster_either(cluster: ClusterTopology) -> None:
 
 
 def test_keys_of_another_prefix_that_begins_so_are_not_touched(real_store: JobStore, redis_url: str) -> None:
-    with closing(JobStore.open(redis_url, StoreSettings(prefix="batchstatus:index"))) as other:
+    with closing(JobStore.open(redis_url, StoreSettings(prefix="batchstatus:index", **UNHURRIED))) as other:
         run(other, GONE, "theirs")
         real_store.create(GONE, KIND, job_id="ours")
         assert Erasure(real_store).erase(GONE).removed["jobs"] == 1
@@ -217,7 +217,7 @@ def test_the_documented_permissions_are_sufficient(redis_client: "redis.Redis", 
     fill(redis_url, GONE)
     make_user(redis_client, [*documented_rule(), *documented_addition("For `batchstatus erase`")])
     try:
-        with closing(JobStore.open(as_user(redis_url), StoreSettings())) as store:
+        with closing(JobStore.open(as_user(redis_url), StoreSettings(**UNHURRIED))) as store:
             assert Running(store.connection).longest_silent(9)[1] == 2
             assert Erasure(store).erase(GONE).complete
     finally:
@@ -257,7 +257,7 @@ def test_a_live_worker_hears_that_its_job_is_gone_and_brings_nothing_back(
 @pytest.mark.slow
 @needs_cluster
 def test_nor_does_it_in_a_cluster(cluster: ClusterTopology) -> None:
-    with closing(JobStore.open(cluster.url, StoreSettings())) as store:
+    with closing(JobStore.open(cluster.url, StoreSettings(**UNHURRIED))) as store:
         check_live_worker(store, cluster.url)
 
 
@@ -292,7 +292,7 @@ def test_whoever_goes_on_writing_is_noticed(real_store: JobStore, monkeypatch: p
 
 
 def test_what_is_erased_is_erased_on_replicas_too(redis_client: "redis.Redis") -> None:
-    store = JobStore(redis_client, StoreSettings())
+    store = JobStore(redis_client, StoreSettings(**UNHURRIED))
     store.create(GONE, KIND)
     store.api_keys.create(GONE, ["a:b"])
     store.tickets.create(GONE)

@@ -21,7 +21,7 @@ ORG = "org_acme"
 OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
 WORK = """
 import sys, batchstatus
-store = batchstatus.connect(sys.argv[1])
+store = batchstatus.connect(sys.argv[1], timeout_s=30)
 job = store.create("org_acme", "transaction_batch", total_items=3)
 with store.run("org_acme", job.job_id) as run:
     run.succeeded(2)

@@ -16,7 +16,7 @@ import pytest
 from batchstatus import JobStore, connect
 from batchstatus.embedded import EmbeddedServer
 from tests.support.ports import free_port
-from tests.support.sdk import ORG
+from tests.support.sdk import ORG, UNHURRIED
 from tests.support.service import UNHURRIED_SERVICE, LiveService
 from tests.support.waiting import wait_until
 
@@ -133,7 +133,7 @@ def store_url() -> Iterator[str]:
 
 @pytest.fixture
 def store(store_url: str) -> Iterator[JobStore]:
-    with closing(connect(store_url)) as found:
+    with closing(connect(store_url, **UNHURRIED)) as found:
         yield found
 
 

@@ -12,11 +12,11 @@ from batchstatus import JobStore
 from batchstatus.settings import StoreSettings
 from batchstatus.web import create_app
 from tests.support.nodes import Node
-from tests.support.sdk import ORG, claim_and_vanish, plain_client
+from tests.support.sdk import ORG, UNHURRIED, claim_and_vanish, plain_client
 from tests.support.waiting import wait_until
 
 KIND = "transaction_batch"
-SETTINGS = StoreSettings(grace_s=0.1)
+SETTINGS = StoreSettings(grace_s=0.1, **UNHURRIED)
 
 
 class Scene:

@@ -22,6 +22,7 @@ from batchstatus import connect
 from batchstatus.embedded import EmbeddedServer
 from batchstatus.settings import Settings
 from tests.support.rawhttp import RawConnection, request
+from tests.support.sdk import UNHURRIED
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
@@ -36,7 +37,7 @@ class Operated(LiveService):
     def __init__(self, redis_url: str, directory: Path, **environment: str) -> None:
         super().__init__(redis_url, TMPDIR=str(directory), BATCHSTATUS_WORKERS="2", **environment)
         self.directory = directory
-        self.store = connect(redis_url)
+        self.store = connect(redis_url, **UNHURRIED)
 
     def __enter__(self) -> Self:
         self.job_id = self.store.create(ORG, "transaction_batch").job_id
@@ -119,7 +120,7 @@ def test_they_need_no_key_and_tell_nobody_who_asked_for_what(operated: Operated)
 
 @pytest.mark.slow
 def test_what_runs_and_how_it_ends_is_in_the_metrics_of_the_service(redis_url: str, tmp_path: Path) -> None:
-    with Operated(redis_url, tmp_path) as service, closing(connect(redis_url, lease_s=1.5)) as store:
+    with Operated(redis_url, tmp_path) as service, closing(connect(redis_url, lease_s=1.5, **UNHURRIED)) as store:
         job = store.create(ORG, "transaction_batch")
         with store.run(ORG, job.job_id):
             wait_until(lambda: service.metric("batchstatus_running_jobs") == 1, 90)

@@ -25,7 +25,7 @@ import batchstatus
 from batchstatus.web import create_app
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
-service = create_app(batchstatus.connect(os.environ["STORE"]))
+service = create_app(batchstatus.connect(os.environ["STORE"], timeout_s=30))
 
 class Wrapped:
     def __init__(self, app):

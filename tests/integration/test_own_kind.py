@@ -20,6 +20,7 @@ from batchstatus.client import Client
 from batchstatus.embedded import EmbeddedServer
 from tests.support.commands import Result, Run, forget_environment, runner
 from tests.support.own_kinds import CSV, EXAMPLES, FAILURES, KINDS_FILE, USER
+from tests.support.sdk import UNHURRIED
 from tests.support.service import UNHURRIED_SERVICE, LiveService
 
 PATHS = (FAILURES, CSV)
@@ -58,7 +59,7 @@ def key(run: Run, monkeypatch: pytest.MonkeyPatch) -> str:
 def imported(file: Path, directory: Path, job_id: str) -> tuple[Job, subprocess.CompletedProcess[str]]:
     """Create a job and import a file with the example's importer. Returns the job at its end, and the run."""
     url = os.environ["BATCHSTATUS_REDIS_URL"]
-    with closing(batchstatus.connect(url)) as store:  # the kinds come from the environment
+    with closing(batchstatus.connect(url, **UNHURRIED)) as store:  # the kinds come from the environment
         store.create(USER, "product_import", job_id=job_id, metadata={"fileName": file.name})
         command = [sys.executable, str(EXAMPLES / "import_products.py"), str(file), "--org", USER, "--job", job_id]
         database = ["--database", str(directory / "products.sqlite")]
@@ -102,7 +103,7 @@ def test_an_upload_file_becomes_rows_in_the_database_and_a_csv_of_failures(
 
 
 def test_every_command_knows_the_kind(service: LiveService, run: Run, key: str) -> None:
-    with closing(batchstatus.connect(service.store_url, kinds=KINDS_FILE)) as store:  # type: ignore[attr-defined]
+    with closing(batchstatus.connect(service.store_url, kinds=KINDS_FILE, **UNHURRIED)) as store:  # type: ignore[attr-defined]
         for job_id in ("queued", "done"):
             store.create(USER, "product_import", job_id=job_id)
         with store.run(USER, "done") as at_work:

@@ -24,7 +24,7 @@ from batchstatus.model.messages import Look, Verdict
 from batchstatus.reaper import Reaper
 from batchstatus.settings import DAY_S, StoreSettings
 from tests.support.callers import poll
-from tests.support.sdk import plain_client, store_ms
+from tests.support.sdk import UNHURRIED, plain_client, store_ms
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
@@ -36,7 +36,7 @@ DYING = 3
 WORKER = """
 import sys, time, batchstatus
 url, prefix, job_id, lease_s = sys.argv[1:]
-store = batchstatus.connect(url, prefix=prefix, lease_s=float(lease_s))
+store = batchstatus.connect(url, prefix=prefix, lease_s=float(lease_s), timeout_s=30)
 with store.run("org_acme", job_id):
     print("running", flush=True)
     time.sleep(600)
@@ -91,7 +91,7 @@ def reaping(url: str) -> Iterator["subprocess.Popen[str]"]:
 
 @pytest.fixture
 def store(redis_url: str) -> Iterator[JobStore]:
-    found = JobStore.open(redis_url, StoreSettings(prefix=PREFIX, lease_s=LEASE_S))
+    found = JobStore.open(redis_url, StoreSettings(prefix=PREFIX, lease_s=LEASE_S, **UNHURRIED))
     yield found
     found.close()
 
@@ -188,7 +188,7 @@ def test_one_that_is_polled_all_the_time_reads_interrupted_no_later(
 def test_each_replica_alone_finds_the_dead_and_counts_what_it_has_settled() -> None:
     # Given two replicas of two processes each
     with EmbeddedServer() as server, LiveService(server.url) as one, LiveService(server.url) as other:
-        with closing(connect(server.url)) as store, plain_client(server.url) as client:
+        with closing(connect(server.url, **UNHURRIED)) as store, plain_client(server.url) as client:
             for frozen, awake in ((one, other), (other, one)):
                 # When either stands still, with whatever it is at
                 os.killpg(frozen.pid, signal.SIGSTOP)

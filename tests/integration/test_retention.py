@@ -19,11 +19,11 @@ from batchstatus.protocol import verbs
 from batchstatus.reaper import Reaper
 from batchstatus.settings import StoreSettings
 from tests.support.own_kinds import PRODUCTS
-from tests.support.sdk import TroubledClient, store_ms
+from tests.support.sdk import UNHURRIED, TroubledClient, store_ms
 from tests.support.waiting import wait_until
 
 ORG = "org_acme"
-SETTINGS = StoreSettings(prefix="retention", lease_s=0.2, grace_s=0.05, retention_s=0.7)
+SETTINGS = StoreSettings(prefix="retention", lease_s=0.2, grace_s=0.05, retention_s=0.7, **UNHURRIED)
 KEYS = Keys(SETTINGS.prefix)
 SOON_MS = 300
 

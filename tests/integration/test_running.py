@@ -14,7 +14,7 @@ from batchstatus.model.progress import AtWork
 from batchstatus.reaper import Reaper
 from batchstatus.running import SLICE, Measured, Running
 from batchstatus.settings import StoreSettings
-from tests.support.sdk import ORG, claim_and_vanish, fields, keys_of
+from tests.support.sdk import ORG, UNHURRIED, claim_and_vanish, fields, keys_of
 from tests.support.topologies import ClusterTopology, SentinelTopology, needs_cluster
 from tests.support.waiting import wait_until
 
@@ -241,7 +241,7 @@ def test_each_sweep_measures_and_one_that_cannot_still_sweeps(
 
 def check_topology(url: str) -> None:
     """Run jobs and parts of two organizations, and find and count them."""
-    options = StoreSettings(lease_s=30)
+    options = StoreSettings(lease_s=30, **UNHURRIED)
     with closing(JobStore.open(url, options)) as store, ExitStack() as runs:
         expected = []
         for number in range(20):

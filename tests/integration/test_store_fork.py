@@ -10,7 +10,7 @@ FORKING = """
 import os, sys
 import batchstatus
 
-store = batchstatus.connect(sys.argv[1])
+store = batchstatus.connect(sys.argv[1], timeout_s=30)
 
 def work(name):
     job = store.create("org_acme", "transaction_batch", job_id=name)

@@ -18,7 +18,7 @@ from batchstatus.transport.urls import open_client
 from tests.support.callers import poll
 from tests.support.nodes import Sentinel, ask
 from tests.support.ports import free_port
-from tests.support.sdk import ORG
+from tests.support.sdk import ORG, UNHURRIED
 from tests.support.service import LiveService
 from tests.support.tls import Certificates, TlsServer, make_certificates, need_tls, tls_server
 from tests.support.topologies import needs_cluster
@@ -69,7 +69,7 @@ def test_the_first_fifty_connections_are_ready(server: TlsServer, certificates: 
 def test_no_poll_of_a_cold_burst_of_fifty_callers_is_503(server: TlsServer, certificates: Certificates) -> None:
     polls, callers = 100, 50
     with LiveService(server.url, BATCHSTATUS_TLS_CA_FILE=certificates.ca, wait_for="/livez") as service:
-        with closing(batchstatus.connect(server.url, tls_ca_file=certificates.ca)) as store:
+        with closing(batchstatus.connect(server.url, tls_ca_file=certificates.ca, **UNHURRIED)) as store:
             path = f"/batch-import/jobs/{store.create(ORG, 'transaction_batch').job_id}"
             key, _ = store.api_keys.create(ORG, ["transactions:create"])
         together = Barrier(callers)
@@ -91,9 +91,9 @@ def test_a_ca_file_is_an_option_of_connect_or_of_the_url(
     server: TlsServer, certificates: Certificates, scheme: str
 ) -> None:
     url = server.url.replace("rediss", scheme)
-    assert is_usable(batchstatus.connect(url, tls_ca_file=certificates.ca))
-    assert is_usable(batchstatus.connect(f"{url}?ssl_ca_certs={certificates.ca}"))
-    assert is_usable(batchstatus.connect(f"{url}?ssl_cert_reqs=none"))
+    assert is_usable(batchstatus.connect(url, tls_ca_file=certificates.ca, **UNHURRIED))
+    assert is_usable(batchstatus.connect(f"{url}?ssl_ca_certs={certificates.ca}", **UNHURRIED))
+    assert is_usable(batchstatus.connect(f"{url}?ssl_cert_reqs=none", **UNHURRIED))
 
 
 def test_a_server_of_an_unknown_authority_is_refused(server: TlsServer) -> None:
@@ -106,13 +106,15 @@ def test_a_certificate_for_another_name_is_refused(server: TlsServer, certificat
     store = batchstatus.connect(url, tls_ca_file=certificates.ca)
     with closing(store), pytest.raises(StoreUnavailable, match="CERTIFICATE"):
         store.ping()
-    assert is_usable(batchstatus.connect(f"{url}?ssl_check_hostname=false", tls_ca_file=certificates.ca))
+    assert is_usable(
+        batchstatus.connect(f"{url}?ssl_check_hostname=false", tls_ca_file=certificates.ca, **UNHURRIED)
+    )
 
 
 def test_a_server_may_ask_for_a_certificate_of_the_client(certificates: Certificates) -> None:
     ours = {"tls_cert_file": certificates.certificate, "tls_key_file": certificates.key}
     with tls_server(certificates, "--tls-auth-clients", "yes") as server:
-        assert is_usable(batchstatus.connect(server.url, tls_ca_file=certificates.ca, **ours))
+        assert is_usable(batchstatus.connect(server.url, tls_ca_file=certificates.ca, **ours, **UNHURRIED))
         store = batchstatus.connect(server.url, tls_ca_file=certificates.ca)
         with closing(store), pytest.raises(StoreUnavailable):
             store.ping()
@@ -123,7 +125,7 @@ def test_all_connections_of_a_store_share_one_context(
 ) -> None:
     make, made = ssl.create_default_context, []
     monkeypatch.setattr(ssl, "create_default_context", lambda: made.append(1) or make())
-    with closing(batchstatus.connect(server.url, tls_ca_file=certificates.ca, timeout_s=10)) as store:
+    with closing(batchstatus.connect(server.url, tls_ca_file=certificates.ca, **UNHURRIED)) as store:
         with ThreadPoolExecutor(20) as callers:
             for ping in [callers.submit(store.ping) for _ in range(200)]:
                 ping.result()
@@ -144,7 +146,7 @@ def test_sentinels_and_their_primary_are_reached_over_tls_with_a_login_each(cert
             url = f"rediss+sentinel://:primarys@{HOST}:{port}/mymaster/0"
             ours = {"tls_ca_file": certificates.ca, "tls_cert_file": certificates.certificate}
             ours["tls_key_file"] = certificates.key
-            store = batchstatus.connect(url, sentinel_password="sentinels", **ours)
+            store = batchstatus.connect(url, sentinel_password="sentinels", **ours, **UNHURRIED)
             with closing(store):
                 wait_until(lambda: _pings(store), 30, "the Sentinel knows its primary")
                 assert is_usable(store)
@@ -165,8 +167,8 @@ def test_a_cluster_is_reached_over_tls(certificates: Certificates) -> None:
         ask(port, lambda client: client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16_383))
         wait_until(lambda: "cluster_state:ok" in (ask(port, _cluster_info) or ""), 30, "the Cluster is well")
         url = f"rediss+cluster://{HOST}:{server.tls_port}"
-        assert is_usable(batchstatus.connect(url, tls_ca_file=certificates.ca))
-        assert is_usable(batchstatus.connect(f"{url}?ssl_ca_certs={certificates.ca}"))
+        assert is_usable(batchstatus.connect(url, tls_ca_file=certificates.ca, **UNHURRIED))
+        assert is_usable(batchstatus.connect(f"{url}?ssl_ca_certs={certificates.ca}", **UNHURRIED))
 
 
 def _cluster_info(client: object) -> str:

@@ -24,9 +24,10 @@ from batchstatus.webhooks.notices import KEPT_MS, Notices
 from batchstatus.webhooks.sending import MAX_RETRY_AFTER_S, Answer
 from tests.support.imports import aside
 from tests.support.notified import DELIVERED, KIND, KNOWN, ORG, Notified
+from tests.support.sdk import UNHURRIED
 from tests.support.waiting import wait_until
 
-SETTINGS = StoreSettings(lease_s=0.2, grace_s=0.05, retention_s=60)
+SETTINGS = StoreSettings(lease_s=0.2, grace_s=0.05, retention_s=60, **UNHURRIED)
 ERROR = Answer(500, "HTTP 500")
 
 

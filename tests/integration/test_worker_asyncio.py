@@ -11,6 +11,7 @@ from batchstatus import AsyncRun, JobStore, LeaseHeld
 from batchstatus.jobs.transitions import Transitions
 from batchstatus.model.messages import Claim
 from batchstatus.settings import StoreSettings
+from tests.support.sdk import UNHURRIED
 from tests.support.waiting import wait_until
 
 ORG = "org_asyncio"
@@ -222,7 +223,7 @@ def test_many_runs_in_one_loop_all_paused_at_once_end_exactly(real_store: JobSto
 
 
 def test_a_loop_that_is_blocked_keeps_the_lease(redis_url: str) -> None:
-    store = JobStore.open(redis_url, StoreSettings(lease_s=1.5, grace_s=0.5, retention_s=600))
+    store = JobStore.open(redis_url, StoreSettings(lease_s=1.5, grace_s=0.5, retention_s=600, **UNHURRIED))
     store.create(ORG, KIND, job_id="blocked", takeover_s=LONG_S)
 
     async def main() -> None:

@@ -14,7 +14,7 @@ import batchstatus
 
 HOW = sys.argv[2]
 ROW = {"externalId": "T-1", "code": "VALIDATION_ERROR", "message": ""}
-store = batchstatus.connect(sys.argv[1])
+store = batchstatus.connect(sys.argv[1], timeout_s=30)
 
 def refuses(call):
     try:

@@ -8,7 +8,7 @@ import pytest
 
 import batchstatus
 from batchstatus import JobStore, Status
-from tests.support.sdk import ORG
+from tests.support.sdk import ORG, UNHURRIED
 
 pytest.importorskip("gevent", reason="gevent is not installed")
 
@@ -25,7 +25,7 @@ def compute(seconds):
         pass
 
 url, job_id, call = sys.argv[1:]
-with batchstatus.connect(url, lease_s=2.0).run("org_acme", job_id) as run:
+with batchstatus.connect(url, lease_s=2.0, timeout_s=30).run("org_acme", job_id) as run:
     for number in range(10):
         compute(0.5)
         if call == "check":
@@ -41,7 +41,7 @@ with batchstatus.connect(url, lease_s=2.0).run("org_acme", job_id) as run:
 @pytest.fixture
 def store(redis_url: str) -> Iterator[JobStore]:
     """A store whose readers find a worker dead half a second past its lease: before the importer is done."""
-    opened = batchstatus.connect(redis_url, lease_s=2.0, grace_s=0.5)
+    opened = batchstatus.connect(redis_url, lease_s=2.0, grace_s=0.5, **UNHURRIED)
     yield opened
     opened.close()
 

@@ -12,7 +12,7 @@ VISIBILITY_S = float(os.environ.get("QUEUES_VISIBILITY_S", "14"))
 def store() -> batchstatus.JobStore:
     """The store, with a short lease."""
     url = os.environ.get("QUEUES_STORE", "redis://127.0.0.1:1/0")
-    return batchstatus.connect(url, lease_s=LEASE_S, grace_s=GRACE_S)
+    return batchstatus.connect(url, lease_s=LEASE_S, grace_s=GRACE_S, timeout_s=30)
 
 
 def broker() -> str:

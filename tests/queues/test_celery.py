@@ -177,7 +177,7 @@ def test_a_message_that_was_dropped_before_its_start_has_its_job_cancelled_by_th
     monkeypatch.setattr(transitions, "DANGLING_MS", 300)  # when the reaper looks first; ten minutes otherwise
     job = enqueue(app, imported)
     drop_messages(broker)
-    store = batchstatus.connect(redis_url, queued_at_most_s=1)
+    store = batchstatus.connect(redis_url, queued_at_most_s=1, timeout_s=30)
     reaper = Reaper(store)
     wait_until(lambda: reaper.sweep() or queue_store.get(ORG, job.job_id).terminal)
     found = queue_store.get(ORG, job.job_id)

@@ -16,7 +16,7 @@ from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection
 from batchstatus.transport.urls import open_client
 from tests.support.imports import PAUSED, aside, importing
-from tests.support.sdk import ORG, counters, rejected, skipped
+from tests.support.sdk import ORG, UNHURRIED, counters, rejected, skipped
 from tests.support.waiting import wait_until
 
 KIND = "transaction_batch"
@@ -27,7 +27,7 @@ class Store:
     """A store at `url`, with workers that vanish and jobs that expire."""
 
     def __init__(self, url: str, **options: Any) -> None:
-        self._settings = StoreSettings(lease_s=3.0, grace_s=0.1, **options)
+        self._settings = StoreSettings(lease_s=3.0, grace_s=0.1, **{**UNHURRIED, **options})
         self._url = url
         self.store = JobStore.open(url, self._settings)
 

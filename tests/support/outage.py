@@ -14,7 +14,7 @@ from batchstatus.settings import StoreSettings
 from batchstatus.store import JobStore
 from tests.support.nodes import KEEPS_DATA
 from tests.support.rawhttp import Answer, RawConnection, exchange, request
-from tests.support.sdk import plain_client
+from tests.support.sdk import UNHURRIED, plain_client
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 from tests.support.wire import ORG, put_job
@@ -42,7 +42,7 @@ class Stage:
 def own_stage(*server_options: str) -> Iterator[Stage]:
     """Yield a stage whose store keeps its data when killed."""
     with EmbeddedServer(*KEEPS_DATA, *server_options) as server, LiveService(server.url) as service:
-        store = JobStore.open(server.url, StoreSettings())
+        store = JobStore.open(server.url, StoreSettings(**UNHURRIED))
         key, _ = store.api_keys.create(ORG, ["transactions:create"])
         store.close()
         with plain_client(server.url) as client:

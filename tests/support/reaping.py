@@ -12,11 +12,12 @@ from batchstatus.model.keys import Entry, Keys
 from batchstatus.protocol import verbs
 from batchstatus.settings import StoreSettings
 from batchstatus.transport.connection import Connection
+from tests.support.sdk import UNHURRIED
 from tests.support.waiting import wait_until
 
 ORG, KIND = "org_acme", "transaction_batch"
 KEYS = Keys("reaping")
-SETTINGS = StoreSettings(prefix="reaping", lease_s=30, grace_s=0.3)
+SETTINGS = StoreSettings(prefix="reaping", lease_s=30, grace_s=0.3, **UNHURRIED)
 
 
 def entry(job: Job) -> Entry:

@@ -234,7 +234,7 @@ def test_without_a_replica_creating_or_revoking_an_api_key_is_not_replicated(red
     alone = connect(redis_url, min_replicas=1)
     with pytest.raises(NotReplicated):
         alone.api_keys.create(ORG, ["transactions:create"])
-    trusting = connect(redis_url)
+    trusting = connect(redis_url, timeout_s=30)
     _, record = trusting.api_keys.create(ORG, ["transactions:create"])
     with pytest.raises(NotReplicated):
         alone.api_keys.revoke(record.id)

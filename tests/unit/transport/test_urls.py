@@ -10,7 +10,7 @@ ORG = "org_acme"
 
 @pytest.mark.parametrize("options", ["decode_responses=true", "decode_responses=false", "retry_on_timeout=true"])
 def test_options_of_redis_py_in_the_url_break_no_reader(redis_url, options):
-    store = connect(f"{redis_url}?{options}")
+    store = connect(f"{redis_url}?{options}", timeout_s=30)
     job = store.create(ORG, "transaction_batch", metadata={"fileName": "año.csv"})
     with store.run(ORG, job.job_id) as run:
         run.succeeded(2)
@@ -24,7 +24,7 @@ def test_options_of_redis_py_in_the_url_break_no_reader(redis_url, options):
 
 
 def test_valkey_urls_work_as_redis_urls_do(redis_url):
-    store = connect(redis_url.replace("redis://", "valkey://"))
+    store = connect(redis_url.replace("redis://", "valkey://"), timeout_s=30)
     store.ping()
     store.close()
 
