@@ -14,10 +14,11 @@ import redis
 from batchstatus.doctor import Finding, Level, examine, log_warnings
 from batchstatus.embedded import EmbeddedServer
 from batchstatus.settings import StoreSettings
-from tests.support.commands import Run, assert_refused, forget_environment, runner, start
+from tests.support.commands import Run, assert_refused, fresh_environment, runner, start
 from tests.support.nodes import Node
 from tests.support.permissions import as_user, documented_keys, documented_rule, make_user, with_keys
 from tests.support.ports import free_port
+from tests.support.sdk import UNHURRIED
 from tests.support.service import LiveService
 from tests.support.tls import Certificates, make_certificates, tls_server
 from tests.support.topologies import ClusterTopology, SentinelTopology
@@ -30,7 +31,7 @@ OFFLINE = {"version", "memory", "persistence", "replicas"}
 
 @pytest.fixture
 def batchstatus(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    forget_environment(monkeypatch)
+    fresh_environment(monkeypatch)
     return runner(capsys)
 
 
@@ -57,7 +58,7 @@ def not_ok(found: list[Finding]) -> dict[str, Level]:
 
 
 def test_a_server_that_is_well_passes_every_check(server: EmbeddedServer) -> None:
-    found = by_check(examine(server.url, StoreSettings()))
+    found = by_check(examine(server.url, StoreSettings(**UNHURRIED)))
     checks = {"connection", "TLS", "topology", *OFFLINE, "access rules", "clock", "latency"}
     assert found.keys() == checks
     assert not_ok([*found.values()]) == {}
@@ -65,7 +66,7 @@ def test_a_server_that_is_well_passes_every_check(server: EmbeddedServer) -> Non
 
 def test_an_examination_writes_nothing(server: EmbeddedServer) -> None:
     with redis.Redis.from_url(server.url) as client:
-        examine(server.url, StoreSettings())
+        examine(server.url, StoreSettings(**UNHURRIED))
         assert client.keys() == []
 
 
@@ -113,7 +114,7 @@ def test_a_user_with_the_documented_rights_passes_and_what_needs_more_cannot_be_
 ) -> None:
     with redis.Redis.from_url(server.url) as client:
         make_user(client, documented_rule())
-        found = examine(as_user(server.url), StoreSettings())
+        found = examine(as_user(server.url), StoreSettings(**UNHURRIED))
     assert not_ok(found) == dict.fromkeys(OFFLINE, Level.UNKNOWN)
     assert by_check(found)["access rules"].message == "the user may do all that is needed"
 
@@ -122,7 +123,7 @@ def test_a_user_with_the_documented_rights_passes_and_what_needs_more_cannot_be_
 def test_each_missing_right_is_named(server: EmbeddedServer, right: str) -> None:
     with redis.Redis.from_url(server.url) as client:
         make_user(client, [word for word in documented_rule() if word != right])
-        found = examine(as_user(server.url), StoreSettings())
+        found = examine(as_user(server.url), StoreSettings(**UNHURRIED))
     named = [f"{each.message} {each.remedy}" for each in found if each.level in (Level.PROBLEM, Level.UNKNOWN)]
     assert any(right.strip("+") in each for each in named)
 
@@ -137,7 +138,7 @@ def test_rights_for_a_part_of_the_keys_are_told_apart(server: EmbeddedServer) ->
     with redis.Redis.from_url(server.url) as client:
         for whose, rule in rules.items():
             make_user(client, rule)
-            finding = by_check(examine(as_user(server.url), StoreSettings()))["access rules"]
+            finding = by_check(examine(as_user(server.url), StoreSettings(**UNHURRIED)))["access rules"]
             said[whose] = finding.level, finding.message
     assert said["a service"] == (Level.OK, "the user may do all that the service does, and make no API keys")
     assert said["a worker"][0] is Level.WARNING
@@ -154,11 +155,11 @@ def test_the_certificate_is_looked_at(certificates: Certificates, batchstatus: R
         with redis.Redis.from_url(encrypted.server.url) as client:
             make_user(client, documented_rule())
         url = as_user(encrypted.url)
-        checked = by_check(examine(url, StoreSettings(tls_ca_file=certificates.ca)))["TLS"]
+        checked = by_check(examine(url, StoreSettings(tls_ca_file=certificates.ca, **UNHURRIED)))["TLS"]
         assert checked.level is Level.WARNING  # it is valid for a day
         assert checked.message.startswith("TLSv1.")
         assert checked.message.endswith("the server's certificate expires in 1 days")
-        unchecked = by_check(examine(f"{url}?ssl_cert_reqs=none", StoreSettings()))["TLS"]
+        unchecked = by_check(examine(f"{url}?ssl_cert_reqs=none", StoreSettings(**UNHURRIED)))["TLS"]
         assert "is not checked" in unchecked.message
         assert batchstatus("doctor", "--redis-url", url).code == 3
         assert batchstatus("doctor", "--redis-url", url, "--tls-ca-file", certificates.ca).code == 0
@@ -169,25 +170,27 @@ def test_a_replica_is_a_problem_and_its_primary_is_held_against_min_replicas(ser
     with Node(*WELL) as primary, Node(*WELL) as replica:
         replica.ask("REPLICAOF", "127.0.0.1", primary.port)
         wait_until(lambda: primary.replicas_online() == 1, 30)
-        settings = StoreSettings(min_replicas=1)
+        settings = StoreSettings(min_replicas=1, **UNHURRIED)
         assert not_ok(examine(replica.url, settings)) == {"replicas": Level.PROBLEM}
         assert not_ok(examine(primary.url, settings)) == {"replicas": Level.WARNING}
-        assert not_ok(examine(primary.url, StoreSettings())) == {}
+        assert not_ok(examine(primary.url, StoreSettings(**UNHURRIED))) == {}
 
 
 @pytest.mark.slow
 def test_sentinels_that_are_away_are_named() -> None:
     with SentinelTopology() as topology:
         # The nodes of this topology have no append-only file.
-        assert not_ok(examine(topology.url, StoreSettings(min_replicas=1))) == {"persistence": Level.WARNING}
+        assert not_ok(examine(topology.url, StoreSettings(min_replicas=1, **UNHURRIED))) == {
+            "persistence": Level.WARNING
+        }
         away = topology.sentinels[0]
         away.stop()
-        found = examine(topology.url, StoreSettings())
+        found = examine(topology.url, StoreSettings(**UNHURRIED))
         (named,) = [each for each in found if each.check == "topology"]
         assert named.level is Level.WARNING
         assert named.message.startswith(f"Sentinel 127.0.0.1:{away.port}: ")
         one = f"redis+sentinel://127.0.0.1:{topology.sentinels[1].port}/mymaster/0"
-        (few,) = [each for each in examine(one, StoreSettings()) if each.check == "topology"]
+        (few,) = [each for each in examine(one, StoreSettings(**UNHURRIED)) if each.check == "topology"]
         assert few.message == "the URL names 1 of the Sentinels"
         os.makedirs(away._directory)  # for the topology's end, which removes it again
 
@@ -195,10 +198,10 @@ def test_sentinels_that_are_away_are_named() -> None:
 @pytest.mark.slow
 def test_a_server_of_a_cluster_that_is_away_is_named() -> None:
     with ClusterTopology(replicas=0) as cluster:
-        found = examine(cluster.url, StoreSettings())
+        found = examine(cluster.url, StoreSettings(**UNHURRIED))
         assert not_ok(found) == {"topology": Level.WARNING}  # without replicas
         cluster.nodes[2].kill()
-        found = examine(cluster.url, StoreSettings())
+        found = examine(cluster.url, StoreSettings(**UNHURRIED))
         assert found[0].level is Level.OK
         named = [each for each in found if each.level is Level.PROBLEM]
         assert any(f"127.0.0.1:{cluster.nodes[2].port}" in each.message for each in named)
@@ -209,7 +212,7 @@ def test_a_server_of_a_cluster_that_is_away_is_named() -> None:
 
 def said_at_the_start(url: str, caplog: pytest.LogCaptureFixture, **settings: Any) -> list[str]:
     caplog.clear()
-    log_warnings(url, StoreSettings(**settings))
+    log_warnings(url, StoreSettings(**{**UNHURRIED, **settings}))
     return [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
 
 

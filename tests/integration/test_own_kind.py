@@ -18,7 +18,7 @@ import batchstatus
 from batchstatus import Job
 from batchstatus.client import Client
 from batchstatus.embedded import EmbeddedServer
-from tests.support.commands import Result, Run, forget_environment, runner
+from tests.support.commands import Result, Run, fresh_environment, runner
 from tests.support.own_kinds import CSV, EXAMPLES, FAILURES, KINDS_FILE, USER
 from tests.support.sdk import UNHURRIED
 from tests.support.service import UNHURRIED_SERVICE, LiveService
@@ -41,7 +41,7 @@ def service() -> Iterator[LiveService]:
 @pytest.fixture
 def run(service: LiveService, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs commands with the environment that docs/kinds.md gives them."""
-    forget_environment(monkeypatch)
+    fresh_environment(monkeypatch)
     monkeypatch.setenv("BATCHSTATUS_REDIS_URL", service.store_url)  # type: ignore[attr-defined]
     monkeypatch.setenv("BATCHSTATUS_KINDS", str(KINDS_FILE))
     monkeypatch.setenv("BATCHSTATUS_URL", service.url)

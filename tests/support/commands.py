@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 import pytest
 
 from batchstatus import cli
+from tests.support.service import UNHURRIED_SERVICE
 
 
 class Result(NamedTuple):
@@ -25,10 +26,12 @@ class Run(Protocol):
     def __call__(self, *arguments: str) -> Result: ...
 
 
-def forget_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Remove every BATCHSTATUS_* variable of the shell that runs the tests."""
+def fresh_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no BATCHSTATUS_* variable of the shell that runs the tests, and stores that may take their time."""
     for name in [name for name in os.environ if name.startswith("BATCHSTATUS_")]:
         monkeypatch.delenv(name)
+    for name, value in UNHURRIED_SERVICE.items():
+        monkeypatch.setenv(name, value)
 
 
 def runner(capsys: pytest.CaptureFixture[str]) -> Run:

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from batchstatus import JobAborted, JobCancelled
-from tests.support.commands import assert_refused, forget_environment, runner, start
+from tests.support.commands import assert_refused, fresh_environment, runner, start
 from tests.support.waiting import wait_until
 
 ORG, KIND = "org_acme", "transaction_batch"
@@ -21,7 +21,7 @@ CREATE = ("keys", "create", "--org", ORG, "--permission", "a:b")
 @pytest.fixture
 def batchstatus(capsys, monkeypatch):
     """Returns a function that runs a command."""
-    forget_environment(monkeypatch)
+    fresh_environment(monkeypatch)
     return runner(capsys)
 
 

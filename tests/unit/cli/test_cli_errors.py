@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from batchstatus import __version__
-from tests.support.commands import assert_refused, forget_environment, runner
+from tests.support.commands import assert_refused, fresh_environment, runner
 from tests.support.ports import free_port
 
 KEY = "bsk_" + "A" * 43
@@ -19,7 +19,7 @@ LIST = ("keys", "list", "--org", "org_acme")
 @pytest.fixture
 def batchstatus(capsys, monkeypatch):
     """Returns a function that runs a command."""
-    forget_environment(monkeypatch)
+    fresh_environment(monkeypatch)
     return runner(capsys)
 
 

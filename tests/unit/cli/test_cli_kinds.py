@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from batchstatus.model.kinds import PUBLISHED
-from tests.support.commands import Run, assert_refused, forget_environment, runner
+from tests.support.commands import Run, assert_refused, fresh_environment, runner
 from tests.support.own_kinds import KINDS_FILE, PRODUCTS
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -14,7 +14,7 @@ NOWHERE = "redis://127.0.0.1:1/0"
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    forget_environment(monkeypatch)
+    fresh_environment(monkeypatch)
     return runner(capsys)
 
 

@@ -17,7 +17,7 @@ from batchstatus import JobStore
 from batchstatus.cli.running import table
 from batchstatus.model.ids import worker_name
 from batchstatus.model.progress import AtWork, Noted
-from tests.support.commands import Run, assert_refused, forget_environment, runner
+from tests.support.commands import Run, assert_refused, fresh_environment, runner
 
 ORG, KIND = "org_acme", "transaction_batch"
 
@@ -25,7 +25,7 @@ ORG, KIND = "org_acme", "transaction_batch"
 @pytest.fixture
 def at_store(capsys: pytest.CaptureFixture[str], redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Returns a function that runs a command on the real store, which the environment names."""
-    forget_environment(monkeypatch)
+    fresh_environment(monkeypatch)
     monkeypatch.setenv("BATCHSTATUS_REDIS_URL", redis_url)
     return runner(capsys)
 

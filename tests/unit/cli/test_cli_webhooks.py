@@ -7,7 +7,7 @@ import pytest
 
 from batchstatus import JobStore
 from batchstatus.webhooks.secrets import Secrets
-from tests.support.commands import Run, assert_refused, forget_environment, runner
+from tests.support.commands import Run, assert_refused, fresh_environment, runner
 from tests.support.notified import KEY, KIND, ORG, Notified
 from tests.support.waiting import wait_until
 
@@ -17,7 +17,7 @@ URL = "https://93.184.215.14/imports"
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], redis_url: str) -> Run:
-    forget_environment(monkeypatch)
+    fresh_environment(monkeypatch)
     monkeypatch.setenv("BATCHSTATUS_REDIS_URL", redis_url)
     monkeypatch.setenv("BATCHSTATUS_WEBHOOKS_KEY", KEY)
     return runner(capsys)
