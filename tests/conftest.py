@@ -26,7 +26,7 @@ from batchstatus.web import create_app
 from tests.support.keyleaks import keys_without_ttl
 from tests.support.output import Output
 from tests.support.sdk import plain_client
-from tests.support.service import UNHURRIED_SERVICE, LiveService
+from tests.support.service import LiveService
 
 ORG = "org_acme"
 SETTINGS = StoreSettings(lease_s=30.0, grace_s=3.0, timeout_s=30.0)
@@ -190,7 +190,7 @@ def web(store: JobStore) -> FlaskClient:
 @pytest.fixture(scope="session")
 def live_service(valkey_of_live: EmbeddedServer) -> Iterator[LiveService]:
     """The service in processes of its own, for the whole session. Use `live`, which empties the store first."""
-    with LiveService(valkey_of_live.url, **UNHURRIED_SERVICE) as service:
+    with LiveService(valkey_of_live.url) as service:
         yield service
 
 

@@ -13,7 +13,7 @@ from batchstatus import JobStore
 from batchstatus.embedded import EmbeddedServer
 from batchstatus.settings import StoreSettings
 from tests.support.sdk import plain_client
-from tests.support.service import UNHURRIED_SERVICE, LiveService
+from tests.support.service import LiveService
 from tests.support.wire import ORG
 
 CHROMIUM = shutil.which("chromium")
@@ -43,7 +43,7 @@ def service_url() -> Iterator[tuple[LiveService, str]]:
     """A service, and the URL of its store."""
     with (
         EmbeddedServer() as valkey,
-        LiveService(valkey.url, BATCHSTATUS_GRACE_S=str(NEVER_S), **UNHURRIED_SERVICE) as service,
+        LiveService(valkey.url, BATCHSTATUS_GRACE_S=str(NEVER_S)) as service,
     ):
         yield service, valkey.url
 

@@ -108,7 +108,9 @@ class Scene:
 
     def _start_replicas(self) -> None:
         grace = {"BATCHSTATUS_GRACE_S": f"{self._grace_s:g}"}
-        replicas = (LiveService(self.server.url, wait_for="/livez", **grace) for _ in range(REPLICAS))
+        replicas = (
+            LiveService(self.server.url, wait_for="/livez", store_timeout_s=1.0, **grace) for _ in range(REPLICAS)
+        )
         self._replicas = [self._running.enter_context(each) for each in replicas]
 
     @contextmanager

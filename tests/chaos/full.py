@@ -9,7 +9,7 @@ from batchstatus import Job, Run, StoreRefused
 from batchstatus.embedded import EmbeddedServer
 from batchstatus.web import create_app
 from tests.chaos.finding import Finding
-from tests.support.sdk import ORG, claim_and_vanish, counters, fields, plain_client, raises, rejected
+from tests.support.sdk import ORG, UNHURRIED, claim_and_vanish, counters, fields, plain_client, raises, rejected
 from tests.support.waiting import wait_until
 
 KIND = "transaction_batch"
@@ -22,7 +22,7 @@ class Scene:
         with ExitStack() as starting:
             server = starting.enter_context(EmbeddedServer())
             self.client = starting.enter_context(plain_client(server.url))
-            self.store = batchstatus.connect(server.url, lease_s=3.0, grace_s=0.1)
+            self.store = batchstatus.connect(server.url, lease_s=3.0, grace_s=0.1, **UNHURRIED)
             starting.callback(self.store.close)
             key, _ = self.store.api_keys.create(ORG, ["transactions:create"])
             self._web, self._headers = create_app(self.store).test_client(), {"Authorization": f"Bearer {key}"}

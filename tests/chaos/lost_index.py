@@ -41,16 +41,16 @@ class Scene:
     Other nodes store the jobs, their entries in the lease index and the index of expiries, and the API key: a
     queued job for each operation to try, one that is imported, one whose worker dies. Of two more jobs, one
     imported and one with a dying worker, those entries are lost as well (`doubly_…`). `timeout_s` is how long the
-    service waits for the store.
+    service and the scene wait for the store.
     """
 
     def __init__(self, timeout_s: float) -> None:
-        self._environment = {"BATCHSTATUS_STORE_TIMEOUT_MS": str(int(1000 * timeout_s))}
+        self._timeout_s = timeout_s
 
     def __enter__(self) -> Self:
         with ExitStack() as running:
             self.redis = running.enter_context(ClusterTopology(replicas=0))
-            self.store = batchstatus.connect(self.redis.url, lease_s=LEASE_S)
+            self.store = batchstatus.connect(self.redis.url, lease_s=LEASE_S, timeout_s=self._timeout_s)
             running.callback(self.store.close)
             self.primary = self.redis.node_of(KEYS.index(ORG, Kind(KIND), Status.QUEUED))
             self._ids, doubly_lost = (
@@ -66,7 +66,7 @@ class Scene:
             self.doubly_imported, self.doubly_dead = jobs
             self.doubly_importer = self._import(self.doubly_imported, running)
             self.doubly_dying = self._import(self.doubly_dead, running)
-            service = running.enter_context(LiveService(self.redis.url, **self._environment))
+            service = running.enter_context(LiveService(self.redis.url, store_timeout_s=self._timeout_s))
             self._address = urlsplit(service.url).netloc
             self._running = running.pop_all()
         return self

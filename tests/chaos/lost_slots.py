@@ -17,9 +17,9 @@ from tests.chaos.finding import Finding
 from tests.chaos.importing import import_until_told, trouble_at_the_end
 from tests.support.callers import Answer, poll
 from tests.support.importers import Importer
-from tests.support.load import SLOWEST_POLL_S
+from tests.support.load import NODE_TIMEOUT_S, SLOWEST_POLL_S
 from tests.support.nodes import Node
-from tests.support.sdk import ORG
+from tests.support.sdk import ORG, UNHURRIED
 from tests.support.service import LiveService
 from tests.support.topologies import ClusterTopology
 from tests.support.waiting import wait_until
@@ -40,7 +40,7 @@ class Scene:
         with ExitStack() as running:
             # A failover on a busy machine would lose acknowledged reports of the jobs that are kept, too.
             self.redis = running.enter_context(ClusterTopology(failover=False))
-            self.store = batchstatus.connect(self.redis.url)
+            self.store = batchstatus.connect(self.redis.url, **UNHURRIED)
             running.callback(self.store.close)
             self.primary = self.redis.nodes[0]  # the node that clients ask first
             self._key = self._key_elsewhere()
@@ -50,7 +50,8 @@ class Scene:
             self.lost = [each for each in jobs if self.redis.node_of(job_key(each)) is self.primary]
             self.kept = [each for each in jobs if each not in self.lost]
             self.imports = {each: self._import(each, running) for each in self.kept[:2]}
-            self._address = urlsplit(running.enter_context(LiveService(self.redis.url)).url).netloc
+            service = running.enter_context(LiveService(self.redis.url, store_timeout_s=NODE_TIMEOUT_S))
+            self._address = urlsplit(service.url).netloc
             self._running = running.pop_all()
         return self
 
@@ -76,7 +77,7 @@ class Scene:
         """Returns the errors of new clients, which have yet to discover the Cluster."""
         found = []
         for job_id in self.kept[:NEWCOMERS]:
-            store = batchstatus.connect(self.redis.url)
+            store = batchstatus.connect(self.redis.url, timeout_s=NODE_TIMEOUT_S)
             try:
                 store.ping()
                 store.get(ORG, job_id)

@@ -21,7 +21,7 @@ from tests.support.importers import Importer
 from tests.support.keyleaks import keys_without_ttl
 from tests.support.load import SLOWEST_POLL_S
 from tests.support.nodes import KEEPS_DATA
-from tests.support.sdk import ORG, claim_and_vanish, plain_client, raises
+from tests.support.sdk import ORG, UNHURRIED, claim_and_vanish, plain_client, raises
 from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
@@ -39,10 +39,10 @@ class Scene:
             debug = ("--enable-debug-command", "yes", "--loading-process-events-interval-bytes", "1024")
             self.server = starting.enter_context(EmbeddedServer(*KEEPS_DATA, *debug))
             self.client = starting.enter_context(plain_client(self.server.url))
-            self.store = batchstatus.connect(self.server.url)
+            self.store = batchstatus.connect(self.server.url, **UNHURRIED)
             starting.callback(self.store.close)
             self.job_id = self.store.create(ORG, "transaction_batch").job_id
-            arguments = (self.server.url, self.job_id, {})
+            arguments = (self.server.url, self.job_id, UNHURRIED)
             self.importer = starting.enter_context(Importer(import_until_told, *arguments))
             assert self.importer.told() == "running"
             self._address = urlsplit(starting.enter_context(LiveService(self.server.url)).url).netloc

@@ -18,6 +18,8 @@ from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
 ORG = "org_acme"
+AWAY_S = 5.0
+"""After so long a store that hangs is away, and one on a busy machine is not yet."""
 P99_S = 0.3
 """Longer than what needs no store takes at the same time: so long 99 of 100 callers wait at most."""
 CALLERS, POLLS = 40, 25
@@ -57,7 +59,10 @@ def poll_together(service: LiveService, path: str, key: str) -> Iterator[tuple[i
 
 @pytest.mark.slow
 def test_an_open_breaker_refuses_polls_at_once_until_the_store_is_back() -> None:
-    with EmbeddedServer() as server, LiveService(server.url, BATCHSTATUS_WORKERS="1") as service:
+    with (
+        EmbeddedServer() as server,
+        LiveService(server.url, store_timeout_s=AWAY_S, BATCHSTATUS_WORKERS="1") as service,
+    ):
         # Given a job that is polled, in a store that then hangs
         store = connect(server.url, **UNHURRIED)
         key, _ = store.api_keys.create(ORG, ["transactions:create"])
@@ -99,7 +104,7 @@ def test_an_open_breaker_refuses_polls_at_once_until_the_store_is_back() -> None
 def test_polls_neither_wait_nor_queue_up_while_the_breaker_is_open() -> None:
     with (
         EmbeddedServer() as server,
-        LiveService(server.url) as service,
+        LiveService(server.url, store_timeout_s=AWAY_S) as service,
         closing(connect(server.url, **UNHURRIED)) as store,
     ):
         # Given a service of two processes whose breakers are both open, because the store hangs

@@ -65,7 +65,7 @@ def test_sigterm_ends_streams_and_another_replica_goes_on(
 
 
 def test_a_store_that_is_away_for_20_s_is_a_silence(server: EmbeddedServer, store: JobStore, key: str) -> None:
-    with LiveService(server.url) as service, ExitStack() as opened:
+    with LiveService(server.url, store_timeout_s=AWAY_S / 4) as service, ExitStack() as opened:
         streams = [opened.enter_context(Listening(service.port, path, key)) for path in (PATH, OF_ALL)]
         for stream in streams:
             assert stream.next().job["status"] == "queued"

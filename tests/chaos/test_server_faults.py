@@ -116,7 +116,7 @@ def test_additional_permissions_are_documented(server: Node, admin: "redis.Redis
 
 
 def create_one(url: str, **options: int) -> None:
-    store = batchstatus.connect(url, **options)
+    store = batchstatus.connect(url, **UNHURRIED, **options)
     try:
         with store.run(ORG, store.create(ORG, "transaction_batch").job_id) as run:
             run.succeeded()
@@ -128,7 +128,7 @@ def create_one(url: str, **options: int) -> None:
 def test_api_keys_are_created_and_revoked_with_min_replicas(
     server: Node, admin: "redis.Redis", expires_in_s: float | None
 ) -> None:
-    store = batchstatus.connect(server.url, min_replicas=1)
+    store = batchstatus.connect(server.url, min_replicas=1, **UNHURRIED)
     key, record = store.api_keys.create(ORG, ["transactions:create"], expires_in_s=expires_in_s)
     assert store.api_keys.verify(key) == record
     store.api_keys.revoke(record.id)

@@ -68,7 +68,7 @@ class Work:
                 assert importer.told() == "running"
                 self._importers[job_id] = importer
             self._clerk_and_pollers.append(Clerk(self.store, self._ledger, "clerk"))
-            service = starting.enter_context(LiveService(self._url, **self._environment))
+            service = starting.enter_context(LiveService(self._url, store_timeout_s=1.0, **self._environment))
             key, _ = insist(lambda: self.store.api_keys.create(ORG, ["transactions:create"]))
             for number in range(POLLERS):
                 job_id = self.imports[number % IMPORTERS]

@@ -17,7 +17,7 @@ from batchstatus.web.live.ticking import release_held
 from batchstatus.web.views import events as view
 from tests.support.listening import Listening
 from tests.support.rawhttp import RawConnection, connect, exchange, read_to_the_end, request
-from tests.support.service import UNHURRIED_SERVICE, LiveService
+from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 from tests.support.wire import bearer, checked_error
 
@@ -159,7 +159,7 @@ def test_another_replica_goes_on_where_the_first_was(
 ) -> None:
     known = listen().next().tag
     with (
-        LiveService(redis_url, **UNHURRIED_SERVICE) as replica,
+        LiveService(redis_url) as replica,
         Listening(replica.port, JOB_EVENTS, key, Last_Event_ID=known) as stream,
     ):
         real_store.control(org, job_id, "cancel")

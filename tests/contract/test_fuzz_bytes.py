@@ -22,7 +22,7 @@ from tests.conftest import ORG
 from tests.support.fuzzing import answers, complaint, corpus, exchange_to_the_end, mutant
 from tests.support.rawhttp import request
 from tests.support.sdk import UNHURRIED
-from tests.support.service import UNHURRIED_SERVICE, LiveService
+from tests.support.service import LiveService
 
 CALLERS = 8
 ANSWER_S = 20.0
@@ -125,7 +125,7 @@ def main() -> None:
     arguments.add_argument("--seconds", type=float, default=60.0)
     arguments.add_argument("--seed", type=int, default=int(time.time()))
     given = arguments.parse_args()
-    with EmbeddedServer() as server, LiveService(server.url, **UNHURRIED_SERVICE) as live:
+    with EmbeddedServer() as server, LiveService(server.url) as live:
         store = JobStore.open(server.url, StoreSettings(**UNHURRIED))
         findings = fuzz_and_watch(live, store, given.seconds, given.seed)
         store.close()

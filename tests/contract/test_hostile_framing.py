@@ -219,7 +219,7 @@ def test_an_unknown_expectation_is_417(live: LiveService, key: str, job_id: str)
 def test_callers_with_unfinished_bodies_disturb_nobody_else(redis_url: str, key: str, job_id: str) -> None:
     # Longer than a busy machine takes, and shorter than a body, which must not be taken for a store that is away.
     timeout_s = BODY_S / 2
-    with LiveService(redis_url, BATCHSTATUS_STORE_TIMEOUT_MS=str(int(1000 * timeout_s))) as service:
+    with LiveService(redis_url, store_timeout_s=timeout_s) as service:
         unfinished_bodies(service, key, job_id)
 
 

@@ -203,7 +203,7 @@ def test_a_revoked_key_is_not_honoured_while_the_store_is_away(own_store: Embedd
     store = JobStore.open(own_store.url, StoreSettings(**UNHURRIED))
     key, record = store.api_keys.create(ORG, READ)
     path = f"/batch-import/jobs/{store.create(ORG, 'transaction_batch').job_id}"
-    with LiveService(own_store.url) as live:
+    with LiveService(own_store.url, store_timeout_s=5.0) as live:
         assert statuses(live, path, key) == {200}
         store.api_keys.revoke(record.id)
         own_store.pause()

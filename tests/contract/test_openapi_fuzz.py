@@ -25,7 +25,7 @@ from batchstatus.web.views.openapi import document
 from tests.conftest import ORG
 from tests.support.own_kinds import KINDS_FILE, PRODUCTS
 from tests.support.sdk import UNHURRIED
-from tests.support.service import UNHURRIED_SERVICE, LiveService
+from tests.support.service import LiveService
 
 ENDLESS = "/batch-import/events"
 """A stream without an end: tests/contract/test_events.py holds it against the document."""
@@ -60,7 +60,7 @@ def one_more(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LiveSer
     file.write_text("\n".join([*(f"[{name}]" for name in PUBLISHED.names), KINDS_FILE.read_text()]))
     with (
         EmbeddedServer() as server,
-        LiveService(server.url, BATCHSTATUS_KINDS=str(file), **UNHURRIED_SERVICE) as service,
+        LiveService(server.url, BATCHSTATUS_KINDS=str(file)) as service,
         closing(JobStore.open(server.url, StoreSettings(kinds=ONE_MORE, **UNHURRIED))) as store,
     ):
         yield service, store

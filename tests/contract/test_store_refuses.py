@@ -60,7 +60,7 @@ def stage(own: Stage) -> Iterator[Stage]:
 @pytest.fixture(scope="module")
 def proxied(own: Stage) -> Iterator[tuple[AnsweringProxy, Stage]]:
     """The same store behind a proxy that can answer in its place, and a service that uses the proxy."""
-    with AnsweringProxy(own.server.port) as proxy, LiveService(proxy.url) as service:
+    with AnsweringProxy(own.server.port) as proxy, LiveService(proxy.url, store_timeout_s=1.0) as service:
         yield proxy, Stage(own.server, service, own.client, own.key)
 
 
@@ -126,7 +126,10 @@ def test_a_store_in_client_pause_is_503(stage: Stage) -> None:
 def test_a_wrong_password_is_503_until_it_becomes_right() -> None:
     with EmbeddedServer("--requirepass", "right") as server:
         right, wrong = (server.url.replace("redis://", f"redis://:{word}@") for word in ("right", "wrong"))
-        with redis.Redis.from_url(right) as client, LiveService(wrong, wait_for="/livez") as service:
+        with (
+            redis.Redis.from_url(right) as client,
+            LiveService(wrong, wait_for="/livez", store_timeout_s=1.0) as service,
+        ):
             key, _ = JobStore(client).api_keys.create(ORG, ["events:create"])
             put_job(client, "job_1")
             stage = Stage(server, service, client, key)
@@ -154,7 +157,10 @@ def test_a_store_that_is_loading_its_data_is_503(tmp_path: Path) -> None:
     # 15 s, until it is told to hurry; it hears so after a thousand keys, 0.3 s
     slowly = ("--appendonly", "yes", "--key-load-delay", "300", "--loading-process-events-interval-bytes", "1024")
     server = EmbeddedServer(*slowly, directory=tmp_path, port=filled.port)
-    with LiveService(server.url, wait_for="/livez") as service, redis.Redis.from_url(server.url) as client:
+    with (
+        LiveService(server.url, wait_for="/livez", store_timeout_s=1.0) as service,
+        redis.Redis.from_url(server.url) as client,
+    ):
         stage = Stage(server, service, client, key)
         starting = threading.Thread(target=server.start)
         starting.start()

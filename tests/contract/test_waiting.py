@@ -153,7 +153,7 @@ def test_a_key_revoked_during_the_wait_is_401(live: LiveService, real_store: Job
 
 @pytest.mark.slow
 def test_held_requests_end_when_the_service_stops_or_the_store_is_away() -> None:
-    with EmbeddedServer() as server, LiveService(server.url) as service:
+    with EmbeddedServer() as server, LiveService(server.url, store_timeout_s=5.0) as service:
         store = connect(server.url, **UNHURRIED)
         key, _ = store.api_keys.create(ORG, ["events:create"])
         pollers = [Poller(service, key, store.create(ORG, "transaction_batch").job_id) for _ in range(20)]

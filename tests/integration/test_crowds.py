@@ -9,7 +9,7 @@ from batchstatus import connect
 from tests.support.rawhttp import RawConnection, request
 from tests.support.rawhttp import connect as connect_http
 from tests.support.sdk import ORG, UNHURRIED
-from tests.support.service import UNHURRIED_SERVICE, LiveService
+from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
 CALLERS = 64
@@ -36,7 +36,7 @@ def most_answers_until_all_have_one(port: int, poll: bytes) -> int:
 def test_new_callers_do_not_wait_for_busy_ones(redis_url: str) -> None:
     with (
         closing(connect(redis_url, **UNHURRIED)) as store,
-        LiveService(redis_url, BATCHSTATUS_WORKERS="2", **UNHURRIED_SERVICE) as service,
+        LiveService(redis_url, BATCHSTATUS_WORKERS="2") as service,
     ):
         key, _ = store.api_keys.create(ORG, ["transactions:create"])
         poll = request("GET", f"/batch-import/jobs/{store.create(ORG, 'transaction_batch').job_id}", key=key)
@@ -47,7 +47,7 @@ def test_new_callers_do_not_wait_for_busy_ones(redis_url: str) -> None:
 def test_who_sends_requests_without_waiting_for_answers_holds_up_nobody(redis_url: str) -> None:
     many, answered = 10_000, []
     with ExitStack() as stack:
-        port = stack.enter_context(LiveService(redis_url, BATCHSTATUS_WORKERS="1", **UNHURRIED_SERVICE)).port
+        port = stack.enter_context(LiveService(redis_url, BATCHSTATUS_WORKERS="1")).port
         hasty, other = (stack.enter_context(RawConnection(port)) for _ in range(2))
         sending = Thread(target=hasty.send, args=(request() * many,))
         reading = Thread(target=lambda: answered.extend(hasty.receive().status for _ in range(many)))
@@ -66,7 +66,7 @@ def test_who_sends_requests_without_waiting_for_answers_holds_up_nobody(redis_ur
 def test_who_sends_a_body_without_end_holds_up_nobody_and_is_hung_up_on(redis_url: str) -> None:
     head = request("POST", "/livez", "Transfer-Encoding: chunked")
     with ExitStack() as stack:
-        port = stack.enter_context(LiveService(redis_url, BATCHSTATUS_WORKERS="1", **UNHURRIED_SERVICE)).port
+        port = stack.enter_context(LiveService(redis_url, BATCHSTATUS_WORKERS="1")).port
         endless = stack.enter_context(connect_http(port))
         other = stack.enter_context(RawConnection(port))
 

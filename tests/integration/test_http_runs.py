@@ -14,7 +14,7 @@ import pytest
 from batchstatus import JobStore
 from tests.conftest import ORG
 from tests.support.http_runs import JOBS, ROW, new_token
-from tests.support.service import UNHURRIED_SERVICE, LiveService
+from tests.support.service import LiveService
 
 BEFORE, UNREAD, AFTER = "never sent", "sent, and hung up on", "answered, and the answer dropped"
 
@@ -90,7 +90,7 @@ def key(real_store: JobStore) -> str:
 @pytest.fixture
 def replicas(redis_url: str) -> Iterator[list[LiveService]]:
     """Two replicas of the service on one store."""
-    with LiveService(redis_url, **UNHURRIED_SERVICE) as one, LiveService(redis_url, **UNHURRIED_SERVICE) as other:
+    with LiveService(redis_url) as one, LiveService(redis_url) as other:
         yield [one, other]
 
 

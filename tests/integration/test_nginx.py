@@ -17,7 +17,7 @@ from batchstatus import JobStore, connect
 from batchstatus.embedded import EmbeddedServer
 from tests.support.ports import free_port
 from tests.support.sdk import ORG, UNHURRIED
-from tests.support.service import UNHURRIED_SERVICE, LiveService
+from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
 CONFIG = Path(__file__).parents[2] / "deploy" / "nginx.conf"
@@ -112,7 +112,7 @@ class Replica:
     """A replica at one port that can be restarted."""
 
     def __init__(self, url: str) -> None:
-        self._service = LiveService(url, **UNHURRIED_SERVICE)
+        self._service = LiveService(url)
         self.port = self._service.port
         self._service.__enter__()
 
@@ -163,7 +163,7 @@ def test_a_held_request_and_the_shape_of_errors_pass_and_what_is_inside_stays_th
     key, _ = store.api_keys.create(ORG, ["transactions:create"])
     path, headers = f"/batch-import/jobs/{job_id}", {"Authorization": f"Bearer {key}"}
     with (
-        LiveService(store_url, **UNHURRIED_SERVICE) as service,
+        LiveService(store_url) as service,
         nginx(tmp_path, [service.port, free_port()]) as port,
     ):
         for inside in ("/metrics", "/readyz", "/livez", "/"):

@@ -21,7 +21,7 @@ from batchstatus.embedded import EmbeddedServer
 from tests.support.commands import Result, Run, fresh_environment, runner
 from tests.support.own_kinds import CSV, EXAMPLES, FAILURES, KINDS_FILE, USER
 from tests.support.sdk import UNHURRIED
-from tests.support.service import UNHURRIED_SERVICE, LiveService
+from tests.support.service import LiveService
 
 PATHS = (FAILURES, CSV)
 SAMPLE = EXAMPLES / "samples" / "products.csv"
@@ -32,7 +32,7 @@ def service() -> Iterator[LiveService]:
     """The service with the kinds of the examples, on a Valkey of its own."""
     with (
         EmbeddedServer() as server,
-        LiveService(server.url, BATCHSTATUS_KINDS=str(KINDS_FILE), **UNHURRIED_SERVICE) as service,
+        LiveService(server.url, BATCHSTATUS_KINDS=str(KINDS_FILE)) as service,
     ):
         service.store_url = server.url  # type: ignore[attr-defined]
         yield service

@@ -11,7 +11,7 @@ import redis
 from rich.cells import cell_len
 
 from batchstatus import Job, JobAborted, JobStore
-from tests.support.service import UNHURRIED_SERVICE, LiveService
+from tests.support.service import LiveService
 from tests.support.terminals import Terminal
 from tests.support.wire import ORG, put_job
 
@@ -147,7 +147,7 @@ def test_a_silent_worker_is_told_instead_of_a_frozen_pace(
 def test_a_service_that_hangs_is_told_until_it_is_back(
     redis_url: str, real_store: JobStore, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with LiveService(redis_url, **UNHURRIED_SERVICE) as service, real_store.run(ORG, job.job_id) as run:
+    with LiveService(redis_url) as service, real_store.run(ORG, job.job_id) as run:
         for name, value in settings_of(service.url, real_store).items():
             monkeypatch.setenv(name, value)
         run.succeeded(412)
@@ -169,7 +169,7 @@ def test_a_service_that_hangs_is_told_until_it_is_back(
 def test_ctrl_c_is_obeyed_while_the_service_hangs(
     redis_url: str, real_store: JobStore, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with LiveService(redis_url, **UNHURRIED_SERVICE) as service:
+    with LiveService(redis_url) as service:
         for name, value in settings_of(service.url, real_store).items():
             monkeypatch.setenv(name, value)
         os.killpg(service.pid, signal.SIGSTOP)

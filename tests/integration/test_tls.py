@@ -97,13 +97,16 @@ def test_a_ca_file_is_an_option_of_connect_or_of_the_url(
 
 
 def test_a_server_of_an_unknown_authority_is_refused(server: TlsServer) -> None:
-    with closing(batchstatus.connect(server.url)) as store, pytest.raises(StoreUnavailable, match="CERTIFICATE"):
+    with (
+        closing(batchstatus.connect(server.url, **UNHURRIED)) as store,
+        pytest.raises(StoreUnavailable, match="CERTIFICATE"),
+    ):
         store.ping()
 
 
 def test_a_certificate_for_another_name_is_refused(server: TlsServer, certificates: Certificates) -> None:
     url = server.url.replace(HOST, "localhost")
-    store = batchstatus.connect(url, tls_ca_file=certificates.ca)
+    store = batchstatus.connect(url, tls_ca_file=certificates.ca, **UNHURRIED)
     with closing(store), pytest.raises(StoreUnavailable, match="CERTIFICATE"):
         store.ping()
     assert is_usable(
@@ -115,7 +118,7 @@ def test_a_server_may_ask_for_a_certificate_of_the_client(certificates: Certific
     ours = {"tls_cert_file": certificates.certificate, "tls_key_file": certificates.key}
     with tls_server(certificates, "--tls-auth-clients", "yes") as server:
         assert is_usable(batchstatus.connect(server.url, tls_ca_file=certificates.ca, **ours, **UNHURRIED))
-        store = batchstatus.connect(server.url, tls_ca_file=certificates.ca)
+        store = batchstatus.connect(server.url, tls_ca_file=certificates.ca, **UNHURRIED)
         with closing(store), pytest.raises(StoreUnavailable):
             store.ping()
 

@@ -10,10 +10,11 @@ from batchstatus.webhooks.notices import Notices
 from tests.support.commands import start
 from tests.support.notified import KEY, KIND, ORG, Notified
 from tests.support.receivers import Receiver, answers, receiver
-from tests.support.service import UNHURRIED_SERVICE, LiveService
+from tests.support.service import LiveService
 from tests.support.waiting import wait_until
 
-ENVIRONMENT = {"BATCHSTATUS_WEBHOOKS_KEY": KEY, "BATCHSTATUS_WEBHOOKS_ALLOW": "http,private", **UNHURRIED_SERVICE}
+ENVIRONMENT = {"BATCHSTATUS_WEBHOOKS_KEY": KEY, "BATCHSTATUS_WEBHOOKS_ALLOW": "http,private"}
+REAPERS = {**ENVIRONMENT, "BATCHSTATUS_STORE_TIMEOUT_MS": "30000"}
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_a_service_tells_of_the_end_of_a_job(notified: Notified, redis_url: str,
 
 def test_a_service_without_the_key_loses_no_notice(notified: Notified, redis_url: str, told: Receiver) -> None:
     notified.endpoint(told.url)
-    with LiveService(redis_url, **UNHURRIED_SERVICE):
+    with LiveService(redis_url):
         job_id = notified.completed().job_id
         notices = Notices(notified.store.connection)
         wait_until(lambda: [each.state for each in notices.deliveries(ORG)] == ["due"])
@@ -72,7 +73,7 @@ def test_replicas_of_many_processes_tell_of_each_end_once(
 def test_a_reaper_of_its_own_tells_too_and_stops_at_once(
     notified: Notified, redis_url: str, told: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"BATCHSTATUS_REDIS_URL": redis_url, **ENVIRONMENT}.items():
+    for name, value in {"BATCHSTATUS_REDIS_URL": redis_url, **REAPERS}.items():
         monkeypatch.setenv(name, value)
     notified.endpoint(told.url)
     with start("reap") as reaper:
@@ -88,7 +89,7 @@ def test_a_reaper_of_its_own_tells_too_and_stops_at_once(
 def test_reap_once_sends_what_is_due_before_it_ends(
     notified: Notified, redis_url: str, told: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"BATCHSTATUS_REDIS_URL": redis_url, **ENVIRONMENT}.items():
+    for name, value in {"BATCHSTATUS_REDIS_URL": redis_url, **REAPERS}.items():
         monkeypatch.setenv(name, value)
     notified.endpoint(told.url)
     for _ in range(3):

@@ -9,7 +9,6 @@ from typing import NamedTuple, Protocol
 import pytest
 
 from batchstatus import cli
-from tests.support.service import UNHURRIED_SERVICE
 
 
 class Result(NamedTuple):
@@ -30,8 +29,7 @@ def fresh_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have no BATCHSTATUS_* variable of the shell that runs the tests, and stores that may take their time."""
     for name in [name for name in os.environ if name.startswith("BATCHSTATUS_")]:
         monkeypatch.delenv(name)
-    for name, value in UNHURRIED_SERVICE.items():
-        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("BATCHSTATUS_STORE_TIMEOUT_MS", "30000")
 
 
 def runner(capsys: pytest.CaptureFixture[str]) -> Run:

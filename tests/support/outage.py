@@ -41,7 +41,10 @@ class Stage:
 @contextmanager
 def own_stage(*server_options: str) -> Iterator[Stage]:
     """Yield a stage whose store keeps its data when killed."""
-    with EmbeddedServer(*KEEPS_DATA, *server_options) as server, LiveService(server.url) as service:
+    with (
+        EmbeddedServer(*KEEPS_DATA, *server_options) as server,
+        LiveService(server.url, store_timeout_s=1.0) as service,
+    ):
         store = JobStore.open(server.url, StoreSettings(**UNHURRIED))
         key, _ = store.api_keys.create(ORG, ["transactions:create"])
         store.close()

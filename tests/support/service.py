@@ -14,23 +14,25 @@ from tests.support.output import Output
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
-UNHURRIED_SERVICE = {"BATCHSTATUS_STORE_TIMEOUT_MS": "30000"}
-"""The environment of a service whose store is never away, and may take its time, as on a busy machine."""
-
 
 class LiveService:
     """`batchstatus serve` as a context manager. `environment` adds or overrides BATCHSTATUS_* variables.
 
-    The service has a temporary folder of its own, since a service that is killed cannot empty it.
+    Its store may take its time, as on a busy machine, unless a test is about a store that is away: then
+    `store_timeout_s` is short. The service has a temporary folder of its own, since a service that is killed
+    cannot empty it.
     """
 
-    def __init__(self, redis_url: str, *, wait_for: str = "/readyz", **environment: str) -> None:
+    def __init__(
+        self, redis_url: str, *, wait_for: str = "/readyz", store_timeout_s: float = 30.0, **environment: str
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._wait_for = wait_for
         self._environment = {
             "BATCHSTATUS_REDIS_URL": redis_url,
             "BATCHSTATUS_BIND": f"127.0.0.1:{self.port}",
+            "BATCHSTATUS_STORE_TIMEOUT_MS": str(round(store_timeout_s * 1000)),
             **environment,
         }
 

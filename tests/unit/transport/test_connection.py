@@ -231,7 +231,7 @@ def test_only_a_cluster_that_was_reached_has_many_servers(client):
 
 
 def test_without_a_replica_creating_or_revoking_an_api_key_is_not_replicated(redis_url):
-    alone = connect(redis_url, min_replicas=1)
+    alone = connect(redis_url, min_replicas=1, timeout_s=5)  # of which 4 s are for the replica
     with pytest.raises(NotReplicated):
         alone.api_keys.create(ORG, ["transactions:create"])
     trusting = connect(redis_url, timeout_s=30)

@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 import pytest
 
 from batchstatus import StoreUnavailable, connect
+from tests.support.sdk import UNHURRIED
 from tests.support.topologies import needs_cluster
 
 REFUSALS = ["ERR max number of clients reached", "DENIED Redis is running in protected mode because no password"]
@@ -46,7 +47,7 @@ CLUSTER = "redis+cluster://127.0.0.1:{}"
 def test_the_error_says_why_the_server_refuses(url: str, words: str) -> None:
     with refusing(words) as port:
         for _ in range(20):  # the refusal may come before or after the first command is sent
-            with closing(connect(url.format(port))) as store:
+            with closing(connect(url.format(port), **UNHURRIED)) as store:
                 refusal = pytest.raises(StoreUnavailable, match=words.partition(" ")[2])
                 with refusal:
                     store.ping()
