@@ -115,9 +115,7 @@ def leaves_an_end(scene: Scene) -> None:
 
 def is_killed(scene: Scene) -> None:
     """After kill -9 another process of the worker waits, and goes on at the checkpoint; counters are exact."""
-    worker = scene.start()
-    scene.until_done(25)
-    worker.kill()
+    _signalled(scene, signal.SIGKILL)
     scene.ends(Status.COMPLETED, scene.start())
     if scene.stored().get("attempt") != "2":
         raise Broken(f"the job was claimed {scene.stored().get('attempt')} times, and not twice")
@@ -125,9 +123,7 @@ def is_killed(scene: Scene) -> None:
 
 def is_taken_over(scene: Scene) -> None:
     """After kill -9 a Python worker goes on at the checkpoint; counters are exact."""
-    worker = scene.start()
-    scene.until_done(25)
-    worker.kill()
+    _signalled(scene, signal.SIGKILL)
     scene.work_in_python()
     scene.ends(Status.COMPLETED)
 
@@ -144,9 +140,7 @@ def takes_over(scene: Scene) -> None:
 
 def is_fenced_out(scene: Scene) -> None:
     """A worker that was frozen while another one took its job over writes nothing more, and stops."""
-    worker = scene.start()
-    scene.until_done(25)
-    _freeze(worker)
+    worker = _signalled(scene, signal.SIGSTOP)
     try:
         scene.work_in_python()
         before = scene.stored()
@@ -172,9 +166,7 @@ def outlives_full_memory(scene: Scene) -> None:
 
 def wakes_in_time(scene: Scene) -> None:
     """A worker that was frozen past its lease, and whose job nobody took, goes on."""
-    worker = scene.start()
-    scene.until_done(25)
-    _freeze(worker)
+    worker = _signalled(scene, signal.SIGSTOP)
     time.sleep(LEASE_S + 0.2)
     _wake(worker)
     scene.ends(Status.COMPLETED, worker)
@@ -200,11 +192,10 @@ def tells_of_lost_reports(scene: Scene) -> None:
     rows, second = int(before["failed"]), int(before.get("seq", 0)) + 2
     # A second report is only sent once the first is acknowledged; of an ended job there is no `seq`.
     until(lambda: int(scene.stored().get("seq", second)) >= second, "two more reports")
-    _freeze(worker)  # so that they are lost before the job can end
+    worker.send_signal(signal.SIGSTOP)  # so that they are lost before the job can end
     try:
-        job, now = scene.job(), scene.stored()
-        if job.terminal or job.done == len(scene.lines):
-            raise Broken("the job was over before a report could be lost")
+        _must_not_be_over(scene)
+        now = scene.stored()
         lost = before | {name: now[name] for name in ("heartbeatAt", "leaseExpiresAt")}
         fields = [each for pair in lost.items() for each in pair]
         keep = ("LTRIM", scene.keys.failures, 0, rows - 1) if rows else ("DEL", scene.keys.failures)
@@ -225,9 +216,20 @@ def _longer_than_a_lease() -> Iterator[None]:
         time.sleep(0.05)
 
 
-def _freeze(worker: "subprocess.Popen[bytes]") -> None:
-    """Stop a process as it stands, with all its connections."""
-    worker.send_signal(signal.SIGSTOP)
+def _signalled(scene: Scene, number: signal.Signals) -> "subprocess.Popen[bytes]":
+    """Start a worker, and send it this signal in the middle of the file."""
+    worker = scene.start(row_ms=100)
+    scene.until_done(25)
+    worker.send_signal(number)
+    _must_not_be_over(scene)
+    return worker
+
+
+def _must_not_be_over(scene: Scene) -> None:
+    """Raise Broken if all rows are counted: what is done to the worker then shows nothing."""
+    job = scene.job()
+    if job.terminal or job.done == len(scene.lines):
+        raise Broken("all rows were counted before the worker could be put to the test")
 
 
 def _wake(worker: "subprocess.Popen[bytes]") -> None:

@@ -84,11 +84,17 @@ def test_a_lease_that_ran_out_is_seen_however_late_the_rule_looks(rule: str, clo
         rules.RULES[rule](scene(clock))
 
 
-def test_a_job_that_is_over_before_a_report_is_lost_breaks_the_rule_and_is_left_alone(clock: Standstill) -> None:
-    over = scene(clock)
-    over.job().terminal = True
-    with pytest.raises(Broken, match="over before a report could be lost"):
-        rules.RULES["tells-of-lost-reports"](over)
+@pytest.mark.parametrize("late", [{"terminal": True}, {"done": len(LINES)}], ids=["over", "all counted"])
+@pytest.mark.parametrize(
+    "rule", ["is-killed", "is-taken-over", "is-fenced-out", "wakes-in-time", "tells-of-lost-reports"]
+)
+def test_a_worker_that_is_put_to_the_test_too_late_does_not_pass(
+    rule: str, late: dict[str, Any], clock: Standstill
+) -> None:
+    counted = scene(clock)
+    vars(counted.job()).update(late)
+    with pytest.raises(Broken, match="all rows were counted before"):
+        rules.RULES[rule](counted)
 
 
 def test_reports_are_lost_however_late_the_rule_looks_and_before_the_worker_goes_on(clock: Standstill) -> None:
