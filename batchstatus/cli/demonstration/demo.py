@@ -171,6 +171,8 @@ def _kill_half_way(stage: Stage, view: ProgressView, job: Job, worker: "subproce
                 break
             if worker.poll() is not None:
                 raise ServiceError(f"the importer ended before the kill: {stage.log(f'import-{job.job_id}')}")
+        else:
+            raise ServiceError(f"the job was {now.status} before the kill, at {now.done:,} rows")
     worker.kill()
     worker.wait()
     console.print(f"kill -9 {worker.pid} at {now.done:,} of {now.total_items:,} rows")

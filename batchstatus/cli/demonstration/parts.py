@@ -39,6 +39,8 @@ def import_in_parts(stage: Stage, console: Console, rate: float) -> bool:
                 break
             if any(worker.poll() for worker in workers):
                 raise ServiceError(f"an importer ended before the kill: {stage.log(f'import-{job.job_id}')}")
+        else:
+            raise ServiceError(f"the job was {now.status} before the kill, at {now.done:,} rows")
         console.print(_kill(stage, job, workers[VICTIM - 1]))
         heir = stage.start_part(file, job.job_id, VICTIM, rate=each, wait_s=TAKEOVER_S)
         console.print(f"The others go on. Process {heir.pid} takes part {VICTIM} over once its lease is out.")
