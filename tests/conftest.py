@@ -56,16 +56,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class ChaosApart(LoadFileScheduling):
-    """Gives out whole files, but the chaos to two workers at most.
+    """Gives out whole files, but the chaos and the conformance run to two workers at most.
 
-    Its tests start dozens of processes each: five of them at once would starve one another on a small machine.
+    Their tests start dozens of processes each: five of them at once would starve one another on a small machine.
     """
 
-    _chaos: ClassVar = sorted(path.name for path in (Path(__file__).parent / "chaos").glob("test_*.py"))
+    _crowded: ClassVar = [
+        "test_conformance.py",
+        *sorted(path.name for path in (Path(__file__).parent / "chaos").glob("test_*.py")),
+    ]
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
-        return f"chaos {self._chaos.index(Path(file).name) % 2}" if "/chaos/" in file else file
+        is_crowded = "/chaos/" in file or file.endswith("integration/test_conformance.py")
+        return f"chaos {self._crowded.index(Path(file).name) % 2}" if is_crowded else file
 
 
 @pytest.hookimpl(optionalhook=True)
