@@ -15,6 +15,7 @@ from tests.support.waiting import wait_until
 
 ENVIRONMENT = {"BATCHSTATUS_WEBHOOKS_KEY": KEY, "BATCHSTATUS_WEBHOOKS_ALLOW": "http,private"}
 REAPERS = {**ENVIRONMENT, "BATCHSTATUS_STORE_TIMEOUT_MS": "30000"}
+"""The environment of a reaper, whose store may take its time as that of a live service may."""
 
 
 @pytest.fixture

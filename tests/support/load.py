@@ -27,7 +27,8 @@ POLL_EVERY_S = 0.1
 SLOWEST_POLL_S = 15.0 if "PYTEST_VERSION" in os.environ else 5.0
 """The store's timeout of 1 s bounds a poll; the rest is a margin, in the suite for what runs beside it too."""
 NODE_TIMEOUT_S = 3.0 if "PYTEST_VERSION" in os.environ else 1.0
-"""How long callers wait for a node of a Cluster that hangs; in the suite others may be as late and answer."""
+"""How long callers wait for a node of a Cluster that hangs; in the suite longer, since nodes that are well
+may take a second or two to answer there."""
 INSIST_S = 150.0
 """Only what hangs takes so long."""
 
